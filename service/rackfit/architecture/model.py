@@ -1,0 +1,219 @@
+"""What a model is: its tensors, its layers and how each layer remembers.
+
+A reader (one per foreign format and family) produces an `Architecture`; nothing after the
+reader asks which family it was. Sizes of layers are plain geometry; bytes are counted later,
+from the tensors and the scheme each is stored in.
+"""
+
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+Component = Literal[
+    "embedding",
+    "head",
+    "attention",
+    "dense_feed_forward",
+    "routed_experts",
+    "shared_experts",
+    "router",
+    "norm",
+    "vision",
+    "other",
+    "draft",
+]
+"""The parts `parameters` is reported in; all but `draft` are disjoint and sum to the total."""
+
+Shard = Literal[
+    "replicated",  # whole on every rank: norms, routers, latent down-projections
+    "heads",  # divided with the query heads (or the heads of linear attention and Mamba)
+    "kv_heads",  # divided with the KV heads, replicated once TP exceeds them
+    "qkv",  # one fused tensor of query, key and value heads
+    "feed_forward",  # divided over the width of a dense feed-forward
+    "vocabulary",  # divided over the padded vocabulary: embedding and head
+    "experts",  # spread over expert-parallel ranks, each expert over expert-tensor ranks
+    "shared_experts",  # divided over tensor ranks, or whole, as the engine does
+    "vision",  # the vision tower: the engine decides
+]
+"""Which degree of parallelism divides a tensor; engines turn it into a divisor."""
+
+
+class Tensor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One weight as the checkpoint names it, `*` standing for a layer's or expert's number.
+
+    `shape` is that of one tensor (output dimension first); `copies` counts how often it
+    stands in one layer (once per expert, say). `linear` marks the matrices quantizers
+    convert. A `buffer` is stored but not trained: it costs bytes and is no parameter.
+    `dtype` overrides the checkpoint's own 16-bit type (`"f32"` for a router bias).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    component: Component
+    shard: Shard = "replicated"
+    copies: int = 1
+    linear: bool = False
+    buffer: bool = False
+    dtype: str | None = None
+
+    @property
+    def elements(self) -> int:
+        """Elements of all copies in one layer."""
+        product = self.copies
+        for side in self.shape:
+            product *= side
+        return product
+
+
+class GroupedAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="grouped"):
+    """Softmax attention with grouped KV heads (multi-head and multi-query are its ends).
+
+    `window` is the number of past tokens a sliding or chunked layer can see, None for all.
+    Keys and values are cached apart, `key_width` and `value_width` elements a KV head.
+    `shares_cache` layers read an earlier layer's cache and keep none of their own.
+    """
+
+    heads: int
+    kv_heads: int
+    key_width: int
+    value_width: int
+    window: int | None = None
+    shares_cache: bool = False
+
+
+class Indexer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The lightweight scorer of sparse attention: one key of `width` elements a cached row."""
+
+    heads: int
+    width: int
+    top_k: int
+
+
+class LatentAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="latent"):
+    """Multi-head latent attention (DeepSeek-V2): one latent row a token, shared by all heads."""
+
+    heads: int
+    latent_width: int
+    rope_width: int
+    nope_width: int
+    value_width: int
+    indexer: Indexer | None = None
+
+
+class CompressedAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="compressed"):
+    """DeepSeek-V4: one row a `ratio` tokens beside a sliding window of whole tokens.
+
+    `ratio` 0 keeps the window alone. `indexer` is None where every compressed row is read.
+    `row_width` is the width of one cached row (of which `rope_width` is rotary).
+    """
+
+    heads: int
+    row_width: int
+    rope_width: int
+    ratio: int
+    window: int
+    indexer: Indexer | None = None
+
+
+class RecurrentAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="recurrent"):
+    """Linear attention, gated delta net, KDA and Mamba: a state per sequence, none per token.
+
+    `convolution_elements` are kept in the model's type, `state_elements` in `state_dtype`;
+    both are divided over `heads`.
+    """
+
+    heads: int
+    convolution_elements: int
+    state_elements: int
+    state_dtype: str = "f32"
+
+
+Attention = GroupedAttention | LatentAttention | CompressedAttention | RecurrentAttention
+
+
+class DenseFeedForward(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="dense"):
+    """A feed-forward every token passes; `gated` ones hold three matrices, others two."""
+
+    width: int
+    gated: bool = True
+
+
+class ExpertFeedForward(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="experts"):
+    """A mixture of `experts`, `active` of them a token, beside shared experts and, rarely, a
+    dense feed-forward of `dense_width` (0: none).
+
+    `shared_width` is the width of all shared experts together (0: none).
+    """
+
+    experts: int
+    active: int
+    width: int
+    gated: bool = True
+    shared_width: int = 0
+    dense_width: int = 0
+
+
+FeedForward = DenseFeedForward | ExpertFeedForward
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """One kind of layer: geometry for caches and speed, tensors for weights.
+
+    `attention` or `feed_forward` is None where the layer has none (Nemotron-H's single-mixer
+    layers). `tensors` are those of one such layer.
+    """
+
+    attention: Attention | None
+    feed_forward: FeedForward | None
+    tensors: tuple[Tensor, ...]
+
+
+class Rotary(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One distinct rotary-position table an engine precomputes: `positions` x `width`."""
+
+    positions: int
+    width: int
+
+
+class Architecture(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """A model after its reader: everything later stages need and nothing of its family.
+
+    `kinds` holds each distinct layer once; `order[i]` is the index in `kinds` of layer i.
+    `outer` are the tensors outside the layers: embedding, head, final norm, vision tower and
+    projector; `draft` those of multi-token-prediction layers (all of component "draft").
+    `dtype` is the checkpoint's plain type (`"bf16"`). `context_tokens` is the published limit.
+    `name` is the architecture's own name (`DeepseekV4ForCausalLM`).
+    """
+
+    name: str
+    hidden_size: int
+    vocabulary_size: int
+    context_tokens: int
+    kinds: tuple[Layer, ...]
+    order: tuple[int, ...]
+    outer: tuple[Tensor, ...]
+    draft: tuple[Tensor, ...] = ()
+    draft_layers: int = 0
+    tied_head: bool = False
+    dtype: str = "bf16"
+    rotaries: tuple[Rotary, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer from first to last."""
+        return tuple(self.kinds[k] for k in self.order)
+
+    @cached_property
+    def kind_counts(self) -> tuple[int, ...]:
+        """How many layers there are of each kind, in the order of `kinds`."""
+        return tuple(self.order.count(k) for k in range(len(self.kinds)))
+
+    @cached_property
+    def experts(self) -> ExpertFeedForward | None:
+        """The mixture of the expert layers (None for a dense model)."""
+        for kind in self.kinds:
+            if isinstance(kind.feed_forward, ExpertFeedForward):
+                return kind.feed_forward
+        return None

@@ -1,0 +1,111 @@
+"""The catalog's entries: models, accelerators and quantization schemes, each with sources."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One accelerator as a node's operator meets it.
+
+    `id` is the GPU-feature-discovery label; `aliases` are other names operators see.
+    `reported_bytes` is what the driver's tool prints as total memory, `usable_bytes` what an
+    engine sees. `flops` are dense operations a second by number type ("bf16", "fp8", "fp4",
+    "int8"); bandwidths are bytes a second per device and direction. `domain_size` is the
+    number of devices in its largest scale-up domain, `node_size` that of a usual node.
+    """
+
+    id: Name
+    usable_bytes: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 50)]
+    reported_bytes: Annotated[int, msgspec.Meta(ge=1 << 20, le=1 << 50)] | None = None
+    name: str = ""
+    vendor: str = ""
+    generation: str = ""
+    kind: Literal["datacenter", "workstation", "consumer"] = "datacenter"
+    memory_bandwidth: Rate = 0
+    flops: dict[str, Rate] = {}
+    scale_up_bandwidth: Rate = 0
+    scale_out_bandwidth: Rate = 0
+    domain_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 8
+    node_size: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 8
+    aliases: list[str] = []
+    sources: list[str] = []
+    notes: list[str] = []
+
+
+class Scheme(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantization scheme: how a matrix of weights is stored.
+
+    A matrix of r x c elements takes r x c / `block_elements` x `block_bytes` bytes, one
+    scale of `scale_bytes` per `scale_rows` x `scale_columns` tile (0: the whole side), and
+    `tensor_bytes` once. `bits_per_weight` is the published average with scales included;
+    `card_bytes_per_weight` the nominal figure of the public card's rule of thumb, where it
+    has one. `covers` says what is converted: the decoder's linear layers, or every matrix.
+    """
+
+    id: Name
+    name: str
+    kind: Literal["plain", "scaled", "gguf", "gguf-mixture"]
+    bits_per_weight: float
+    block_elements: int = 1
+    block_bytes: float = 2
+    scale_rows: int = 0
+    scale_columns: int = 0
+    scale_bytes: float = 0
+    tensor_bytes: int = 0
+    covers: Literal["linear", "all"] = "linear"
+    card_bytes_per_weight: float | None = None
+    aliases: list[str] = []
+    engines: list[str] = []
+    sources: list[str] = []
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model as a public card describes it, which is not a config and may contradict itself.
+
+    `attention`, `rope`, `activation` and `norm` are the card's own words. Widths are in
+    elements; `parameters` and `active_parameters` are counts.
+    """
+
+    parameters: Annotated[int, msgspec.Meta(ge=1_000_000, le=10**15)]
+    layers: Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+    hidden_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+    heads: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+    kv_heads: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+    head_dim: Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+    context_tokens: Annotated[int, msgspec.Meta(ge=1, le=1 << 40)]
+    active_parameters: Annotated[int, msgspec.Meta(ge=1, le=10**15)] | None = None
+    experts: Annotated[int, msgspec.Meta(ge=0, le=1 << 16)] = 0
+    experts_per_token: Annotated[int, msgspec.Meta(ge=0, le=1 << 16)] = 0
+    vocabulary_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 26)] | None = None
+    attention: str = ""
+    rope: str = ""
+    activation: str = ""
+    norm: str = ""
+    uses: list[str] = []
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A catalog model: exactly one of `config` (published config.json) and `card`.
+
+    `id` is the repository's name for a checkpoint; `related` names entries of the same model
+    in another form. `released` is an ISO date.
+    """
+
+    id: Name
+    name: str
+    family: str
+    developer: str
+    licence: str
+    released: str | None = None
+    config: dict[str, Any] | None = None
+    hf_quant_config: dict[str, Any] | None = None
+    card: Card | None = None
+    aliases: list[str] = []
+    related: list[str] = []
+    warnings: list[str] = []
+    sources: list[str] = []

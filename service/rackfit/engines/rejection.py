@@ -1,0 +1,58 @@
+"""Why a split does not work, as a value a caller can read and act on."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from rackfit.engines.split import Split
+
+RejectionCode = Literal[
+    "heads-not-divisible",  # attention heads % tensor
+    "kv-heads-not-divisible",  # neither divides the other
+    "experts-not-divisible",  # experts cannot be spread evenly and the engine wants that
+    "expert-degree-without-experts",  # expert parallelism of a dense model
+    "expert-block-misaligned",  # an expert's slice is no multiple of its scheme's block
+    "feed-forward-not-divisible",  # dense width % tensor
+    "more-stages-than-layers",  # pipeline > layers
+    "mixed-expert-parallelism",  # the engine takes expert or expert-tensor, not both
+    "degree-unsupported",  # the engine lacks this kind of parallelism
+    "scheme-unsupported",  # the engine cannot load this quantization scheme
+    "kv-dtype-unsupported",  # the engine cannot store this KV cache type
+    "accelerator-unsupported",  # the engine or scheme does not run on this accelerator
+    "weights-exceed-memory",  # the largest rank's weights alone do not fit
+    "memory-exceeded",  # weights, KV cache and overhead together do not fit
+    "not-enough-accelerators",  # the inventory has fewer than the split needs
+    "domain-too-small",  # a tensor group would leave its scale-up domain
+    "constraint",  # the caller's own constraints exclude it
+]
+"""The closed list of codes; within v1 codes are only added."""
+
+
+class Fix(msgspec.Struct, frozen=True):
+    """The nearest change that makes a rejected split work.
+
+    `change` is the change in short (`kv_cache_dtype=fp8`), `detail` a sentence, `verified`
+    tells whether the changed request was planned and worked. `patch` is a JSON Merge Patch
+    (RFC 7396) of the request that makes the change, None where no patch of it would do.
+    """
+
+    change: str
+    detail: str
+    verified: bool
+    patch: dict[str, Any] | None = None
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """A split that does not work: the rule in words, its numbers and the nearest fix.
+
+    `numbers` holds what the rule compared, each name saying its unit. `source` says where
+    the rule comes from.
+    """
+
+    split: Split
+    code: RejectionCode
+    detail: str
+    numbers: dict[str, int | float] = {}
+    source: str | None = None
+    accelerator: str | None = None
+    nearest_fix: Fix | None = None

@@ -1,0 +1,43 @@
+"""An inventory: named nodes, their accelerators, and how they are joined."""
+
+from typing import Annotated
+
+import msgspec
+
+from rackfit.catalog.entries import Accelerator, Bytes, Name
+
+MAX_NODES = 200_000
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One machine with `count` accelerators of one type.
+
+    `accelerator` is any name operators see, or an inline accelerator. `free_bytes` has one
+    entry a device, left out where all are free. Nodes with the same `domain` share one
+    scale-up domain (an NVL72 rack); left out, the node is a domain of its own. `rack` and
+    `fabric` are the operator's labels.
+    """
+
+    name: Label
+    accelerator: Name | Accelerator
+    count: Annotated[int, msgspec.Meta(ge=1, le=1024)]
+    free_bytes: Annotated[list[Bytes], msgspec.Meta(max_length=1024)] | None = None
+    domain: Label | None = None
+    rack: Label | None = None
+    fabric: Label | None = None
+
+
+class Skipped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A node, or part of one, that a reader left out, and why."""
+
+    name: str
+    reason: str
+
+
+class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a plan may use. Readers of foreign formats return it with what they left out."""
+
+    nodes: Annotated[list[Node], msgspec.Meta(min_length=1, max_length=MAX_NODES)]
+    skipped: list[Skipped] = []
+    warnings: list[str] = []

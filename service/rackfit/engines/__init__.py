@@ -1,0 +1,1 @@
+"""What serving engines allow and take: one file per engine."""

@@ -1,0 +1,1 @@
+"""How many bytes: weights, KV cache, activations, engine overhead."""

@@ -1,0 +1,1 @@
+"""How fast: roofline and communication."""

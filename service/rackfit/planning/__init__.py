@@ -1,0 +1,1 @@
+"""Search, placement and ranking of splits on an inventory."""

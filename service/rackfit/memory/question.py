@@ -1,0 +1,219 @@
+"""Questions about memory and their answers, as they stand on the wire."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from rackfit.architecture.model import Component
+from rackfit.catalog.entries import Accelerator, Card, Name
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.split import Split
+
+Method = Literal["architecture", "rule-of-thumb"]
+Tokens = Annotated[int, Meta(ge=1, le=1 << 32)]
+Sequences = Annotated[int, Meta(ge=1, le=10_000_000)]
+Share = Annotated[float, Meta(ge=0, le=10)]
+
+
+class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model: exactly one of a catalog `id`, a published `config` (config.json) and a `card`.
+
+    `hf_quant_config` is the hf_quant_config.json beside a config, where there is one.
+    """
+
+    id: Name | None = None
+    config: dict[str, Any] | None = None
+    hf_quant_config: dict[str, Any] | None = None
+    card: Card | None = None
+
+    def __post_init__(self) -> None:
+        given = [self.id, self.config, self.card]
+        if sum(form is not None for form in given) != 1:
+            msg = "a model is exactly one of `id`, `config` and `card`"
+            raise ValueError(msg)
+        if self.hf_quant_config is not None and self.config is None:
+            msg = "`hf_quant_config` belongs to a `config`"
+            raise ValueError(msg)
+
+
+class EngineChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The serving engine and the options of its that decide memory.
+
+    Options left out take the engine's own defaults for that version.
+    """
+
+    name: Name
+    version: Annotated[str, Meta(max_length=40)] | None = None
+    gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] | None = None
+    max_batched_tokens: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
+    max_sequences: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is served at once: `sequences` over the whole deployment, of `context_tokens` each.
+
+    `input_tokens` and `output_tokens` describe a typical request, for speed.
+    """
+
+    context_tokens: Tokens
+    sequences: Sequences = 1
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+
+
+class MemoryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much memory a model takes, on one device or on every rank of a split."""
+
+    model: ModelRef
+    workload: Workload
+    quantization: Name | None = None
+    kv_cache_dtype: Name | None = None
+    method: Method = "architecture"
+    overhead: Share = 0.10
+    engine: EngineChoice | None = None
+    split: Split | None = None
+    accelerator: Name | Accelerator | None = None
+
+
+class RankMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank's memory; `total_bytes` is the sum of the four parts before it.
+
+    `budget_bytes` is what the engine may use of the device, where an accelerator is known.
+    """
+
+    rank: int
+    stage: int
+    weights_bytes: int
+    kv_cache_bytes: int
+    activation_bytes: int
+    overhead_bytes: int
+    total_bytes: int
+    kv_cache_bytes_per_token: int
+    budget_bytes: int | None = None
+
+
+class Fits(msgspec.Struct, frozen=True):
+    """The class of hardware the total fits; exactly one is true."""
+
+    consumer_24gb: bool
+    datacenter_80gb: bool
+    cluster: bool
+
+
+class Capacity(msgspec.Struct, frozen=True, kw_only=True):
+    """What is left for KV cache on the data rank that has least.
+
+    `kv_cache_tokens` is rounded down to blocks, per device, as the engine's log prints it;
+    `sequences` is for the whole deployment at the question's context.
+    """
+
+    kv_cache_bytes: int
+    kv_cache_tokens: int
+    sequences: int
+
+
+class MemoryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Memory of the whole deployment, rank by rank; the five sums run over all ranks."""
+
+    total_bytes: int
+    weights_bytes: int
+    kv_cache_bytes: int
+    activation_bytes: int
+    overhead_bytes: int
+    fits: Fits
+    ranks: tuple[RankMemory, ...]
+    method: Method
+    warnings: tuple[str, ...]
+    feasible: bool | None = None
+    rejections: tuple[Rejection, ...] | None = None
+    capacity: Capacity | None = None
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One figure of a model's memory table."""
+
+    context_tokens: int
+    total_bytes: int
+    fits: Fits
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One quantization scheme's line of a model's memory table."""
+
+    quantization: str
+    cells: tuple[Cell, ...]
+
+
+class MemoryTable(msgspec.Struct, frozen=True):
+    """A model's memory by scheme and context, as a public card prints it."""
+
+    model: str
+    method: Method
+    overhead: float
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class InspectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model is made of, in its own scheme or in `quantization`."""
+
+    model: ModelRef
+    quantization: Name | None = None
+    kv_cache_dtype: Name | None = None
+    engine: EngineChoice | None = None
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Trainable parameters by part; all parts but `draft` are disjoint and sum to `total`."""
+
+    total: int
+    active: int
+    embedding: int
+    head: int
+    attention: int
+    dense_feed_forward: int
+    routed_experts: int
+    shared_experts: int
+    router: int
+    norm: int
+    vision: int
+    other: int
+    draft: int
+
+
+class TensorLine(msgspec.Struct, frozen=True, kw_only=True):
+    """Tensors of one name: `count` of them, each of `shape`, in `scheme`."""
+
+    name: str
+    count: int
+    shape: tuple[int, ...]
+    parameters: int
+    bytes: int
+    scheme: str
+    component: Component
+
+
+class KvCacheLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """What a token and a sequence add to the KV cache of one unsharded replica.
+
+    `bytes_per_token` is marginal, beyond every sliding window; `bytes_per_sequence` the
+    constant part (recurrent state, full windows).
+    """
+
+    dtype: str
+    bytes_per_token: int
+    bytes_per_sequence: int
+
+
+class InspectAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is made of: parameters, bytes of its checkpoint, cache layout, tensors."""
+
+    id: str | None
+    name: str
+    architecture: str
+    parameters: Parameters
+    checkpoint_bytes: int
+    kv_cache: KvCacheLayout
+    tensors: tuple[TensorLine, ...]
+    warnings: tuple[str, ...]

@@ -1,0 +1,113 @@
+"""Plan requests and answers, as they stand on the wire."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from rackfit.catalog.entries import Name
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.split import Degree, Split
+from rackfit.inventory.model import Inventory
+from rackfit.memory.question import Capacity, EngineChoice, ModelRef, RankMemory, Workload
+
+Objective = Literal["fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost"]
+
+
+class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the caller insists on; a split outside it is rejected with code `constraint`."""
+
+    max_accelerators: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
+    accelerators: Annotated[list[Name], Meta(min_length=1, max_length=100)] | None = None
+    tensor: Degree | None = None
+    pipeline: Degree | None = None
+    data: Degree | None = None
+    expert: Degree | None = None
+    replicas: Degree | None = None
+
+
+class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fit a model on an inventory: which split, and which rank on which device."""
+
+    model: ModelRef
+    workload: Workload
+    inventory: Inventory
+    quantization: Name | None = None
+    kv_cache_dtype: Name | None = None
+    engine: EngineChoice | None = None
+    constraints: Constraints = Constraints()
+    objective: Objective = "fewest-accelerators"
+    limit: Annotated[int, Meta(ge=1, le=100)] = 5
+
+
+class PlannedRank(msgspec.Struct, frozen=True, kw_only=True):
+    """One rank on one device; `experts` is a range list (`0-7,40`), null for dense models."""
+
+    rank: int
+    node: str
+    device: int
+    stage: int
+    experts: str | None
+    memory: RankMemory
+
+
+class Performance(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast a plan is expected to be."""
+
+    seconds_per_output_token: float
+    tokens_per_second: float
+    method: str
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """How to start a plan: the engine's own arguments, the same on every node."""
+
+    engine: str
+    gpu_memory_utilization: float | None
+    arguments: tuple[str, ...]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One split on named nodes.
+
+    `headroom_bytes` is the least over ranks of what the engine may use less the rank's
+    total; `capacity` is for the whole plan.
+    """
+
+    split: Split
+    accelerator: str
+    accelerators: int
+    nodes: tuple[str, ...]
+    ranks: tuple[PlannedRank, ...]
+    headroom_bytes: int
+    capacity: Capacity
+    performance: Performance | None
+    launch: Launch | None
+
+
+class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
+    """What an infeasible inventory lacks.
+
+    `bytes` is what the nearest miss lacks over all its devices; `accelerators` says for each
+    type how many more would do on their own (a type that no number helps is left out).
+    """
+
+    bytes: int
+    accelerators: dict[str, int]
+
+
+class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Plans, best first, and why not for the splits that were rejected.
+
+    `complete` is false when a deadline cut the search short. `rejections` are the nearest
+    misses, at most as many as `rejections_total` says there were.
+    """
+
+    feasible: bool
+    complete: bool
+    plans: tuple[Plan, ...]
+    rejections: tuple[Rejection, ...]
+    rejections_total: int
+    splits_evaluated: int
+    shortfall: Shortfall | None
+    warnings: tuple[str, ...]

@@ -1,0 +1,76 @@
+"""Configuration, read once from the environment: `RACKFIT_` and a field's name in capitals."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "RACKFIT_"
+MIB = 1 << 20
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1, le=1 << 40)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting with its default; README.md carries the same table.
+
+    `device_reserve` is the share of each device kept free where no engine is named.
+    `workers` is the number of serving processes; `compute_processes` (0: one a core) the
+    number of processes plans are searched in, shared by nothing.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    compute_processes: Annotated[int, Meta(ge=0, le=256)] = 0
+    compute_queue: Positive = 64
+    request_timeout_seconds: Seconds = 10.0
+    body_limit_bytes: Positive = 1 * MIB
+    plan_body_limit_bytes: Positive = 64 * MIB
+    batch_limit: Positive = 1000
+    device_reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.10
+    catalog_dir: Path | None = None
+    redis_url: str | None = None
+    redis_timeout_seconds: Seconds = 0.05
+    redis_connect_timeout_seconds: Seconds = 0.1
+    redis_cooldown_seconds: Seconds = 1.0
+    cache_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 128 * MIB
+    cache_entries: Annotated[int, Meta(ge=0, le=1 << 30)] = 20_000
+    cache_ttl_seconds: Positive = 86_400
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+
+    @classmethod
+    def variables(cls) -> tuple[str, ...]:
+        """Names of the environment variables that are read."""
+        return tuple(PREFIX + field.upper() for field in cls.__struct_fields__)
+
+    @property
+    def variant(self) -> str:
+        """Digest of every setting that can change an answer: part of each cache key."""
+        deciding = msgspec.json.encode([self.device_reserve, self.batch_limit])
+        return hashlib.blake2b(deciding, digest_size=8).hexdigest()
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read settings from `environment`.
+
+    Raises:
+        ValueError: naming the variable that is unknown or whose value is wrong.
+    """
+    given = {k: v for k, v in environment.items() if k.startswith(PREFIX) and v}
+    ours = {k for k in given if not k.startswith(PREFIX + "TEST_")}
+    if unknown := ours - set(Settings.variables()):
+        msg = f"Unknown setting {min(unknown)}; known: {', '.join(Settings.variables())}"
+        raise ValueError(msg)
+    fields = {k.removeprefix(PREFIX).lower(): given[k] for k in ours}
+    try:
+        return msgspec.convert(fields, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        msg = f"A {PREFIX}* setting is wrong: {error}"
+        raise ValueError(msg) from error

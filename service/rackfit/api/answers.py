@@ -1,0 +1,146 @@
+"""Answers that belong to the API alone; those of a domain stand beside its questions."""
+
+from typing import Literal
+
+import msgspec
+
+from rackfit.catalog.entries import Accelerator, Card, Scheme
+from rackfit.errors import Violation
+from rackfit.memory.question import MemoryAnswer, Parameters
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A problem document (RFC 9457).
+
+    `instance` is the path asked for, `errors` the fields at fault: each with a JSON Pointer
+    into the body, or `?name` for a query parameter.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None = None
+    request_id: str | None = None
+    errors: tuple[Violation, ...] = ()
+
+
+class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the list of models; `parameters` and `active_parameters` are counts."""
+
+    id: str
+    name: str
+    family: str
+    developer: str
+    licence: str
+    released: str | None
+    parameters: int
+    active_parameters: int
+    context_tokens: int
+    quantization: str | None
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of models; `total` counts those on all pages."""
+
+    models: tuple[ModelSummary, ...]
+    total: int
+    limit: int
+    offset: int
+
+
+class ModelDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the catalog knows of a model; `card` as published, where there is one."""
+
+    id: str
+    name: str
+    family: str
+    developer: str
+    licence: str
+    released: str | None
+    architecture: str
+    parameters: Parameters
+    context_tokens: int
+    quantization: str | None
+    checkpoint_bytes: int
+    card: Card | None
+    aliases: tuple[str, ...]
+    related: tuple[str, ...]
+    warnings: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+class AcceleratorList(msgspec.Struct, frozen=True, kw_only=True):
+    """Accelerators; `warnings` says what was assumed of an ambiguous name."""
+
+    accelerators: tuple[Accelerator, ...]
+    warnings: tuple[str, ...] = ()
+
+
+class SchemeList(msgspec.Struct, frozen=True, kw_only=True):
+    """Quantization schemes."""
+
+    quantizations: tuple[Scheme, ...]
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=200):
+    """A question of a batch that was answered."""
+
+    answer: MemoryAnswer
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="status", tag=422):
+    """A question of a batch that was refused."""
+
+    problem: Problem
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One result a question, in the order asked."""
+
+    results: tuple[Answered | Refused, ...]
+
+
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """What is running: service version, digest and date of the catalog."""
+
+    version: str
+    catalog_digest: str
+    catalog_date: str
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """The process answers."""
+
+    status: Literal["live"] = "live"
+
+
+class CacheCondition(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer cache: its tiers, what the process holds, and the Redis circuit.
+
+    `redis_circuit` is None where no Redis is configured; `open` means left alone after
+    failures, which costs nothing but shared answers.
+    """
+
+    tiers: tuple[str, ...]
+    entries: int
+    bytes: int
+    redis_circuit: Literal["closed", "half-open", "open"] | None
+
+
+class ComputeCondition(msgspec.Struct, frozen=True, kw_only=True):
+    """The pool of worker processes: computations running or waiting, and the bound on them."""
+
+    processes: int
+    in_progress: int
+    limit: int
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the process should be sent requests, and the condition of its parts."""
+
+    ready: bool
+    version: str
+    catalog_digest: str
+    cache: CacheCondition
+    compute: ComputeCondition

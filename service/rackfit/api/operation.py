@@ -1,0 +1,127 @@
+"""What an operation of the API is: routes, the contract and its tests all derive from these.
+
+A resource file (`models.py`, `plans.py`, ...) exports its operations and `operations.py` lists
+them all. `run` is a plain function without I/O, so that it can run on the event loop or in a
+worker process alike.
+"""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from rackfit.api.answers import Ready
+from rackfit.settings import Settings
+
+if TYPE_CHECKING:
+    from rackfit.catalog import Catalog
+
+JSON = "application/json"
+MESSAGE_PACK = "application/msgpack"
+TEXT = "text/plain"
+NEGOTIATED = (JSON, MESSAGE_PACK, TEXT)
+"""What every answer but a `Document` is offered in, the first by default."""
+
+Tag = Literal["models", "memory", "plans", "inventories", "catalog", "service"]
+BodyLimit = Literal["body_limit_bytes", "plan_body_limit_bytes"]
+
+
+class Context(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What operations may use beside their input.
+
+    `expired` tells whether the request's time is up. `operations` is the whole API and
+    `condition` reports on the serving process, for the operations about the service itself.
+    """
+
+    settings: Settings
+    catalog: "Catalog"
+    expired: Callable[[], bool]
+    operations: "tuple[Operation, ...]"
+    condition: Callable[[], Ready]
+
+
+class Document(msgspec.Struct, frozen=True):
+    """An answer that exists in one media type only and is sent as it is."""
+
+    content: bytes
+    media_type: str
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What a plan search did, for the metrics."""
+
+    outcome: Literal["feasible", "infeasible", "incomplete"]
+    splits: int
+
+
+def as_indented_json(answer: object) -> str:
+    """Render an answer that has no table of its own for people."""
+    return msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n"
+
+
+class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """One operation: what it is called, what it takes, what it answers.
+
+    Attributes:
+        id: the OpenAPI operation id.
+        path: the template; `{id}` of a model stands for one or two segments.
+        run: takes the context, the path's parameters, the decoded query (None where `query`
+            is) and the decoded body (None where `body` is); returns an `answer`.
+        answer: type of the answer; `Document` where it has a media type of its own.
+        media_types: what the answer is offered in, the first by default.
+        query: a frozen struct, one field a parameter; sequences are comma-separated.
+        body: a struct to decode, or `bytes` for a body passed on as it is.
+        body_limit: the setting that bounds the body.
+        heavy: may take more than a few milliseconds, so never runs on the event loop.
+        cacheable: answers may be kept, shared and given an ETag.
+        is_complete: tells an answer cut short by a deadline, which is never kept.
+        search: what the metrics record of an answer that took a search.
+        statuses: what it can answer beside `COMMON_STATUSES` and those its shape implies.
+        text: renders an answer as `text/plain`, at most 80 columns wide.
+    """
+
+    id: str
+    method: Literal["GET", "POST"]
+    path: str
+    tag: Tag
+    summary: str
+    description: str
+    run: Callable[[Context, Mapping[str, str], Any, Any], Any]
+    answer: type
+    media_types: tuple[str, ...] = NEGOTIATED
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | type[bytes] | None = None
+    body_media_types: tuple[str, ...] = (JSON,)
+    body_limit: BodyLimit = "body_limit_bytes"
+    heavy: bool = False
+    cacheable: bool = True
+    is_complete: Callable[[Any], bool] = lambda _: True
+    search: Callable[[Any], Search] | None = None
+    statuses: tuple[HTTPStatus, ...] = ()
+    text: Callable[[Any], str] = as_indented_json
+
+    @property
+    def all_statuses(self) -> tuple[HTTPStatus, ...]:
+        """Every status a request to this path and method can be answered with, ascending."""
+        implied = set(self.statuses) | set(COMMON_STATUSES)
+        if self.answer is not Document:
+            implied.add(HTTPStatus.NOT_ACCEPTABLE)
+        if "{" in self.path:
+            implied.add(HTTPStatus.NOT_FOUND)
+        if self.cacheable and self.method == "GET":
+            implied.add(HTTPStatus.NOT_MODIFIED)
+        if self.body is not None:
+            implied |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+            implied.add(HTTPStatus.SERVICE_UNAVAILABLE)  # a large body leaves the event loop
+        return tuple(sorted(implied))
+
+
+COMMON_STATUSES = (
+    HTTPStatus.OK,
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+)
+"""Any operation can answer these: an unknown query parameter alone is a 422."""

@@ -1,1 +1,30 @@
-"""What serving engines allow and take: one file per engine."""
+"""What serving engines allow and take: one file per engine, one interface."""
+
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.generic import Generic
+from rackfit.engines.interface import Engine
+from rackfit.engines.llama_cpp import LlamaCpp
+from rackfit.engines.sglang import Sglang
+from rackfit.engines.tensorrt_llm import TensorRtLlm
+from rackfit.engines.vllm import Vllm
+from rackfit.errors import InvalidInput, unknown_name
+
+ENGINES: dict[str, type[Engine]] = {
+    engine.name: engine for engine in (Generic, Vllm, Sglang, TensorRtLlm, LlamaCpp)
+}
+ALIASES = {"trtllm": "tensorrt-llm", "tensorrt_llm": "tensorrt-llm", "llamacpp": "llama.cpp"}
+
+
+def engine_for(choice: EngineChoice | None, device_reserve: float) -> Engine:
+    """Return the engine a request names, the generic one where it names none.
+
+    Raises:
+        InvalidInput: no engine has that name.
+    """
+    if choice is None:
+        return Generic(None, device_reserve)
+    folded = choice.name.casefold()
+    found = ENGINES.get(ALIASES.get(folded, folded))
+    if found is None:
+        raise InvalidInput(unknown_name("/engine/name", "engine", choice.name, list(ENGINES)))
+    return found(choice, device_reserve)

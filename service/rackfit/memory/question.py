@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from rackfit.architecture.model import Component
 from rackfit.catalog.entries import Accelerator, Card, Name
+from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
 
@@ -35,19 +36,6 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.hf_quant_config is not None and self.config is None:
             msg = "`hf_quant_config` belongs to a `config`"
             raise ValueError(msg)
-
-
-class EngineChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The serving engine and the options of its that decide memory.
-
-    Options left out take the engine's own defaults for that version.
-    """
-
-    name: Name
-    version: Annotated[str, Meta(max_length=40)] | None = None
-    gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] | None = None
-    max_batched_tokens: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
-    max_sequences: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,10 +6,11 @@ import msgspec
 from msgspec import Meta
 
 from rackfit.catalog.entries import Name
+from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Degree, Split
 from rackfit.inventory.model import Inventory
-from rackfit.memory.question import Capacity, EngineChoice, ModelRef, RankMemory, Workload
+from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
 
 Objective = Literal["fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost"]
 

@@ -1,0 +1,29 @@
+"""No engine named: the layout arithmetic alone, and a stated reserve on each device."""
+
+from typing import ClassVar
+
+from rackfit.engines.interface import Engine
+
+
+class Generic(Engine):
+    """Whatever serves: the rules all engines share, and nothing of any one's own."""
+
+    name: ClassVar[str] = "generic"
+
+    def loads(self, scheme: str, engines: list[str]) -> bool:
+        """Any scheme some engine loads."""
+        del scheme, engines
+        return True
+
+    def utilization(self, usable: int, free: int) -> float:
+        """All but the reserve."""
+        return min(1 - self.device_reserve, free / usable)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say what stands in for the engine's own needs."""
+        reserve = f"{self.device_reserve:.0%}"
+        sentence = (
+            f"No engine named: {reserve} of each device is kept free for activations and the "
+            "engine itself, and only the rules common to all engines apply."
+        )
+        return (sentence,)

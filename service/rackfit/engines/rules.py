@@ -1,0 +1,175 @@
+"""Split rules that every engine has: each a function that returns a `Rejection` or None."""
+
+from collections.abc import Callable
+from math import lcm
+
+from rackfit.architecture.model import (
+    DenseFeedForward,
+    ExpertFeedForward,
+    GroupedAttention,
+)
+from rackfit.catalog.entries import Scheme
+from rackfit.engines.rejection import Rejection, RejectionCode
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+
+Rule = Callable[[ServedModel, Split], Rejection | None]
+
+
+def reject(
+    split: Split, code: RejectionCode, detail: str, source: str, **numbers: float
+) -> Rejection:
+    """Build a rejection from the rule in words and the numbers it compared."""
+    return Rejection(split=split, code=code, detail=detail, source=source, numbers=numbers)
+
+
+def attention_heads_divide(model: ServedModel, split: Split) -> Rejection | None:
+    """Attention heads are divided evenly over tensor ranks."""
+    for kind in model.kinds:
+        if kind.attention is not None and kind.attention.heads % split.tensor:
+            heads = kind.attention.heads
+            return reject(
+                split,
+                "heads-not-divisible",
+                f"{heads} attention heads cannot be divided evenly over TP{split.tensor}.",
+                "vLLM ModelConfig.verify_with_parallel_config; SGLang and TensorRT-LLM alike",
+                heads=heads,
+                tensor=split.tensor,
+            )
+    return None
+
+
+def kv_heads_divide_or_repeat(model: ServedModel, split: Split) -> Rejection | None:
+    """KV heads are divided evenly over tensor ranks or repeated evenly, never mixed."""
+    for kind in model.kinds:
+        if not isinstance(kind.attention, GroupedAttention):
+            continue
+        kv_heads = kind.attention.kv_heads
+        if kv_heads % split.tensor and split.tensor % kv_heads:
+            return reject(
+                split,
+                "kv-heads-not-divisible",
+                f"{kv_heads} KV heads can neither be divided nor repeated evenly over "
+                f"TP{split.tensor}.",
+                "vLLM QKVParallelLinear; SGLang and TensorRT-LLM alike",
+                kv_heads=kv_heads,
+                tensor=split.tensor,
+            )
+    return None
+
+
+def feed_forward_divides(model: ServedModel, split: Split) -> Rejection | None:
+    """The width of dense and shared feed-forwards is divided evenly over tensor ranks."""
+    for kind in model.kinds:
+        for width in _tensor_divided_widths(kind.feed_forward):
+            if width % split.tensor:
+                return reject(
+                    split,
+                    "feed-forward-not-divisible",
+                    f"A feed-forward width of {width} cannot be divided evenly over "
+                    f"TP{split.tensor}.",
+                    "vLLM ColumnParallelLinear: divide(output_size, tp_size)",
+                    width=width,
+                    tensor=split.tensor,
+                )
+    return None
+
+
+def _tensor_divided_widths(part: DenseFeedForward | ExpertFeedForward | None) -> list[int]:
+    match part:
+        case DenseFeedForward():
+            return [part.width]
+        case ExpertFeedForward():
+            return [part.shared_width, part.dense_width]
+        case None:
+            return []
+
+
+def stages_have_layers(model: ServedModel, split: Split) -> Rejection | None:
+    """Every pipeline stage holds at least one layer."""
+    layers = len(model.order)
+    if split.pipeline <= layers:
+        return None
+    return reject(
+        split,
+        "more-stages-than-layers",
+        f"{split.pipeline} pipeline stages cannot each hold one of {layers} layers.",
+        "TensorRT-LLM Mapping: pp_size <= num_hidden_layers; vLLM get_pp_indices",
+        layers=layers,
+        pipeline=split.pipeline,
+    )
+
+
+def expert_degree_has_experts(model: ServedModel, split: Split) -> Rejection | None:
+    """Expert parallelism needs at least one routed expert a rank."""
+    experts = model.architecture.experts
+    held = experts.experts if experts else 0
+    if split.expert <= max(held, 1):
+        return None
+    detail = (
+        f"EP{split.expert} would leave ranks without any of the {held} experts."
+        if held
+        else f"EP{split.expert} needs a mixture of experts; this model is dense."
+    )
+    source = "an expert group is never empty"
+    code: RejectionCode = "expert-degree-without-experts"
+    return reject(split, code, detail, source, experts=held, expert=split.expert)
+
+
+def expert_slices_whole_blocks(model: ServedModel, split: Split) -> Rejection | None:
+    """An expert divided over expert-tensor ranks keeps whole blocks of its scheme."""
+    degree = split.expert_tensor or 1
+    if degree == 1 or not model.architecture.experts:
+        return None
+    width = model.architecture.experts.width
+    if not width:
+        return None  # a card gives no width; the card's reader says so
+    for scheme in model.expert_schemes:
+        block = scheme_block(scheme)
+        if width % (degree * block):
+            return reject(
+                split,
+                "expert-block-misaligned",
+                f"{width}/{degree} = {width / degree:g} is not a multiple of {block}: "
+                f"{scheme.id} experts of width {width} cannot be divided over {degree} ranks.",
+                "vLLM Fp8MoEMethod.create_weights: intermediate size per partition % block",
+                expert_width=width,
+                expert_tensor=degree,
+                block=block,
+            )
+    return None
+
+
+def scheme_block(scheme: Scheme) -> int:
+    """Elements a divided dimension must keep together in `scheme`."""
+    return lcm(scheme.block_elements, max(scheme.scale_rows, 1), max(scheme.scale_columns, 1))
+
+
+def padded_vocabulary(size: int, multiple: int = 64) -> int:
+    """The vocabulary rounded up to a whole number of `multiple` rows."""
+    return -(-size // multiple) * multiple
+
+
+def no_context_parallelism(_model: ServedModel, split: Split) -> Rejection | None:
+    """Context parallelism is planned only where an engine's file says it has it."""
+    if split.context == 1:
+        return None
+    return reject(
+        split,
+        "degree-unsupported",
+        f"context = {split.context}: this engine is planned without context parallelism.",
+        "context parallelism is an engine's own feature",
+        context=split.context,
+    )
+
+
+COMMON_RULES: tuple[Rule, ...] = (
+    attention_heads_divide,
+    kv_heads_divide_or_repeat,
+    feed_forward_divides,
+    stages_have_layers,
+    expert_degree_has_experts,
+    expert_slices_whole_blocks,
+    no_context_parallelism,
+)
+"""Rules all engines share, in the order they are reported."""

@@ -1,0 +1,93 @@
+"""A model as it is served: what engines reason about."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import msgspec
+
+from rackfit.architecture.model import Architecture, Layer, Tensor
+from rackfit.architecture.quantization import Quantization, stored_bytes
+from rackfit.catalog.entries import Scheme
+
+FIRST_STAGE = ("embedding", "vision")
+"""Components outside the layers that live on the first pipeline stage; the rest on the last."""
+
+
+class StoredTensor(msgspec.Struct, frozen=True, gc=False):
+    """A tensor and the bytes all its copies in one layer take as stored."""
+
+    tensor: Tensor
+    scheme: Scheme
+    stored_bytes: int
+
+
+class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """An architecture, the scheme each tensor is stored in and the type of its KV cache.
+
+    `scheme` is the caller's choice, None where the checkpoint's own is served.
+    """
+
+    architecture: Architecture
+    storage: Quantization
+    schemes: Mapping[str, Scheme]
+    kv_cache_dtype: str
+    name: str
+    scheme: Scheme | None = None
+
+    @cached_property
+    def kinds(self) -> tuple[Layer, ...]:
+        """Each distinct kind of layer, split further where storage differs by layer."""
+        return self._distinct[0]
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """For every layer the index of its kind in `kinds`."""
+        return self._distinct[1]
+
+    @cached_property
+    def layer_tensors(self) -> tuple[tuple[StoredTensor, ...], ...]:
+        """The stored tensors of one layer of each kind, in the order of `kinds`."""
+        return self._distinct[2]
+
+    @cached_property
+    def outer(self) -> tuple[StoredTensor, ...]:
+        """The stored tensors outside the layers."""
+        return self._stored(self.architecture.outer, None)
+
+    @cached_property
+    def draft(self) -> tuple[StoredTensor, ...]:
+        """The stored tensors of multi-token-prediction layers."""
+        return self._stored(self.architecture.draft, None)
+
+    @cached_property
+    def used_schemes(self) -> tuple[Scheme, ...]:
+        """Every scheme some tensor is stored in, in order of first use."""
+        used = [s.scheme for kind in self.layer_tensors for s in kind]
+        used += [s.scheme for s in self.outer]
+        return tuple({s.id: s for s in used}.values())
+
+    @cached_property
+    def expert_schemes(self) -> tuple[Scheme, ...]:
+        """Every scheme matrices of routed experts are stored in."""
+        stored = [s for kind in self.layer_tensors for s in kind if s.tensor.linear]
+        routed = [s.scheme for s in stored if s.tensor.component == "routed_experts"]
+        return tuple({s.id: s for s in routed}.values())
+
+    @cached_property
+    def _distinct(
+        self,
+    ) -> tuple[tuple[Layer, ...], tuple[int, ...], tuple[tuple[StoredTensor, ...], ...]]:
+        layers = self.architecture.kinds
+        if not self.storage.layer_dependent:
+            tensors = tuple(self._stored(layer.tensors, None) for layer in layers)
+            return layers, self.architecture.order, tensors
+        found: dict[tuple[int, tuple[StoredTensor, ...]], int] = {}
+        order = tuple(
+            found.setdefault((kind, self._stored(layers[kind].tensors, number)), len(found))
+            for number, kind in enumerate(self.architecture.order)
+        )
+        return tuple(layers[kind] for kind, _ in found), order, tuple(t for _, t in found)
+
+    def _stored(self, tensors: tuple[Tensor, ...], layer: int | None) -> tuple[StoredTensor, ...]:
+        named = [(t, self.schemes[self.storage.scheme_of(t, layer)]) for t in tensors]
+        return tuple(StoredTensor(t, scheme, stored_bytes(t, scheme)) for t, scheme in named)

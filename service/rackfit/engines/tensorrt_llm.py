@@ -1,0 +1,80 @@
+"""TensorRT-LLM: rules, memory and arguments."""
+
+from typing import ClassVar
+
+from rackfit.engines.interface import Engine
+from rackfit.engines.peak import activation_peak
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.rules import COMMON_RULES, Rule, reject
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+
+MIB = 1 << 20
+DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
+DEFAULT_BATCHED_TOKENS = 8192  # LlmArgs.max_num_tokens
+DEFAULT_SEQUENCES = 2048  # LlmArgs.max_batch_size
+CONTEXT_BYTES = 512 * MIB
+NCCL_BYTES = {1: 0, 2: 342 * MIB, 4: 392 * MIB}
+"""Communication buffers by group size (aiconfigurator systems/*.yaml, nccl_mem)."""
+
+
+def slots_divide(model: ServedModel, split: Split) -> Rejection | None:
+    """Expert slots are spread evenly over expert ranks."""
+    experts = model.architecture.experts
+    if experts is None or experts.experts % split.expert == 0:
+        return None
+    return reject(
+        split,
+        "experts-not-divisible",
+        f"TensorRT-LLM wants slots % EP == 0: {experts.experts} experts over EP{split.expert} "
+        "need redundant slots.",
+        "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0",
+        experts=experts.experts,
+        expert=split.expert,
+    )
+
+
+class TensorRtLlm(Engine):
+    """TensorRT-LLM 1.x with its PyTorch back end."""
+
+    name: ClassVar[str] = "tensorrt-llm"
+    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, slots_divide)
+    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "int8", "nvfp4")
+    block_tokens: ClassVar[int] = 32
+
+    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
+        """The peak of a full batch of tokens."""
+        return activation_peak(
+            model,
+            split,
+            tokens=self.choice.max_batched_tokens or DEFAULT_BATCHED_TOKENS,
+            sequences=self.choice.max_sequences or DEFAULT_SEQUENCES,
+            last_stage=last_stage,
+        )
+
+    def overhead_bytes(self, model: ServedModel, split: Split) -> int:
+        """The CUDA context and NCCL's buffers."""
+        del model
+        group = split.tensor * split.data
+        return CONTEXT_BYTES + NCCL_BYTES[1 if group == 1 else 2 if group <= 3 else 4]  # noqa: PLR2004 (the table's own steps)
+
+    def utilization(self, usable: int, free: int) -> float:
+        """The share of what is free after the weights; what is taken before lowers it."""
+        del usable, free
+        return self.choice.gpu_memory_utilization or DEFAULT_FREE_SHARE
+
+    def budget_bytes(self, usable: int, free: int, *, weights: int, other: int) -> int:
+        """All that is loaded first, and the cache's share of what is then free."""
+        left = max(min(usable, free) - weights - other, 0)
+        loaded = min(weights + other, usable, free)
+        return loaded + int(self.utilization(usable, free) * left)
+
+    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
+        """Arguments of `trtllm-serve`."""
+        del model
+        arguments = [f"--tp_size={split.tensor * split.data}"]
+        if split.pipeline > 1:
+            arguments.append(f"--pp_size={split.pipeline}")
+        if split.expert > 1:
+            arguments.append(f"--ep_size={split.expert}")
+        return (*arguments, f"--kv_cache_free_gpu_memory_fraction={utilization:g}")

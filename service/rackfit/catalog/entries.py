@@ -12,11 +12,16 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One accelerator as a node's operator meets it.
 
-    `id` is the GPU-feature-discovery label; `aliases` are other names operators see.
+    `id` is the GPU-feature-discovery label, `name` what the driver's tool prints, `aliases`
+    other names operators see. `shorthands` are names that could mean another part too, each
+    with the sentence an answer carries as a warning when the name is read as this one.
     `reported_bytes` is what the driver's tool prints as total memory, `usable_bytes` what an
     engine sees. `flops` are dense operations a second by number type ("bf16", "fp8", "fp4",
     "int8"); bandwidths are bytes a second per device and direction. `domain_size` is the
-    number of devices in its largest scale-up domain, `node_size` that of a usual node.
+    number of devices in its largest scale-up domain, `node_size` that of a usual node. A node
+    is always at least one domain: devices joined by PCIe alone, or by bridges in pairs, run
+    tensor parallelism over PCIe, whose bandwidth is then their `scale_up_bandwidth`. A part
+    that is alone in its node has no scale-up links: both bandwidths are its network's.
     """
 
     id: Name
@@ -33,6 +38,7 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     domain_size: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 8
     node_size: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 8
     aliases: list[str] = []
+    shorthands: dict[str, str] = {}
     sources: list[str] = []
     notes: list[str] = []
 

@@ -47,8 +47,9 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     """A quantization scheme: how a matrix of weights is stored.
 
     A matrix of r x c elements takes r x c / `block_elements` x `block_bytes` bytes, one
-    scale of `scale_bytes` per `scale_rows` x `scale_columns` tile (0: the whole side), and
-    `tensor_bytes` once. `bits_per_weight` is the published average with scales included;
+    scale of `scale_bytes` per `scale_rows` x `scale_columns` tile (0: the whole side),
+    `column_bytes` per column (input), and `tensor_bytes` once. `bits_per_weight` is the
+    published average with scales included;
     `card_bytes_per_weight` the nominal figure of the public card's rule of thumb, where it
     has one. `covers` says what is converted: the decoder's linear layers, or every matrix.
     """
@@ -62,6 +63,7 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True):
     scale_rows: int = 0
     scale_columns: int = 0
     scale_bytes: float = 0
+    column_bytes: int = 0
     tensor_bytes: int = 0
     covers: Literal["linear", "all"] = "linear"
     card_bytes_per_weight: float | None = None

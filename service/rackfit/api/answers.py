@@ -4,9 +4,11 @@ from typing import Literal
 
 import msgspec
 
+from rackfit.architecture.parameters import Parameters
+from rackfit.caching.redis_store import RedisState
 from rackfit.catalog.entries import Accelerator, Card, Scheme
 from rackfit.errors import Violation
-from rackfit.memory.question import MemoryAnswer, Parameters
+from rackfit.memory.question import KvCacheLayout, MemoryAnswer
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -37,7 +39,6 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     parameters: int
     active_parameters: int
     context_tokens: int
-    quantization: str | None
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +62,8 @@ class ModelDetail(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     parameters: Parameters
     context_tokens: int
-    quantization: str | None
     checkpoint_bytes: int
+    kv_cache: KvCacheLayout
     card: Card | None
     aliases: tuple[str, ...]
     related: tuple[str, ...]
@@ -115,17 +116,18 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["live"] = "live"
 
 
-class CacheCondition(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer cache: its tiers, what the process holds, and the Redis circuit.
+class MemoryTier(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process holds."""
 
-    `redis_circuit` is None where no Redis is configured; `open` means left alone after
-    failures, which costs nothing but shared answers.
-    """
-
-    tiers: tuple[str, ...]
     entries: int
-    bytes: int
-    redis_circuit: Literal["closed", "half-open", "open"] | None
+    held_bytes: int
+
+
+class CacheCondition(msgspec.Struct, frozen=True, kw_only=True):
+    """The tiers of the answer cache; `redis` is None where no Redis is configured."""
+
+    memory: MemoryTier
+    redis: RedisState | None
 
 
 class ComputeCondition(msgspec.Struct, frozen=True, kw_only=True):

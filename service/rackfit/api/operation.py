@@ -74,6 +74,7 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         body: a struct to decode, or `bytes` for a body passed on as it is.
         body_limit: the setting that bounds the body.
         heavy: may take more than a few milliseconds, so never runs on the event loop.
+        is_large: tells a query and body that make an operation heavy that usually is not.
         cacheable: answers may be kept, shared and given an ETag.
         is_complete: tells an answer cut short by a deadline, which is never kept.
         search: what the metrics record of an answer that took a search.
@@ -95,6 +96,7 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     body_media_types: tuple[str, ...] = (JSON,)
     body_limit: BodyLimit = "body_limit_bytes"
     heavy: bool = False
+    is_large: Callable[[Any, Any], bool] = lambda _query, _body: False
     cacheable: bool = True
     is_complete: Callable[[Any], bool] = lambda _: True
     search: Callable[[Any], Search] | None = None
@@ -109,11 +111,10 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             implied.add(HTTPStatus.NOT_ACCEPTABLE)
         if "{" in self.path:
             implied.add(HTTPStatus.NOT_FOUND)
-        if self.cacheable and self.method == "GET":
+        if self.cacheable:
             implied.add(HTTPStatus.NOT_MODIFIED)
         if self.body is not None:
-            implied |= {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
-            implied.add(HTTPStatus.SERVICE_UNAVAILABLE)  # a large body leaves the event loop
+            implied |= BODY_STATUSES
         return tuple(sorted(implied))
 
 
@@ -125,3 +126,11 @@ COMMON_STATUSES = (
     HTTPStatus.INTERNAL_SERVER_ERROR,
 )
 """Any operation can answer these: an unknown query parameter alone is a 422."""
+
+BODY_STATUSES = {
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.SERVICE_UNAVAILABLE,  # a large body is computed in the pool
+}
+"""Operations with a body can answer these too."""

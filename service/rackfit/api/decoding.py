@@ -1,0 +1,96 @@
+"""From bytes to structs: JSON bodies, strictly, with a pointer to what is wrong."""
+
+from functools import cache
+from http import HTTPStatus
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from rackfit.api.problems import RequestError
+from rackfit.api.violations import body_violation
+from rackfit.errors import InvalidInput
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+MAX_DEPTH = 64
+MAX_INTEGER = 1 << 63
+
+
+@cache
+def _decoder(body_type: type[S]) -> msgspec.json.Decoder[S]:
+    return msgspec.json.Decoder(body_type, strict=True)
+
+
+def decode_body(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:
+    """Decode a JSON body.
+
+    A number without a fraction is an integer however it is spelled (`12.0`, `1e3`), as JSON
+    Schema has it; a numeric string is not a number.
+
+    Raises:
+        RequestError: 400 where `raw` is no JSON at all.
+        InvalidInput: with a JSON Pointer, where it is not a `body_type`.
+    """
+    try:
+        return _decode(raw, body_type)
+    except RecursionError:
+        malformed("The JSON is nested too deeply.")
+    except UnicodeDecodeError:
+        malformed("The body is not valid UTF-8.")
+    except msgspec.ValidationError as error:
+        raise InvalidInput(body_violation(str(error), body_type)) from error
+    except msgspec.DecodeError as error:
+        malformed(f"The body is not valid JSON: {error}.")
+
+
+def _decode(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:
+    try:
+        decoded: S = _decoder(body_type).decode(raw)
+    except msgspec.ValidationError:
+        # Only now: most bodies spell their integers without a fraction.
+        decoded = msgspec.convert(_whole_numbers(msgspec.json.decode(raw)), body_type)
+    return decoded
+
+
+def malformed(detail: str) -> NoReturn:
+    """Refuse a request that cannot be read at all."""
+    raise RequestError.of(HTTPStatus.BAD_REQUEST, detail) from None
+
+
+def _whole_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Spell every float without a fraction as the integer it is."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_whole_numbers(item) for item in value]
+        case dict():
+            return {key: _whole_numbers(item) for key, item in value.items()}
+        case _:
+            return value
+
+
+def check_free_form(value: object, pointer: str) -> None:
+    """Refuse free JSON (a published config) that is deeper or has larger numbers than any real.
+
+    Raises:
+        InvalidInput: at `pointer`.
+    """
+    level: list[object] = [value]
+    for _ in range(MAX_DEPTH):
+        level = [item for held in level for item in _items(held)]
+        if not level:
+            return
+        if any(isinstance(item, int) and abs(item) >= MAX_INTEGER for item in level):
+            raise InvalidInput.at(pointer, "It holds an integer that does not fit 64 bits.")
+    raise InvalidInput.at(pointer, f"It is nested more than {MAX_DEPTH} levels deep.")
+
+
+def _items(value: object) -> list[object]:
+    match value:
+        case dict():
+            return list(value.values())
+        case list():
+            return value
+        case _:
+            return []

@@ -1,0 +1,70 @@
+"""`/health` and `/metrics`: what a supervisor asks a process."""
+
+import os
+from collections.abc import Mapping
+
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from rackfit.api.answers import Live, Ready
+from rackfit.api.operation import Context, Document, Operation
+
+
+def get_live(_context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Live:
+    """Tell that the process answers."""
+    return Live()
+
+
+def get_ready(context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Ready:
+    """Tell the condition of the process' parts. A sick Redis does not make it unready."""
+    return context.condition()
+
+
+def get_metrics(_context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Document:
+    """Expose the metrics of all serving processes."""
+    registry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)
+    return Document(generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4)
+
+
+GET_LIVE = Operation(
+    id="get_live",
+    method="GET",
+    path="/health/live",
+    tag="service",
+    summary="Whether the process answers",
+    description="Answered on the event loop, whatever is being computed.",
+    run=get_live,
+    answer=Live,
+    cacheable=False,
+)
+GET_READY = Operation(
+    id="get_ready",
+    method="GET",
+    path="/health/ready",
+    tag="service",
+    summary="Whether to send the process requests, and the condition of its parts",
+    description=(
+        "Cache tiers, the Redis circuit and the pool of worker processes. A sick Redis costs "
+        "shared answers and nothing else, so it leaves the process ready."
+    ),
+    run=get_ready,
+    answer=Ready,
+    cacheable=False,
+)
+GET_METRICS = Operation(
+    id="get_metrics",
+    method="GET",
+    path="/metrics",
+    tag="service",
+    summary="Metrics in the Prometheus text format",
+    description="Over all serving processes of this instance.",
+    run=get_metrics,
+    answer=Document,
+    media_types=(CONTENT_TYPE_PLAIN_0_0_4,),
+    cacheable=False,
+)
+OPERATIONS = (GET_LIVE, GET_READY, GET_METRICS)

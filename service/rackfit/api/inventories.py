@@ -1,0 +1,58 @@
+"""`/v1/inventories`: what other tools print, as an inventory a plan takes unchanged."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from rackfit.api.operation import JSON, TEXT, Context, Operation
+from rackfit.inventory.model import Inventory, Label
+from rackfit.inventory.normalize import normalize
+
+
+class NormalizeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What printed the body."""
+
+    format: Annotated[
+        str,
+        Meta(
+            max_length=80,
+            description=(
+                "`kubernetes` for `kubectl get nodes,pods -A -o json`, `nvidia-smi` for "
+                "`nvidia-smi --query-gpu=index,name,memory.total,memory.used --format=csv`."
+            ),
+        ),
+    ]
+    node: Annotated[
+        Label | None, Meta(description="The host's name, where the format does not tell it.")
+    ] = None
+
+
+def normalize_inventory(
+    context: Context, _path: Mapping[str, str], query: NormalizeQuery, body: bytes
+) -> Inventory:
+    """Read another tool's output."""
+    return normalize(query.format, body, context.catalog.accelerator, node=query.node)
+
+
+NORMALIZE_INVENTORY = Operation(
+    id="normalize_inventory",
+    method="POST",
+    path="/v1/inventories/normalize",
+    tag="inventories",
+    summary="Read another tool's output as an inventory",
+    description=(
+        "Nodes with their accelerators and free memory, and what was left out and why. "
+        "`POST /v1/plans` takes the answer unchanged as its `inventory`."
+    ),
+    run=normalize_inventory,
+    answer=Inventory,
+    query=NormalizeQuery,
+    body=bytes,
+    body_media_types=(JSON, TEXT, "text/csv"),
+    body_limit="plan_body_limit_bytes",
+    heavy=True,
+    cacheable=False,  # a cluster's state carries timestamps: no two bodies are alike
+)
+OPERATIONS = (NORMALIZE_INVENTORY,)

@@ -1,0 +1,164 @@
+"""`/v1/memory` and a model's memory table: how many bytes, question by question."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from rackfit.api.answers import Answered, BatchAnswer, Refused
+from rackfit.api.decoding import decode_body
+from rackfit.api.models import check_model, find_model
+from rackfit.api.operation import Context, Operation
+from rackfit.api.problems import RequestError, as_request_error
+from rackfit.catalog.entries import Name
+from rackfit.errors import DeadlineExceeded, InvalidInput, Violation
+from rackfit.memory.answer import answer_memory
+from rackfit.memory.question import MemoryAnswer, MemoryRequest, MemoryTable, Method, Share, Tokens
+from rackfit.memory.table import CARD_CONTEXTS, CARD_QUANTIZATIONS, memory_table
+
+LARGE_SPLIT = 64
+LARGE_TABLE = 16
+"""Accelerators and cells beyond which an answer takes more than a few milliseconds."""
+
+
+class TableQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which rows and columns the table has, and how its figures are counted."""
+
+    method: Annotated[
+        Method, Meta(description="Count every tensor, or use the public card's rule of thumb.")
+    ] = "architecture"
+    overhead: Annotated[
+        Share, Meta(description="Overhead of the rule of thumb as a share of the weights.")
+    ] = 0.10
+    quantization: Annotated[
+        tuple[Name, ...],
+        Meta(min_length=1, max_length=50, description="Rows, comma-separated: `Q4_K_M,fp8`."),
+    ] = CARD_QUANTIZATIONS
+    context_tokens: Annotated[
+        tuple[Tokens, ...],
+        Meta(
+            min_length=1,
+            max_length=50,
+            description="Columns, comma-separated; those beyond the model's context are left out.",
+        ),
+    ] = CARD_CONTEXTS
+    kv_cache_dtype: Annotated[
+        Name | None, Meta(description="Type of the KV cache; left out, the model's own.")
+    ] = None
+
+
+class BatchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Questions as `POST /v1/memory` takes them, each answered or refused on its own."""
+
+    requests: Annotated[list[msgspec.Raw], Meta(min_length=1)]
+
+
+def table(context: Context, path: Mapping[str, str], query: TableQuery, _body: None) -> MemoryTable:
+    """Fill a model's memory table."""
+    entry = find_model(context, path)
+    try:
+        return memory_table(
+            entry,
+            context.catalog,
+            method=query.method,
+            overhead=query.overhead,
+            quantizations=query.quantization,
+            contexts=query.context_tokens,
+            kv_cache_dtype=query.kv_cache_dtype,
+        )
+    except InvalidInput as error:
+        # The domain points into a body, as a question of its own would have one.
+        at_query = (Violation("?" + v.pointer.lstrip("/?"), v.detail) for v in error.violations)
+        raise InvalidInput(*at_query) from error
+
+
+def answer(
+    context: Context, _path: Mapping[str, str], _query: None, body: MemoryRequest
+) -> MemoryAnswer:
+    """Answer one question."""
+    check_model(body.model)
+    return answer_memory(body, context.catalog, device_reserve=context.settings.device_reserve)
+
+
+def answer_batch(
+    context: Context, path: Mapping[str, str], _query: None, body: BatchRequest
+) -> BatchAnswer:
+    """Answer many questions, each on its own."""
+    limit = context.settings.batch_limit
+    if len(body.requests) > limit:
+        detail = f"{len(body.requests):,} questions; at most {limit:,} are taken at once."
+        raise InvalidInput.at("/requests", detail)
+    return BatchAnswer(results=tuple(_result(context, path, raw) for raw in body.requests))
+
+
+def _result(context: Context, path: Mapping[str, str], raw: msgspec.Raw) -> Answered | Refused:
+    """Answer or refuse one question of a batch; pointers are into that question."""
+    if context.expired():
+        raise DeadlineExceeded
+    try:
+        return Answered(answer=answer(context, path, None, decode_body(raw, MemoryRequest)))
+    except RequestError as error:
+        # Not JSON at all, which cannot be: the batch around it was. But text that is not UTF-8
+        # and brackets nested too deeply come to light only here.
+        refusal = InvalidInput.at("", error.problem.detail)
+    except InvalidInput as error:
+        refusal = error
+    return Refused(problem=as_request_error(refusal).problem)
+
+
+def _is_large_table(query: TableQuery, _body: None) -> bool:
+    return len(query.quantization) * len(query.context_tokens) > LARGE_TABLE
+
+
+def _is_large(_query: None, body: MemoryRequest) -> bool:
+    return body.model.id is None or (body.split is not None and body.split.devices > LARGE_SPLIT)
+
+
+MODEL_MEMORY = Operation(
+    id="get_model_memory",
+    method="GET",
+    path="/v1/models/{id}/memory",
+    tag="memory",
+    summary="A model's memory by quantization and context",
+    description=(
+        "The table a public card prints: a row a quantization scheme, a column a context, one "
+        "sequence on one device of any size."
+    ),
+    run=table,
+    answer=MemoryTable,
+    query=TableQuery,
+    is_large=_is_large_table,
+)
+ANSWER_MEMORY = Operation(
+    id="answer_memory",
+    method="POST",
+    path="/v1/memory",
+    tag="memory",
+    summary="How much memory a model takes, rank by rank",
+    description=(
+        "Weights, KV cache, activations and overhead on one device or on every rank of a "
+        "split. With an accelerator, also whether that holds it: a split that does not work is "
+        "a 200 with `feasible: false` and the reasons."
+    ),
+    run=answer,
+    answer=MemoryAnswer,
+    body=MemoryRequest,
+    is_large=_is_large,
+)
+ANSWER_MEMORY_BATCH = Operation(
+    id="answer_memory_batch",
+    method="POST",
+    path="/v1/memory/batch",
+    tag="memory",
+    summary="Many questions about memory at once",
+    description=(
+        "Each question is decoded, answered or refused on its own; a refusal's pointers are "
+        "into that question. The results are in the order asked."
+    ),
+    run=answer_batch,
+    answer=BatchAnswer,
+    body=BatchRequest,
+    heavy=True,
+)
+OPERATIONS = (MODEL_MEMORY, ANSWER_MEMORY, ANSWER_MEMORY_BATCH)

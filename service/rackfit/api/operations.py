@@ -1,0 +1,27 @@
+"""Every operation there is: routes, the contract and its tests are derived from this list."""
+
+from collections.abc import Mapping
+
+from rackfit.api import (
+    accelerators,
+    health,
+    inventories,
+    memory,
+    models,
+    plans,
+    quantizations,
+    version,
+)
+from rackfit.api.operation import Operation
+
+OPERATIONS: tuple[Operation, ...] = (
+    *models.OPERATIONS,
+    *memory.OPERATIONS,
+    *plans.OPERATIONS,
+    *inventories.OPERATIONS,
+    *accelerators.OPERATIONS,
+    *quantizations.OPERATIONS,
+    *version.OPERATIONS,
+    *health.OPERATIONS,
+)
+BY_ID: Mapping[str, Operation] = {operation.id: operation for operation in OPERATIONS}

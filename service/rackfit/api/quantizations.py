@@ -1,0 +1,26 @@
+"""`/v1/quantizations`: the schemes weights are stored in."""
+
+from collections.abc import Mapping
+
+from rackfit.api.answers import SchemeList
+from rackfit.api.operation import Context, Operation
+
+
+def list_quantizations(
+    context: Context, _path: Mapping[str, str], _query: None, _body: None
+) -> SchemeList:
+    """List the catalog's quantization schemes in order of id."""
+    return SchemeList(quantizations=tuple(context.catalog.schemes.values()))
+
+
+LIST_QUANTIZATIONS = Operation(
+    id="list_quantizations",
+    method="GET",
+    path="/v1/quantizations",
+    tag="catalog",
+    summary="List the quantization schemes",
+    description="How each scheme stores a matrix of weights, and its published bits per weight.",
+    run=list_quantizations,
+    answer=SchemeList,
+)
+OPERATIONS = (LIST_QUANTIZATIONS,)

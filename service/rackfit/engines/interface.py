@@ -13,7 +13,7 @@ from rackfit.architecture.model import Attention
 from rackfit.engines.cache_layout import CacheTerm, layer_terms
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject
+from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 
@@ -30,6 +30,7 @@ class Engine(ABC):
 
     name: ClassVar[str]
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
+    pipeline_rules: ClassVar[tuple[Rule, ...]] = COMMON_PIPELINE_RULES
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = (
         "bf16", "f16", "f32", "fp8", "int8", "q8_0", "q4_0", "nvfp4",
     )  # fmt: skip
@@ -42,7 +43,7 @@ class Engine(ABC):
     def rejections(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Yield every rule that `split` breaks."""
         yield from self._unloadable(model, split)
-        for rule in self.rules:
+        for rule in (*self.rules, *self.pipeline_rules):
             rejection = rule(model, split)
             if rejection is not None:
                 yield rejection

@@ -167,9 +167,11 @@ COMMON_RULES: tuple[Rule, ...] = (
     attention_heads_divide,
     kv_heads_divide_or_repeat,
     feed_forward_divides,
-    stages_have_layers,
     expert_degree_has_experts,
     expert_slices_whole_blocks,
     no_context_parallelism,
 )
-"""Rules all engines share, in the order they are reported."""
+"""Rules all engines share that do not look at the pipeline, in the order they are reported."""
+
+COMMON_PIPELINE_RULES: tuple[Rule, ...] = (stages_have_layers,)
+"""Rules all engines share for the pipeline degree."""

@@ -67,6 +67,15 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple({s.id: s for s in used}.values())
 
     @cached_property
+    def weights_bytes(self) -> int:
+        """Bytes of all tensors that are served, each once."""
+        layers = sum(
+            self.order.count(kind) * sum(s.stored_bytes for s in tensors)
+            for kind, tensors in enumerate(self.layer_tensors)
+        )
+        return layers + sum(s.stored_bytes for s in self.outer)
+
+    @cached_property
     def expert_schemes(self) -> tuple[Scheme, ...]:
         """Every scheme matrices of routed experts are stored in."""
         stored = [s for kind in self.layer_tensors for s in kind if s.tensor.linear]

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from rackfit.architecture.model import Component
+from rackfit.architecture.parameters import Parameters
 from rackfit.catalog.entries import Accelerator, Card, Name
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
@@ -150,24 +151,6 @@ class InspectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     quantization: Name | None = None
     kv_cache_dtype: Name | None = None
     engine: EngineChoice | None = None
-
-
-class Parameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Trainable parameters by part; all parts but `draft` are disjoint and sum to `total`."""
-
-    total: int
-    active: int
-    embedding: int
-    head: int
-    attention: int
-    dense_feed_forward: int
-    routed_experts: int
-    shared_experts: int
-    router: int
-    norm: int
-    vision: int
-    other: int
-    draft: int
 
 
 class TensorLine(msgspec.Struct, frozen=True, kw_only=True):

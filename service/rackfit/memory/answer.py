@@ -1,0 +1,230 @@
+"""`POST /v1/memory`: one device, or every rank of a split, and whether an accelerator holds it."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rackfit.catalog import Catalog
+from rackfit.catalog.entries import Accelerator
+from rackfit.engines import Engine, engine_for
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+from rackfit.errors import InvalidInput
+from rackfit.memory.question import Fits, MemoryAnswer, MemoryRequest, RankMemory
+from rackfit.memory.rank_order import positions
+from rackfit.memory.ranks import RankSizes
+from rackfit.memory.resolve import Resolved, check_context, resolve, rule_scheme
+from rackfit.memory.rule_of_thumb import RuleOfThumb, rule_of_thumb, token_bytes
+from rackfit.memory.stages import (
+    RankLoad,
+    StageMemory,
+    capacity,
+    sequences_per_rank,
+    stage_memories,
+)
+
+MAX_RANKS = 16_384
+CONSUMER_BYTES = 24 << 30
+DATACENTER_BYTES = 80 << 30
+
+
+def answer_memory(
+    request: MemoryRequest, catalog: Catalog, *, device_reserve: float
+) -> MemoryAnswer:
+    """Answer how much memory a model takes.
+
+    Raises:
+        InvalidInput: the request contradicts the catalog or itself.
+    """
+    resolved = resolve(
+        request.model,
+        catalog,
+        quantization=request.quantization,
+        kv_cache_dtype=request.kv_cache_dtype,
+    )
+    check_context(request.workload, resolved.model.architecture)
+    engine = engine_for(request.engine, device_reserve)
+    accelerator, notes = _accelerator(request, catalog)
+    if request.method == "rule-of-thumb":
+        return _by_rule(request, resolved, catalog, (engine, accelerator), notes)
+    return _by_architecture(request, resolved, engine, accelerator, notes)
+
+
+def _accelerator(
+    request: MemoryRequest, catalog: Catalog
+) -> tuple[Accelerator | None, tuple[str, ...]]:
+    if request.accelerator is None or isinstance(request.accelerator, Accelerator):
+        return request.accelerator, ()
+    return catalog.accelerator(request.accelerator, "/accelerator")
+
+
+def _by_rule(
+    request: MemoryRequest,
+    resolved: Resolved,
+    catalog: Catalog,
+    host: tuple[Engine, Accelerator | None],
+    notes: tuple[str, ...],
+) -> MemoryAnswer:
+    engine, accelerator = host
+    if request.split is not None and request.split.devices > 1:
+        raise InvalidInput.at("/split", "The rule of thumb knows no splits: leave `split` out.")
+    scheme = rule_scheme(resolved, catalog)
+    tokens = request.workload.context_tokens * request.workload.sequences
+    parts = rule_of_thumb(resolved.model, scheme, overhead=request.overhead, tokens=tokens)
+    usable = None if accelerator is None else accelerator.usable_bytes
+    budget = usable and engine.budget_bytes(
+        usable, usable, weights=parts.weights_bytes, other=parts.overhead_bytes
+    )
+    rank = _rule_rank(parts, int(token_bytes(resolved.model)), budget)
+    rejections = [] if budget is None else _shortages(Split(), [rank])
+    answer = _summed([rank], "rule-of-thumb", (*resolved.warnings, *notes))
+    return _judged(answer, rejections) if budget is not None else answer
+
+
+def _rule_rank(parts: RuleOfThumb, per_token: int, budget: int | None) -> RankMemory:
+    return RankMemory(
+        rank=0,
+        stage=0,
+        weights_bytes=parts.weights_bytes,
+        kv_cache_bytes=parts.kv_cache_bytes,
+        activation_bytes=0,
+        overhead_bytes=parts.overhead_bytes,
+        total_bytes=parts.total_bytes,
+        kv_cache_bytes_per_token=per_token,
+        budget_bytes=budget,
+    )
+
+
+def _by_architecture(
+    request: MemoryRequest,
+    resolved: Resolved,
+    engine: Engine,
+    accelerator: Accelerator | None,
+    notes: tuple[str, ...],
+) -> MemoryAnswer:
+    split = request.split or Split()
+    check_ranks(split)
+    stages = stage_memories(
+        RankSizes(resolved.model, engine, split), split, request.workload.context_tokens
+    )
+    held = sequences_per_rank(split, request.workload.sequences)
+    warnings = (*resolved.warnings, *engine.warnings(), *notes)
+    rejections = list(engine.rejections(resolved.model, split))
+    if accelerator is None:
+        ranks = rank_memories(resolved.model, split, stages, held, None)
+        answer = _summed(ranks, "architecture", warnings)
+        return _judged(answer, rejections) if rejections else answer
+    usable = accelerator.usable_bytes
+    budgets = [stage.budget_bytes(engine, usable, usable) for stage in stages]
+    ranks = rank_memories(resolved.model, split, stages, held, budgets)
+    answer = _judged(
+        _summed(ranks, "architecture", warnings), rejections + _shortages(split, ranks)
+    )
+    return msgspec.structs.replace(answer, capacity=capacity(engine, split, stages, budgets))
+
+
+def check_ranks(split: Split) -> None:
+    """Refuse a split of more ranks than are listed.
+
+    Raises:
+        InvalidInput: at `/split`.
+    """
+    if split.devices > MAX_RANKS:
+        detail = f"A split has at most {MAX_RANKS:,} ranks here, this one {split.devices:,}."
+        raise InvalidInput.at("/split", detail)
+
+
+def rank_memories(
+    model: ServedModel,
+    split: Split,
+    stages: Sequence[StageMemory],
+    sequences: int,
+    budgets: Sequence[int] | None,
+) -> list[RankMemory]:
+    """Every rank's memory, `sequences` being those of one data rank."""
+    experts = model.architecture.experts
+    larger = experts.experts % split.expert if experts else 0
+    return [
+        stages[at.stage].rank_memory(
+            RankLoad(
+                rank=at.rank,
+                stage=at.stage,
+                sequences=sequences,
+                extra_expert=at.expert < larger,
+                budget_bytes=budgets[at.stage] if budgets else None,
+            )
+        )
+        for at in positions(split)
+    ]
+
+
+def _shortages(split: Split, ranks: Sequence[RankMemory]) -> list[Rejection]:
+    worst = max(ranks, key=lambda rank: rank.total_bytes - (rank.budget_bytes or 0))
+    rejection = memory_rejection(split, worst)
+    return [] if rejection is None else [rejection]
+
+
+def memory_rejection(split: Split, rank: RankMemory) -> Rejection | None:
+    """Reject a split whose fullest rank exceeds its budget; None where it fits."""
+    budget = rank.budget_bytes or 0
+    fixed = rank.total_bytes - rank.kv_cache_bytes
+    if rank.total_bytes <= budget:
+        return None
+    code = "weights-exceed-memory" if fixed > budget else "memory-exceeded"
+    needed, what = (
+        (fixed, "weights and the engine alone take")
+        if fixed > budget
+        else (rank.total_bytes, "weights, KV cache and the engine take")
+    )
+    return Rejection(
+        split=split,
+        code=code,
+        detail=(
+            f"On the fullest rank {what} {gib(needed)} GiB; the engine may use "
+            f"{gib(budget)} GiB of the device."
+        ),
+        numbers={
+            "rank": rank.rank,
+            "stage": rank.stage,
+            "weights_bytes": rank.weights_bytes,
+            "kv_cache_bytes": rank.kv_cache_bytes,
+            "activation_bytes": rank.activation_bytes,
+            "overhead_bytes": rank.overhead_bytes,
+            "total_bytes": rank.total_bytes,
+            "budget_bytes": budget,
+            "short_bytes": rank.total_bytes - budget,
+        },
+        source="the memory of this device and what the engine may use of it",
+    )
+
+
+def gib(size: int) -> str:
+    """A size for people, in GiB with one decimal."""
+    return f"{size / (1 << 30):,.1f}"
+
+
+def _summed(ranks: Sequence[RankMemory], method: str, warnings: tuple[str, ...]) -> MemoryAnswer:
+    total = sum(rank.total_bytes for rank in ranks)
+    return MemoryAnswer(
+        total_bytes=total,
+        weights_bytes=sum(rank.weights_bytes for rank in ranks),
+        kv_cache_bytes=sum(rank.kv_cache_bytes for rank in ranks),
+        activation_bytes=sum(rank.activation_bytes for rank in ranks),
+        overhead_bytes=sum(rank.overhead_bytes for rank in ranks),
+        fits=fits(total),
+        ranks=tuple(ranks),
+        method="rule-of-thumb" if method == "rule-of-thumb" else "architecture",
+        warnings=warnings,
+    )
+
+
+def _judged(answer: MemoryAnswer, rejections: list[Rejection]) -> MemoryAnswer:
+    return msgspec.structs.replace(answer, feasible=not rejections, rejections=tuple(rejections))
+
+
+def fits(total: int) -> Fits:
+    """The smallest class of hardware that holds `total` bytes."""
+    consumer = total <= CONSUMER_BYTES
+    datacenter = not consumer and total <= DATACENTER_BYTES
+    return Fits(consumer, datacenter, not consumer and not datacenter)

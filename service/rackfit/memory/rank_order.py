@@ -1,0 +1,44 @@
+"""Which rank is where: tensor ranks innermost, then pipeline stages, data ranks outermost.
+
+vLLM's order (parallel_state.initialize_model_parallel: data x pipeline x tensor); the ranks
+of one stage, over all data ranks, are its expert group.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from rackfit.engines.split import Split
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """Where one rank stands; `expert` is its place among the split's expert ranks."""
+
+    rank: int
+    replica: int
+    data: int
+    stage: int
+    tensor: int
+    expert: int
+
+
+def positions(split: Split) -> Iterator[Position]:
+    """Yield every rank's position, in order of rank."""
+    rank = 0
+    for replica in range(split.replicas):
+        for data in range(split.data):
+            for stage in range(split.pipeline):
+                for tensor in range(split.tensor * split.context):
+                    place = data * split.tensor + tensor % split.tensor
+                    expert = place % split.expert
+                    yield Position(rank, replica, data, stage, tensor, expert)
+                    rank += 1
+
+
+def held_experts(experts: int, degree: int, place: int) -> tuple[int, int]:
+    """The first expert and the number of experts of expert rank `place` of `degree`.
+
+    Consecutive experts; the first ranks hold one more where they do not divide.
+    """
+    few, more = divmod(experts, degree)
+    return place * few + min(place, more), few + (place < more)

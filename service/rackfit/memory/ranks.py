@@ -1,0 +1,135 @@
+"""Bytes on each rank of a split: weights, cache, activations and the engine's own.
+
+Ranks of one pipeline stage differ only in how many experts they hold (one more on the first
+expert ranks where the experts do not divide), so a stage is counted once or twice, never per
+rank.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer
+from rackfit.engines.cache_layout import CacheTerm, merged
+from rackfit.engines.interface import Engine
+from rackfit.engines.rules import padded_vocabulary
+from rackfit.engines.served import FIRST_STAGE, ServedModel, StoredTensor
+from rackfit.engines.split import Split
+
+
+class RankSizes:
+    """Bytes of one model on one rank, for given tensor, data and expert degrees.
+
+    The pipeline degree of `split` is not looked at: stages are asked for by their layers.
+    """
+
+    def __init__(self, model: ServedModel, engine: Engine, split: Split) -> None:
+        self.model = model
+        self.engine = engine
+        self.split = split
+
+    @cached_property
+    def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
+        """For each kind: bytes besides routed experts, and of the fewest and most experts."""
+        kinds = zip(self.model.kinds, self.model.layer_tensors, strict=True)
+        return tuple(self._layer_bytes(kind, stored) for kind, stored in kinds)
+
+    @cached_property
+    def layer_terms(self) -> tuple[tuple[CacheTerm, ...], ...]:
+        """For each kind: what one layer keeps of a sequence."""
+        terms = self.engine.cache_terms
+        return tuple(terms(self.model, kind.attention, self.split) for kind in self.model.kinds)
+
+    @cached_property
+    def first_stage_bytes(self) -> int:
+        """Embedding and vision tower."""
+        outer = self.model.outer
+        return sum(self._outer_bytes(s) for s in outer if s.tensor.component in FIRST_STAGE)
+
+    @cached_property
+    def last_stage_bytes(self) -> int:
+        """Head, final norm and whatever else stands after the layers."""
+        outer = self.model.outer
+        return sum(self._outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
+
+    @cached_property
+    def tied_head_bytes(self) -> int:
+        """The embedding once more, on a last stage that is not the first."""
+        if not self.model.architecture.tied_head:
+            return 0
+        outer = self.model.outer
+        return sum(self._outer_bytes(s) for s in outer if s.tensor.component == "embedding")
+
+    def weights_bytes(
+        self, counts: tuple[int, ...], *, first: bool, last: bool, most_experts: bool
+    ) -> int:
+        """Weights of a stage with `counts` layers of each kind."""
+        pairs = zip(counts, self.layer_bytes, strict=True)
+        layers = sum(
+            n * (plain + (most if most_experts else few)) for n, (plain, few, most) in pairs
+        )
+        ends = self.first_stage_bytes * first + self.last_stage_bytes * last
+        return layers + ends + (self.tied_head_bytes if last and not first else 0)
+
+    def cache_terms(self, counts: tuple[int, ...]) -> tuple[CacheTerm, ...]:
+        """What a stage with `counts` layers of each kind keeps of a sequence."""
+        return merged(zip(counts, self.layer_terms, strict=True))
+
+    def _layer_bytes(self, kind: Layer, stored: tuple[StoredTensor, ...]) -> tuple[int, int, int]:
+        plain = sum(self._layer_tensor_bytes(s, kind) for s in stored if not _is_routed(s))
+        routed = sum(s.stored_bytes for s in stored if _is_routed(s))
+        if not isinstance(kind.feed_forward, ExpertFeedForward):
+            return plain, 0, 0
+        experts = kind.feed_forward.experts
+        few, more = divmod(experts, self.split.expert)
+        parts = experts * (self.split.expert_tensor or 1)
+        most = few + (more > 0)
+        return plain, -(-routed * few // parts), -(-routed * most // parts)
+
+    def _layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
+        tensor = self.split.tensor
+        match stored.tensor.shard:
+            case "heads" | "feed_forward":
+                return -(-stored.stored_bytes // tensor)
+            case "kv_heads":
+                return _kv_share(stored.stored_bytes, kind, tensor)
+            case "qkv":
+                return _fused_share(stored.stored_bytes, kind, tensor)
+            case "shared_experts":
+                return -(-stored.stored_bytes // self.engine.shared_expert_parts(self.split))
+            case _:
+                return stored.stored_bytes
+
+    def _outer_bytes(self, stored: StoredTensor) -> int:
+        if stored.tensor.shard != "vocabulary":
+            return stored.stored_bytes
+        rows = self.model.architecture.vocabulary_size
+        padded = stored.stored_bytes * padded_vocabulary(rows)
+        return -(-padded // (rows * self.split.tensor))
+
+
+def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield how many layers of each kind stand on each stage of a partition of the layers."""
+    first = 0
+    for layers in partition:
+        held = model.order[first : first + layers]
+        yield tuple(held.count(kind) for kind in range(len(model.kinds)))
+        first += layers
+
+
+def _is_routed(stored: StoredTensor) -> bool:
+    return stored.tensor.shard == "experts"
+
+
+def _kv_share(stored_bytes: int, kind: Layer, tensor: int) -> int:
+    heads = _kv_heads(kind)
+    return -(-stored_bytes * max(1, -(-heads // tensor)) // heads)
+
+
+def _fused_share(stored_bytes: int, kind: Layer, tensor: int) -> int:
+    heads, kv_heads = kind.attention.heads if kind.attention else 1, _kv_heads(kind)
+    held = -(-heads // tensor) + 2 * max(1, -(-kv_heads // tensor))
+    return -(-stored_bytes * held // (heads + 2 * kv_heads))
+
+
+def _kv_heads(kind: Layer) -> int:
+    return kind.attention.kv_heads if isinstance(kind.attention, GroupedAttention) else 1

@@ -1,0 +1,155 @@
+"""Memory of each pipeline stage of a split, each distinct stage counted once."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rackfit.engines.cache_layout import CacheTerm, bytes_per_token, sequence_bytes
+from rackfit.engines.interface import Engine
+from rackfit.engines.split import Split
+from rackfit.memory.question import Capacity, RankMemory
+from rackfit.memory.ranks import RankSizes, stage_counts
+
+UNBOUNDED = 1_000_000_000
+"""Sequences a rank without any cache holds: as many as anyone asks for."""
+
+
+class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes on a rank of one stage; `cache` is what it keeps of a sequence.
+
+    `sequence_bytes` are those of one sequence at the context asked for. Ranks that hold one
+    expert more than the others weigh `extra_expert_bytes` more.
+    """
+
+    weights_bytes: int
+    extra_expert_bytes: int
+    activation_bytes: int
+    overhead_bytes: int
+    sequence_bytes: int
+    cache: tuple[CacheTerm, ...]
+
+    @property
+    def other_bytes(self) -> int:
+        """What is neither weights nor cache."""
+        return self.activation_bytes + self.overhead_bytes
+
+    @property
+    def largest_weights_bytes(self) -> int:
+        """Weights of the rank with most experts."""
+        return self.weights_bytes + self.extra_expert_bytes
+
+    @property
+    def largest_fixed_bytes(self) -> int:
+        """All but the cache, on the rank with most experts."""
+        return self.largest_weights_bytes + self.other_bytes
+
+    def budget_bytes(self, engine: Engine, usable: int, free: int) -> int:
+        """What the fullest rank of this stage may take of a device."""
+        return engine.budget_bytes(
+            usable, free, weights=self.largest_weights_bytes, other=self.other_bytes
+        )
+
+    def rank_memory(self, load: "RankLoad") -> RankMemory:
+        """This stage's figures as those of one rank."""
+        weights = self.weights_bytes + load.extra_expert * self.extra_expert_bytes
+        cache = load.sequences * self.sequence_bytes
+        return RankMemory(
+            rank=load.rank,
+            stage=load.stage,
+            weights_bytes=weights,
+            kv_cache_bytes=cache,
+            activation_bytes=self.activation_bytes,
+            overhead_bytes=self.overhead_bytes,
+            total_bytes=weights + cache + self.other_bytes,
+            kv_cache_bytes_per_token=int(bytes_per_token(self.cache)),
+            budget_bytes=load.budget_bytes,
+        )
+
+
+class RankLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """What sets one rank of a stage apart from the others."""
+
+    rank: int
+    stage: int
+    sequences: int
+    extra_expert: bool
+    budget_bytes: int | None
+
+
+def stage_memories(sizes: RankSizes, split: Split, tokens: int) -> tuple[StageMemory, ...]:
+    """Memory of every stage of `split` for sequences of `tokens` tokens.
+
+    `sizes` are those of the split's tensor, data and expert degrees.
+    """
+    partition = sizes.engine.partition(len(sizes.model.order), split.pipeline)
+    counted = stage_counts(sizes.model, partition)
+    last = split.pipeline - 1
+    known: dict[tuple[tuple[int, ...], bool, bool], StageMemory] = {}
+    stages = []
+    for number, counts in enumerate(counted):
+        shape = (counts, number == 0, number == last)
+        if shape not in known:
+            known[shape] = _stage(sizes, split, tokens, shape)
+        stages.append(known[shape])
+    return tuple(stages)
+
+
+def _stage(
+    sizes: RankSizes, split: Split, tokens: int, shape: tuple[tuple[int, ...], bool, bool]
+) -> StageMemory:
+    counts, first, last = shape
+    engine = sizes.engine
+    fewest = sizes.weights_bytes(counts, first=first, last=last, most_experts=False)
+    most = sizes.weights_bytes(counts, first=first, last=last, most_experts=True)
+    cache = sizes.cache_terms(counts)
+    return StageMemory(
+        weights_bytes=fewest,
+        extra_expert_bytes=most - fewest,
+        activation_bytes=engine.activation_bytes(sizes.model, split, last_stage=last),
+        overhead_bytes=engine.overhead_bytes(sizes.model, split),
+        sequence_bytes=sequence_bytes(cache, whole_blocks(tokens, engine.block_tokens)),
+        cache=cache,
+    )
+
+
+def whole_blocks(tokens: int, block: int) -> int:
+    """The tokens of as many whole blocks as hold `tokens`."""
+    return -(-tokens // block) * block
+
+
+def sequences_per_rank(split: Split, sequences: int) -> int:
+    """Sequences each data rank carries of a deployment's `sequences`."""
+    return -(-sequences // (split.data * split.replicas))
+
+
+def sequences_held(stages: Sequence[StageMemory], budgets: Sequence[int]) -> int:
+    """Sequences that fit beside everything else on the fullest rank of every stage.
+
+    Negative where not even the fixed part fits; unbounded caches count as one billion.
+    """
+    rooms = zip(stages, budgets, strict=True)
+    return min(_sequences(stage, budget - stage.largest_fixed_bytes) for stage, budget in rooms)
+
+
+def _sequences(stage: StageMemory, room: int) -> int:
+    if room < 0:
+        return -1
+    return room // stage.sequence_bytes if stage.sequence_bytes else UNBOUNDED
+
+
+def capacity(
+    engine: Engine, split: Split, stages: Sequence[StageMemory], budgets: Sequence[int]
+) -> Capacity:
+    """What is left for cache where least is left, given each stage's budget on its devices."""
+    rooms = [
+        (stage, max(budget - stage.largest_fixed_bytes, 0))
+        for stage, budget in zip(stages, budgets, strict=True)
+    ]
+    held = max(sequences_held(stages, budgets), 0)
+    growing = [(stage, room) for stage, room in rooms if bytes_per_token(stage.cache)]
+    tokens = min((int(room / bytes_per_token(s.cache)) for s, room in growing), default=0)
+    return Capacity(
+        kv_cache_bytes=min(room for _, room in rooms),
+        kv_cache_tokens=tokens // engine.block_tokens * engine.block_tokens,
+        sequences=held * split.data * split.replicas,
+    )

@@ -1,0 +1,163 @@
+"""Does one split fit one pool? Memory per stage, replicas for the sequences, room for both."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rackfit.engines.interface import Engine
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+from rackfit.memory.ranks import RankSizes
+from rackfit.memory.stages import StageMemory, sequences_held, stage_memories
+from rackfit.planning.pools import Pool
+
+MAX_LEVELS = 32
+"""Distinct amounts of free memory tried; more are thinned out evenly."""
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What every split is asked: hold `sequences` of `tokens` each; `replicas` if insisted on."""
+
+    model: ServedModel
+    engine: Engine
+    tokens: int
+    sequences: int
+    replicas: int | None = None
+
+
+class Fit(msgspec.Struct, frozen=True, kw_only=True):
+    """A split that fits: its stages, each stage's budget, and the devices it may take.
+
+    Devices need at least `least_free` bytes; `held` sequences fit a data rank.
+    """
+
+    split: Split
+    pool: Pool
+    stages: tuple[StageMemory, ...]
+    budgets: tuple[int, ...]
+    least_free: int
+    held: int
+
+    def headroom_bytes(self, sequences: int) -> int:
+        """What is left on the fullest rank when each data rank holds `sequences`."""
+        rooms = zip(self.stages, self.budgets, strict=True)
+        return min(
+            budget - stage.largest_fixed_bytes - sequences * stage.sequence_bytes
+            for stage, budget in rooms
+        )
+
+
+class Miss(msgspec.Struct, frozen=True, kw_only=True):
+    """A split that does not fit: `short_bytes` over all devices, or too few devices.
+
+    `needed` and `available` count groups of tensor ranks (0 where memory is what lacks).
+    """
+
+    split: Split
+    pool: Pool
+    stages: tuple[StageMemory, ...]
+    budgets: tuple[int, ...]
+    short_bytes: int
+    held: int = 0
+    needed: int = 0
+    available: int = 0
+
+
+class Evaluator:
+    """Evaluates splits of one question; sizes are worked out once a tensor, data and expert."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.evaluated = 0
+        self._sizes: dict[tuple[int, int, int], RankSizes] = {}
+        self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
+
+    def illegal(self, split: Split) -> Rejection | None:
+        """The first rule a split's tensor, data and expert degrees break, pipeline aside."""
+        key = (split.tensor, split.data, split.expert)
+        if key not in self._rejections:
+            stage = msgspec.structs.replace(split, pipeline=1, replicas=1)
+            engine = self.question.engine
+            self._rejections[key] = next(engine.rejections(self.question.model, stage), None)
+        return self._rejections[key]
+
+    def stages(self, split: Split) -> tuple[StageMemory, ...]:
+        """Memory of every stage of a split."""
+        key = (split.tensor, split.data, split.expert)
+        sizes = self._sizes.get(key)
+        if sizes is None:
+            sizes = RankSizes(self.question.model, self.question.engine, split)
+            self._sizes[key] = sizes
+        return stage_memories(sizes, split, self.question.tokens)
+
+    def evaluate(self, split: Split, pool: Pool) -> Fit | Miss:
+        """Fit `split` on `pool` with as many replicas as the sequences need."""
+        self.evaluated += 1
+        stages = self.stages(split)
+        first, *lower = thinned(pool.free_levels)
+        outcome = self._at_level(split, pool, stages, first)
+        for level in lower:
+            if isinstance(outcome, Fit) or outcome.held < 1:
+                break  # devices with less free memory hold even less
+            next_outcome = self._at_level(split, pool, stages, level)
+            if isinstance(next_outcome, Miss) and next_outcome.held < 1:
+                break
+            outcome = next_outcome
+        return outcome
+
+    def _at_level(
+        self, split: Split, pool: Pool, stages: tuple[StageMemory, ...], level: int
+    ) -> Fit | Miss:
+        budgets = self._budgets(stages, pool.accelerator.usable_bytes, level)
+        held = sequences_held(stages, budgets)
+        if held < 1:
+            short = short_bytes(split, stages, budgets)
+            return Miss(split=split, pool=pool, stages=stages, budgets=budgets, short_bytes=short)
+        replicas = self._replicas(split, held)
+        whole = msgspec.structs.replace(split, replicas=replicas)
+        needed = split.pipeline * split.data * replicas
+        available = pool.cells(split.tensor, level)
+        if needed > available or replicas * split.data * held < self.question.sequences:
+            return Miss(
+                split=whole,
+                pool=pool,
+                stages=stages,
+                budgets=budgets,
+                short_bytes=0,
+                held=held,
+                needed=needed,
+                available=available,
+            )
+        return Fit(
+            split=whole, pool=pool, stages=stages, budgets=budgets, least_free=level, held=held
+        )
+
+    def _replicas(self, split: Split, held: int) -> int:
+        if self.question.replicas is not None:
+            return self.question.replicas
+        return min(-(-self.question.sequences // (held * split.data)), MAX_REPLICAS)
+
+    def _budgets(self, stages: Sequence[StageMemory], usable: int, free: int) -> tuple[int, ...]:
+        engine = self.question.engine
+        known = {id(stage): stage for stage in stages}
+        budgets = {key: s.budget_bytes(engine, usable, free) for key, s in known.items()}
+        return tuple(budgets[id(stage)] for stage in stages)
+
+
+MAX_REPLICAS = 65_536
+
+
+def short_bytes(split: Split, stages: Sequence[StageMemory], budgets: Sequence[int]) -> int:
+    """What all devices of one replica lack to hold one sequence a data rank."""
+    rooms = zip(stages, budgets, strict=True)
+    lacking = (max(s.largest_fixed_bytes + s.sequence_bytes - b, 0) for s, b in rooms)
+    return sum(lacking) * split.tensor * split.data
+
+
+def thinned(levels: tuple[int, ...]) -> tuple[int, ...]:
+    """At most `MAX_LEVELS` of `levels`, the least always among them."""
+    if len(levels) <= MAX_LEVELS:
+        return levels
+    step = -(-len(levels) // (MAX_LEVELS - 1))
+    return (*levels[::step], levels[-1])

@@ -1,0 +1,113 @@
+"""Which rank on which device: tensor groups inside a scale-up domain, stages kept together.
+
+Groups of one stage over all its data ranks (its expert group) are laid next to each other,
+so that they share a node or a domain where they fit.
+"""
+
+from collections.abc import Sequence
+
+from rackfit.architecture.model import ExpertFeedForward
+from rackfit.engines.split import Split
+from rackfit.inventory.model import Node
+from rackfit.memory.rank_order import held_experts, positions
+from rackfit.memory.stages import RankLoad, sequences_per_rank
+from rackfit.planning.evaluation import Fit
+from rackfit.planning.pools import Domain, DomainGroup, Pool
+from rackfit.planning.question import PlannedRank
+
+Device = tuple[int, int]
+"""A node's place in the inventory and the device's number on it."""
+
+Cell = tuple[Device, ...]
+"""The devices of one tensor group."""
+
+
+def choose_cells(pool: Pool, size: int, least_free: int, needed: int) -> list[Cell]:
+    """Take `needed` groups of `size` devices from as few domains as possible.
+
+    Largest domains first; once one domain holds all that is missing, the smallest such.
+    """
+    offers = _offers(pool, size, least_free, needed)
+    chosen: list[Cell] = []
+    for place, (room, group, domain) in enumerate(offers):
+        missing = needed - len(chosen)
+        if room < missing:
+            chosen += _cells_in(group, domain, size, least_free)
+            continue
+        enough = [offer for offer in offers[place:] if offer[0] >= missing]
+        _, last_group, last = min(enough, key=lambda offer: offer[0])
+        return chosen + _cells_in(last_group, last, size, least_free)[:missing]
+    return chosen
+
+
+def _offers(
+    pool: Pool, size: int, least_free: int, needed: int
+) -> list[tuple[int, DomainGroup, Domain]]:
+    """Room, group and domain of every domain worth looking at, most room first."""
+    rooms = [(group.devices(least_free) // size, group) for group in pool.groups]
+    rooms = sorted((pair for pair in rooms if pair[0]), key=lambda pair: -pair[0])
+    return [
+        (room, group, domain)
+        for room, group in rooms
+        for domain in group.domains[: -(-needed // room)]
+    ]
+
+
+def _cells_in(group: DomainGroup, domain: Domain, size: int, least_free: int) -> list[Cell]:
+    """Groups of devices of one domain: whole on a node as long as nodes have room for one."""
+    whole: list[Cell] = []
+    rest: list[Device] = []
+    for node, free in zip(domain.nodes, group.shape, strict=True):
+        devices = [(node, d) for d, bytes_free in enumerate(free) if bytes_free >= least_free]
+        fitting = len(devices) // size * size
+        whole += _sliced(devices[:fitting], size)
+        rest += devices[fitting:]
+    return whole + _sliced(rest[: len(rest) // size * size], size)
+
+
+def _sliced(devices: Sequence[Device], size: int) -> list[Cell]:
+    return [tuple(devices[start : start + size]) for start in range(0, len(devices), size)]
+
+
+def place_ranks(
+    fit: Fit, nodes: Sequence[Node], experts: ExpertFeedForward | None, sequences: int
+) -> list[PlannedRank]:
+    """Put every rank of a fitting split on a device, `sequences` over the deployment."""
+    split = fit.split
+    needed = split.pipeline * split.data * split.replicas
+    cells = choose_cells(fit.pool, split.tensor, fit.least_free, needed)
+    carried = sequences_per_rank(split, sequences)
+    larger = experts.experts % split.expert if experts else 0
+    ranks = []
+    for at in positions(split):
+        node, device = cells[_cell_number(split, at.replica, at.stage, at.data)][at.tensor]
+        load = RankLoad(
+            rank=at.rank,
+            stage=at.stage,
+            sequences=carried,
+            extra_expert=at.expert < larger,
+            budget_bytes=fit.budgets[at.stage],
+        )
+        ranks.append(
+            PlannedRank(
+                rank=at.rank,
+                node=nodes[node].name,
+                device=device,
+                stage=at.stage,
+                experts=expert_ranges(experts, split, at.expert),
+                memory=fit.stages[at.stage].rank_memory(load),
+            )
+        )
+    return ranks
+
+
+def _cell_number(split: Split, replica: int, stage: int, data: int) -> int:
+    return (replica * split.pipeline + stage) * split.data + data
+
+
+def expert_ranges(experts: ExpertFeedForward | None, split: Split, place: int) -> str | None:
+    """The experts of one expert rank as a range list; None for a dense model."""
+    if experts is None:
+        return None
+    first, count = held_experts(experts.experts, split.expert, place)
+    return f"{first}-{first + count - 1}" if count > 1 else str(first)

@@ -1,0 +1,237 @@
+"""`POST /v1/plans`: from a request to ranked plans, and why not for the rest."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from rackfit.catalog import Catalog
+from rackfit.engines import engine_for
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.split import Split
+from rackfit.inventory.model import Node
+from rackfit.memory.answer import memory_rejection
+from rackfit.memory.resolve import check_context, resolve
+from rackfit.memory.stages import RankLoad, capacity, sequences_per_rank
+from rackfit.planning.evaluation import Evaluator, Fit, Miss, Question
+from rackfit.planning.fixes import Fixer
+from rackfit.planning.placement import place_ranks
+from rackfit.planning.pools import Pool, read_pools
+from rackfit.planning.question import (
+    Constraints,
+    Launch,
+    Plan,
+    PlanAnswer,
+    PlanRequest,
+    Shortfall,
+)
+from rackfit.planning.ranking import Order
+from rackfit.planning.search import Findings, search_pool
+from rackfit.planning.shortfall import find_shortfall
+
+KEPT_ILLEGAL = 10
+
+
+def plan(
+    request: PlanRequest,
+    catalog: Catalog,
+    *,
+    device_reserve: float,
+    expired: Callable[[], bool],
+) -> PlanAnswer:
+    """Find the best splits of a model on an inventory.
+
+    Args:
+        request: the model, what it serves, the inventory and what the caller insists on.
+        catalog: models, accelerators and schemes.
+        device_reserve: share of each device kept free where no engine is named.
+        expired: tells whether the time for this search is over; the best so far is returned.
+
+    Raises:
+        InvalidInput: the request contradicts the catalog or itself.
+    """
+    resolved = resolve(
+        request.model,
+        catalog,
+        quantization=request.quantization,
+        kv_cache_dtype=request.kv_cache_dtype,
+    )
+    check_context(request.workload, resolved.model.architecture)
+    engine = engine_for(request.engine, device_reserve)
+    pools = read_pools(request.inventory, catalog.accelerator)
+    question = Question(
+        model=resolved.model,
+        engine=engine,
+        tokens=request.workload.context_tokens,
+        sequences=request.workload.sequences,
+        replicas=request.constraints.replicas,
+    )
+    search = _Search(request, catalog, Evaluator(question), expired)
+    search.run(pools.pools)
+    return search.answer((*resolved.warnings, *engine.warnings(), *pools.warnings))
+
+
+class _Search:
+    """One request's search and the answer made of its findings."""
+
+    def __init__(
+        self,
+        request: PlanRequest,
+        catalog: Catalog,
+        evaluator: Evaluator,
+        expired: Callable[[], bool],
+    ) -> None:
+        self.request = request
+        self.catalog = catalog
+        self.evaluator = evaluator
+        self.expired = expired
+        order = Order(objective=request.objective, sequences=request.workload.sequences)
+        self.findings = Findings(limit=request.limit, order=order)
+        self.pools: dict[str, Pool] = {}
+
+    def run(self, pools: Sequence[Pool]) -> None:
+        """Search every pool the constraints allow."""
+        wanted = self._wanted_types()
+        self.pools = {
+            p.accelerator.id: p for p in pools if not wanted or p.accelerator.id in wanted
+        }
+        for pool in self.pools.values():
+            search_pool(self.evaluator, pool, self.request.constraints, self.findings, self.expired)
+
+    def _wanted_types(self) -> set[str]:
+        names = self.request.constraints.accelerators or []
+        look_up = self.catalog.accelerator
+        return {
+            look_up(name, f"/constraints/accelerators/{i}")[0].id for i, name in enumerate(names)
+        }
+
+    def answer(self, warnings: tuple[str, ...]) -> PlanAnswer:
+        """Turn the findings into an answer."""
+        evaluated = self.evaluator.evaluated
+        rejections = [*self._misses(), *self._illegal()]
+        if not rejections and not self.findings.fits:
+            rejections = [self._nothing_to_try()]
+        return PlanAnswer(
+            feasible=bool(self.findings.fits),
+            complete=self.findings.complete,
+            plans=tuple(self._plan(fit) for fit in self.findings.fits),
+            rejections=tuple(rejections),
+            rejections_total=max(self.findings.rejected, len(rejections)),
+            splits_evaluated=evaluated,
+            shortfall=None if self.findings.fits else self._shortfall(),
+            warnings=tuple(dict.fromkeys(warnings)),
+        )
+
+    def _plan(self, fit: Fit) -> Plan:
+        nodes: Sequence[Node] = self.request.inventory.nodes
+        sequences = self.request.workload.sequences
+        engine = self.evaluator.question.engine
+        model = self.evaluator.question.model
+        ranks = place_ranks(fit, nodes, model.architecture.experts, sequences)
+        utilization = engine.utilization(fit.pool.accelerator.usable_bytes, fit.least_free)
+        arguments = engine.arguments(model, fit.split, utilization)
+        return Plan(
+            split=fit.split,
+            accelerator=fit.pool.accelerator.id,
+            accelerators=fit.split.devices,
+            nodes=tuple(dict.fromkeys(rank.node for rank in ranks)),
+            ranks=tuple(ranks),
+            headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
+            capacity=capacity(engine, fit.split, fit.stages, fit.budgets),
+            performance=None,
+            launch=Launch(
+                engine=engine.name, gpu_memory_utilization=utilization, arguments=arguments
+            ),
+        )
+
+    def _misses(self) -> list[Rejection]:
+        fixer = Fixer(self.evaluator, self.catalog.schemes)
+        return [
+            msgspec.structs.replace(miss_rejection(miss), nearest_fix=fixer.for_miss(miss))
+            for _, miss in self.findings.misses
+        ]
+
+    def _illegal(self) -> list[Rejection]:
+        fixer = Fixer(self.evaluator, self.catalog.schemes)
+        kept = list(self.findings.illegal.values())[:KEPT_ILLEGAL]
+        return [
+            msgspec.structs.replace(
+                rejection,
+                nearest_fix=fixer.for_illegal(rejection, self.pools[rejection.accelerator or ""]),
+            )
+            for rejection in kept
+        ]
+
+    def _nothing_to_try(self) -> Rejection:
+        constraints = self.request.constraints
+        given = {
+            name: value
+            for name in constraints.__struct_fields__
+            if isinstance(value := getattr(constraints, name), int)
+        }
+        return Rejection(
+            split=_nearest_legal_split(constraints),
+            code="constraint",
+            detail="No split of this inventory's accelerators meets all constraints.",
+            numbers=given,
+            source="the request's own constraints",
+        )
+
+    def _shortfall(self) -> Shortfall:
+        return find_shortfall(
+            self.evaluator,
+            list(self.pools.values()),
+            self.request.constraints,
+            self.findings,
+            self.expired,
+        )
+
+
+def _nearest_legal_split(constraints: Constraints) -> Split:
+    return Split(
+        tensor=constraints.tensor or 1,
+        pipeline=constraints.pipeline or 1,
+        data=constraints.data or 1,
+    )
+
+
+def miss_rejection(miss: Miss) -> Rejection:
+    """Put a miss into words: the fullest rank's memory, or the devices that lack."""
+    name = miss.pool.accelerator.id
+    if not miss.needed:
+        return msgspec.structs.replace(_memory_rejection(miss), accelerator=name)
+    devices = miss.needed * miss.split.tensor
+    return Rejection(
+        split=miss.split,
+        code="not-enough-accelerators",
+        detail=(
+            f"{miss.split.replicas} replica(s) need {devices} {name}, in groups of "
+            f"{miss.split.tensor} inside a domain; there is room for {miss.available} of "
+            f"{miss.needed} groups."
+        ),
+        numbers={
+            "groups_needed": miss.needed,
+            "groups_available": miss.available,
+            "sequences_per_data_rank": miss.held,
+        },
+        source="the inventory",
+        accelerator=name,
+    )
+
+
+def _memory_rejection(miss: Miss) -> Rejection:
+    rooms = list(zip(miss.stages, miss.budgets, strict=True))
+    lacking = [s.largest_fixed_bytes + s.sequence_bytes - budget for s, budget in rooms]
+    worst = lacking.index(max(lacking))
+    stage, budget = rooms[worst]
+    load = RankLoad(
+        rank=worst * miss.split.tensor,
+        stage=worst,
+        sequences=1,
+        extra_expert=stage.extra_expert_bytes > 0,
+        budget_bytes=budget,
+    )
+    rejection = memory_rejection(miss.split, stage.rank_memory(load))
+    if rejection is None:
+        msg = f"a miss that fits: {miss.split}"
+        raise AssertionError(msg)
+    return rejection

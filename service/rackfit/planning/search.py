@@ -1,0 +1,167 @@
+"""The search: every split of a pool from the smallest replica up, the best plans kept."""
+
+import heapq
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.split import Split
+from rackfit.planning.degrees import (
+    MAX_REPLICA_DEVICES,
+    divisors,
+    expert_degrees,
+    tensor_degrees,
+)
+from rackfit.planning.evaluation import Evaluator, Fit, Miss
+from rackfit.planning.pools import Pool
+from rackfit.planning.question import Constraints
+from rackfit.planning.ranking import Order
+
+KEPT_MISSES = 10
+
+
+class Findings(msgspec.Struct, kw_only=True):
+    """What a search has found so far; the one mutable thing in it."""
+
+    limit: int
+    order: Order
+    fits: list[Fit] = []
+    misses: list[tuple[tuple[int, ...], Miss]] = []
+    illegal: dict[tuple[str, str], Rejection] = {}
+    rejected: int = 0
+    complete: bool = True
+
+    def add(self, outcome: Fit | Miss) -> None:
+        """Keep a fit if it is among the best, a miss if it is among the nearest."""
+        if isinstance(outcome, Fit):
+            self.fits = heapq.nsmallest(self.limit, [*self.fits, outcome], key=self.order.key)
+            return
+        self.rejected += 1
+        entry = (nearness(outcome), outcome)
+        self.misses = heapq.nsmallest(KEPT_MISSES, [*self.misses, entry], key=_first)
+
+    def add_illegal(self, rejection: Rejection, accelerator: str) -> None:
+        """Keep a rule broken by degrees, once for each rule and tensor degree."""
+        self.rejected += 1
+        found = msgspec.structs.replace(rejection, accelerator=accelerator)
+        self.illegal.setdefault((rejection.code, rejection.detail), found)
+
+    def settled(self, devices: int) -> bool:
+        """Tell whether no split of `devices` or more a replica can still be kept."""
+        return len(self.fits) == self.limit and self.order.settled(self.fits[-1], devices)
+
+
+def _first(entry: tuple[tuple[int, ...], Miss]) -> tuple[int, ...]:
+    return entry[0]
+
+
+def nearness(miss: Miss) -> tuple[int, ...]:
+    """How far a miss is from fitting: bytes first, then devices, then a fixed order."""
+    lacking = (miss.needed - miss.available) * miss.split.tensor if miss.needed else 0
+    split = miss.split
+    degrees = (split.pipeline, split.tensor, split.data, split.expert, split.replicas)
+    return (miss.short_bytes, lacking, split.devices, *degrees)
+
+
+def search_pool(
+    evaluator: Evaluator,
+    pool: Pool,
+    constraints: Constraints,
+    findings: Findings,
+    expired: Callable[[], bool],
+) -> None:
+    """Try every split on one pool, smallest replica first, until no better can come."""
+    devices = min(pool.devices(0), constraints.max_accelerators or MAX_REPLICA_DEVICES)
+    tensors = list(_legal_tensors(evaluator, pool, constraints, findings))
+    for size in range(1, min(devices, MAX_REPLICA_DEVICES) + 1):
+        if findings.settled(size):
+            return
+        if expired():
+            findings.complete = False
+            return
+        for split in _splits(evaluator, size, tensors, constraints):
+            _try(evaluator, pool, split, constraints, findings)
+
+
+def _legal_tensors(
+    evaluator: Evaluator, pool: Pool, constraints: Constraints, findings: Findings
+) -> Iterator[int]:
+    for tensor in tensor_degrees(constraints, pool.largest_domain):
+        split = Split(tensor=tensor)
+        rejection = evaluator.illegal(split) or _leaves_domain(split, pool)
+        if rejection is None or rejection.code == "expert-block-misaligned":
+            yield tensor  # other expert degrees may still be legal
+        else:
+            findings.add_illegal(rejection, pool.accelerator.id)
+
+
+def _leaves_domain(split: Split, pool: Pool) -> Rejection | None:
+    room = pool.largest_domain
+    if split.tensor <= room:
+        return None
+    return Rejection(
+        split=split,
+        code="domain-too-small",
+        detail=(
+            f"TP{split.tensor} would leave its scale-up domain: the largest has {room} "
+            f"{pool.accelerator.id}."
+        ),
+        numbers={"tensor": split.tensor, "domain_devices": room},
+        source="tensor parallelism is kept inside a scale-up domain",
+    )
+
+
+def _splits(
+    evaluator: Evaluator, size: int, tensors: list[int], constraints: Constraints
+) -> Iterator[Split]:
+    """Yield the splits of `size` devices a replica that the constraints allow."""
+    model = evaluator.question.model
+    mixture = model.architecture.experts
+    experts = mixture.experts if mixture else 0
+    layers = len(model.order)
+    for tensor in tensors:
+        stages, more = divmod(size, tensor)
+        if more:
+            continue
+        for data in divisors(stages):
+            pipeline = stages // data
+            if not _allowed(constraints, data, pipeline, experts) or pipeline > layers:
+                continue
+            for expert in expert_degrees(tensor * data, constraints, experts):
+                yield Split(tensor=tensor, pipeline=pipeline, data=data, expert=expert)
+
+
+def _allowed(constraints: Constraints, data: int, pipeline: int, experts: int) -> bool:
+    """Dense models are multiplied by replicas rather than by data ranks of the same bytes."""
+    useful = data == 1 or experts > 0
+    wanted = useful if constraints.data is None else data == constraints.data
+    return wanted and constraints.pipeline in (None, pipeline)
+
+
+def _try(
+    evaluator: Evaluator,
+    pool: Pool,
+    split: Split,
+    constraints: Constraints,
+    findings: Findings,
+) -> None:
+    rejection = evaluator.illegal(split)
+    if rejection is not None:
+        findings.add_illegal(rejection, pool.accelerator.id)
+        return
+    outcome = evaluator.evaluate(split, pool)
+    most = constraints.max_accelerators
+    if isinstance(outcome, Fit) and most is not None and outcome.split.devices > most:
+        needed, room = split.pipeline * split.data * outcome.split.replicas, most // split.tensor
+        outcome = Miss(
+            split=outcome.split,
+            pool=pool,
+            stages=outcome.stages,
+            budgets=outcome.budgets,
+            short_bytes=0,
+            held=outcome.held,
+            needed=needed,
+            available=room,
+        )
+    findings.add(outcome)

@@ -91,7 +91,11 @@ class Indexer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class LatentAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="latent"):
-    """Multi-head latent attention (DeepSeek-V2): one latent row a token, shared by all heads."""
+    """Multi-head latent attention (DeepSeek-V2): one latent row a token, shared by all heads.
+
+    `top_k` rows are read where attention is sparse (None: all). A sparse layer without an
+    `indexer` reads the rows that the nearest indexer before it chose, and keeps no keys for it.
+    """
 
     heads: int
     latent_width: int
@@ -99,6 +103,7 @@ class LatentAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="
     nope_width: int
     value_width: int
     indexer: Indexer | None = None
+    top_k: int | None = None
 
 
 class CompressedAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="compressed"):
@@ -140,10 +145,10 @@ class DenseFeedForward(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=
 
 
 class ExpertFeedForward(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="experts"):
-    """A mixture of `experts`, `active` of them a token, beside shared experts and, rarely, a
-    dense feed-forward of `dense_width` (0: none).
+    """A mixture of `experts`, `active` of them a token.
 
-    `shared_width` is the width of all shared experts together (0: none).
+    Beside them `shared_width` is the width of all shared experts together and `dense_width`
+    that of a dense feed-forward (0: none).
     """
 
     experts: int

@@ -1,0 +1,159 @@
+"""DeepSeek V2, V3 and V3.2, and those built like them: Kimi K2 and GLM-5.
+
+Latent attention, some with an indexer that makes it sparse, over dense layers first and
+mixtures after. Sources: transformers, models/deepseek_v2, deepseek_v3, deepseek_v32 and
+glm_moe_dsa; DeepSeek-V3's paper for the multi-token-prediction layer.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import msgspec
+
+from rackfit.architecture import parts
+from rackfit.architecture.draft import appended_layers
+from rackfit.architecture.families.llama import BEFORE_EACH
+from rackfit.architecture.fields import Fields
+from rackfit.architecture.frame import Frame, Names, Reader, assemble, read_frame, stack
+from rackfit.architecture.mixture import Feeds, Kind, layer_kinds, mixture, read_mixture
+from rackfit.architecture.model import (
+    Architecture,
+    DenseFeedForward,
+    Indexer,
+    LatentAttention,
+    Layer,
+    Tensor,
+)
+from rackfit.architecture.rotary import read_rotary
+
+CORRECTION = "gate.e_score_correction_bias"
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """What sets a family apart: a load-balancing bias, an indexer, and a default."""
+
+    correction: str | None = CORRECTION
+    indexed: bool = False
+    first_dense: int = 0
+
+
+def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
+    """Read a decoder of latent attention, its mixtures and its draft layers."""
+    frame = read_frame(fields)
+    latent = read_latent(fields)
+    indexer = read_indexer(fields) if variant.indexed else None
+    feeds = feed_forwards(fields, names, frame, correction=variant.correction)
+
+    def layer(key: tuple[Kind, bool]) -> Layer:
+        kind, own_indexer = key
+        geometry, tensors = feeds[kind]
+        at = f"{names.layer}.self_attn"
+        bias = fields.flag("attention_bias")
+        return Layer(
+            attention=remembering(latent, indexer, own=own_indexer),
+            feed_forward=geometry,
+            tensors=(
+                *parts.latent_attention(at, frame.hidden, latent, bias=bias),
+                *(indexing(f"{at}.indexer", frame, latent, indexer) if own_indexer else ()),
+                *tensors,
+                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
+            ),
+        )
+
+    keys = zip(
+        layer_kinds(fields, frame.layers, first_dense=variant.first_dense),
+        indexed_layers(variant, fields, frame.layers),
+        strict=True,
+    )
+    draft_layers = fields.integer("num_nextn_predict_layers", default=0, least=0, most=64)
+    return assemble(
+        names,
+        frame,
+        stack(tuple(keys), layer),
+        outer=parts.outer(names, frame),
+        rotaries=(read_rotary(fields, latent.rope, frame.context),),
+        # An appended layer is a mixture and chooses its own rows, whatever the last layer does.
+        draft=appended_layers(names, frame, layer(("sparse", variant.indexed)), draft_layers),
+        draft_layers=draft_layers,
+    )
+
+
+def read_latent(fields: Fields) -> parts.Latent:
+    """Read latent attention's ranks and widths."""
+    return parts.Latent(
+        heads=fields.integer("num_attention_heads"),
+        query_rank=fields.optional("q_lora_rank"),
+        rank=fields.integer("kv_lora_rank"),
+        nope=fields.integer("qk_nope_head_dim"),
+        rope=fields.integer("qk_rope_head_dim"),
+        value=fields.integer("v_head_dim"),
+    )
+
+
+def read_indexer(fields: Fields) -> Indexer:
+    """Read the indexer of sparse attention."""
+    return Indexer(
+        heads=fields.integer("index_n_heads"),
+        width=fields.integer("index_head_dim"),
+        top_k=fields.integer("index_topk"),
+    )
+
+
+def indexed_layers(variant: Variant, fields: Fields, layers: int) -> list[bool]:
+    """Say which layers have an indexer of their own; GLM-5.2 shares one among several layers."""
+    if variant.indexed and fields.has("indexer_types"):
+        types = fields.words("indexer_types", length=layers, known=("full", "shared"))
+        return [t == "full" for t in types]
+    return [variant.indexed] * layers
+
+
+def remembering(latent: parts.Latent, indexer: Indexer | None, *, own: bool) -> LatentAttention:
+    """Return the cache geometry: a latent row a token, and the indexer's key where it has one."""
+    return LatentAttention(
+        heads=latent.heads,
+        latent_width=latent.rank,
+        rope_width=latent.rope,
+        nope_width=latent.nope,
+        value_width=latent.value,
+        indexer=indexer if own else None,
+        top_k=None if indexer is None else indexer.top_k,
+    )
+
+
+def indexing(
+    at: str, frame: Frame, latent: parts.Latent, indexer: Indexer | None
+) -> Iterator[Tensor]:
+    """Yield an indexer; it is whole on every rank."""
+    if indexer is None:
+        return
+    rank = frame.hidden if latent.query_rank is None else latent.query_rank
+    yield from parts.linear(f"{at}.wq_b", indexer.heads * indexer.width, rank, "attention")
+    yield from parts.linear(f"{at}.wk", indexer.width, frame.hidden, "attention")
+    yield from parts.norm(f"{at}.k_norm", indexer.width, bias=True)
+    # No published checkpoint converts weights_proj: it is no candidate for quantization.
+    yield Tensor(
+        name=f"{at}.weights_proj.weight",
+        shape=(indexer.heads, frame.hidden),
+        component="attention",
+    )
+
+
+def feed_forwards(fields: Fields, names: Names, frame: Frame, *, correction: str | None) -> Feeds:
+    """Return geometry and tensors of the mixtures and of the dense layers."""
+    at = f"{names.layer}.mlp"
+    experts = read_mixture(fields)
+    dense = DenseFeedForward(width=fields.integer("intermediate_size"))
+    return {
+        "sparse": (experts, tuple(mixture(at, frame.hidden, experts, correction=correction))),
+        "dense": (dense, tuple(parts.feed_forward(at, frame.hidden, dense.width))),
+    }
+
+
+V3 = Variant(first_dense=3)
+READERS: Mapping[str, Reader] = {
+    "deepseek_v2": partial(read, Variant(correction=None)),
+    "deepseek_v3": partial(read, V3),
+    "kimi_k2": partial(read, V3),
+    "deepseek_v32": partial(read, Variant(indexed=True, first_dense=3)),
+    "glm_moe_dsa": partial(read, Variant(indexed=True, first_dense=3)),
+}

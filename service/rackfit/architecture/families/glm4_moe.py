@@ -1,0 +1,50 @@
+"""GLM-4.5 to 4.7: grouped attention over DeepSeek-V3's mixtures and draft layer.
+
+Source: transformers, models/glm4_moe.
+"""
+
+from collections.abc import Mapping
+
+from rackfit.architecture import parts
+from rackfit.architecture.draft import appended_layers
+from rackfit.architecture.families.deepseek import CORRECTION, feed_forwards
+from rackfit.architecture.families.llama import BEFORE_EACH, Variant, attention, grouped
+from rackfit.architecture.fields import Fields
+from rackfit.architecture.frame import Names, Reader, assemble, read_frame, read_heads, stack
+from rackfit.architecture.mixture import Kind, layer_kinds
+from rackfit.architecture.model import Architecture, Layer
+from rackfit.architecture.rotary import read_rotary
+
+
+def read(fields: Fields, names: Names) -> Architecture:
+    """Read GLM-4.5; the larger ones normalise queries and keys."""
+    frame = read_frame(fields)
+    heads = read_heads(fields, frame.hidden)
+    variant = Variant(output_bias=False, query_norm=fields.flag("use_qk_norm"))
+    feeds = feed_forwards(fields, names, frame, correction=CORRECTION)
+
+    def layer(kind: Kind) -> Layer:
+        geometry, tensors = feeds[kind]
+        return Layer(
+            attention=grouped(heads),
+            feed_forward=geometry,
+            tensors=(
+                *attention(variant, fields, f"{names.layer}.self_attn", frame, heads),
+                *tensors,
+                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
+            ),
+        )
+
+    draft_layers = fields.integer("num_nextn_predict_layers", default=0, least=0, most=64)
+    return assemble(
+        names,
+        frame,
+        stack(layer_kinds(fields, frame.layers, first_dense=1), layer),
+        outer=parts.outer(names, frame),
+        rotaries=(read_rotary(fields, heads.width, frame.context),),
+        draft=appended_layers(names, frame, layer("sparse"), draft_layers),
+        draft_layers=draft_layers,
+    )
+
+
+READERS: Mapping[str, Reader] = {"glm4_moe": read}

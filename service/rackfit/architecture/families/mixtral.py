@@ -1,0 +1,77 @@
+"""Mixtral and MiniMax-M2: every layer a mixture, experts named w1, w2 and w3.
+
+Source: transformers, models/mixtral and models/minimax_m2; the checkpoints' own names.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import msgspec
+
+from rackfit.architecture import parts, windows
+from rackfit.architecture.families.llama import BEFORE_EACH, grouped
+from rackfit.architecture.fields import Fields
+from rackfit.architecture.frame import (
+    Names,
+    Reader,
+    assemble,
+    read_frame,
+    read_heads,
+    stack,
+)
+from rackfit.architecture.mixture import mixture, read_mixture
+from rackfit.architecture.model import Architecture, Layer
+from rackfit.architecture.rotary import read_rotary
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """A norm over all query and key heads at once, and a load-balancing bias, or neither."""
+
+    query_norm: bool = False
+    correction: str | None = None
+
+
+def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
+    """Read a mixture whose experts have the width `intermediate_size`."""
+    frame = read_frame(fields)
+    heads = read_heads(fields, frame.hidden)
+    experts = read_mixture(fields, width=("intermediate_size",))
+    at = f"{names.layer}.self_attn"
+    norms = (
+        *parts.norm(f"{at}.q_norm", heads.heads * heads.width),
+        *parts.norm(f"{at}.k_norm", heads.kv_heads * heads.width),
+    )
+    tensors = (
+        *parts.grouped_attention(at, frame.hidden, heads),
+        *(norms if variant.query_norm else ()),
+        *mixture(
+            f"{names.layer}.block_sparse_moe",
+            frame.hidden,
+            experts,
+            correction=variant.correction,
+            names=parts.MIXTRAL,
+        ),
+        *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
+    )
+
+    def layer(window: int | None) -> Layer:
+        return Layer(attention=grouped(heads, window), feed_forward=experts, tensors=tensors)
+
+    width = fields.integer("rotary_dim", default=heads.width)
+    return assemble(
+        names,
+        frame,
+        stack(windows.every_layer(fields, frame.layers), layer),
+        outer=parts.outer(names, frame),
+        rotaries=(read_rotary(fields, width, frame.context),),
+    )
+
+
+# MiniMax-M2's configs announce three multi-token-prediction modules; its published checkpoints
+# hold none of them (229 B parameters in the repository, all of the main model), so no draft.
+MINIMAX_M2 = Variant(query_norm=True, correction="e_score_correction_bias")
+
+READERS: Mapping[str, Reader] = {
+    "mixtral": partial(read, Variant()),
+    "minimax_m2": partial(read, MINIMAX_M2),
+}

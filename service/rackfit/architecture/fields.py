@@ -1,0 +1,187 @@
+"""Typed access to the fields of a foreign config; every error carries a JSON Pointer.
+
+A wrong field is noted and a harmless stand-in returned, so that one reading finds every
+field at fault. `Fields.check` raises what was noted.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rackfit.errors import InvalidInput, Violation
+
+MAX_LAYERS = 10_000
+MAX_SIDE = 1 << 26  # a hundred times the widest side anyone has published
+MAX_EXPERTS = 1 << 16
+MAX_POSITIONS = 1 << 40
+MAX_FACTOR = 1 << 20
+PLURALS = {Mapping: "objects", str: "strings", int: "whole numbers"}
+
+
+class Fields:
+    """One JSON object of a config, read by name.
+
+    The first name given is the one a missing field is reported under; the others are aliases
+    other configs use. JSON null means absent. Booleans are no numbers.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        pointer: str,
+        violations: list[Violation] | None = None,
+    ) -> None:
+        self._values = values
+        self._pointer = pointer
+        self._violations: list[Violation] = [] if violations is None else violations
+
+    def check(self) -> None:
+        """Raise InvalidInput with everything noted so far, if anything was."""
+        if self._violations:
+            raise InvalidInput(*self._violations)
+
+    def fail(self, name: str, detail: str) -> None:
+        """Note that the field `name` is wrong."""
+        self._violations.append(Violation(f"{self._pointer}/{name}", detail))
+
+    def require(self, name: str, detail: str, *, holds: bool) -> None:
+        """Note a rule between fields that does not hold, unless a field was wrong already."""
+        if not holds and not self._violations:
+            self.fail(name, detail)
+
+    def has(self, name: str) -> bool:
+        """Say whether the field is there and not null."""
+        return self._values.get(name) is not None
+
+    def holds_list(self, name: str) -> bool:
+        """Say whether the field is an array (some configs hold a number in its place)."""
+        return isinstance(self._values.get(name), list | tuple)
+
+    def or_else(self, **defaults: object) -> "Fields":
+        """Return these fields with a family's defaults for those left out."""
+        present = {k: v for k, v in self._values.items() if v is not None}
+        return Fields({**defaults, **present}, self._pointer, self._violations)
+
+    def integer(
+        self, *names: str, default: int | None = None, least: int = 1, most: int = MAX_SIDE
+    ) -> int:
+        """Return a whole number from `least` to `most`; without a default it must be there."""
+        name, value = self._find(names)
+        if value is None and default is not None:
+            return default
+        if value is None:
+            self.fail(name, f"{name} is missing.")
+        elif isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        else:
+            wanted = f"a whole number from {least} to {most}"
+            self.fail(name, f"{name} must be {wanted}, got {show(value)}.")
+        return least
+
+    def optional(self, *names: str, most: int = MAX_SIDE) -> int | None:
+        """Return a positive whole number, or None where the field is absent."""
+        _, value = self._find(names)
+        return None if value is None else self.integer(*names, most=most)
+
+    def number(self, *names: str, default: float) -> float:
+        """Return a number above 0 and at most 2^20 (a factor of something)."""
+        name, value = self._find(names)
+        if value is None:
+            return default
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and 0 < value <= MAX_FACTOR:
+            return float(value)
+        wanted = f"a number above 0 and at most {MAX_FACTOR}"
+        self.fail(name, f"{name} must be {wanted}, got {show(value)}.")
+        return 1.0
+
+    def flag(self, *names: str, default: bool = False) -> bool:
+        """Return true or false."""
+        name, value = self._find(names)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            self.fail(name, f"{name} must be true or false, got {show(value)}.")
+            return default
+        return value
+
+    def text(self, *names: str, default: str = "") -> str:
+        """Return a string."""
+        name, value = self._find(names)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            self.fail(name, f"{name} must be a string, got {show(value)}.")
+            return default
+        return value
+
+    def section(self, name: str) -> "Fields":
+        """Return a nested object; an absent one is empty."""
+        value = self._values.get(name)
+        if value is not None and not isinstance(value, Mapping):
+            self.fail(name, f"{name} must be an object, got {show(value)}.")
+            value = None
+        return Fields(value or {}, f"{self._pointer}/{name}", self._violations)
+
+    def sections(self, name: str, *, length: int) -> "list[Fields]":
+        """Return a list of `length` nested objects."""
+        return [
+            Fields(value, f"{self._pointer}/{name}/{i}", self._violations)
+            for i, value in enumerate(self._items(name, Mapping, length=length, stand_in={}))
+        ]
+
+    def words(self, name: str, *, length: int, known: Sequence[str], spare: int = 0) -> list[str]:
+        """Return one string a layer, each of `known`; `spare` more may follow (and are cut)."""
+        values = self._items(name, str, length=length, stand_in=known[0], spare=spare)
+        for i, value in enumerate(values):
+            if value not in known:
+                self.fail(f"{name}/{i}", f"{show(value)} is none of {', '.join(known)}.")
+                return [known[0]] * length
+        return values
+
+    def integers(
+        self, name: str, *, length: int | None = None, spare: int = 0, most: int = MAX_SIDE
+    ) -> list[int]:
+        """Return a list of whole numbers from 0 to `most`; `length` as in `words`, None: any."""
+        values = self._items(name, int, length=length, stand_in=0, spare=spare)
+        for i, value in enumerate(values):
+            if isinstance(value, bool) or not 0 <= value <= most:
+                self.fail(f"{name}/{i}", f"{name} holds whole numbers from 0 to {most}.")
+                return [0] * len(values)
+        return values
+
+    def _find(self, names: tuple[str, ...]) -> tuple[str, Any]:
+        for name in names:
+            value = self._values.get(name)
+            if value is not None:
+                return name, value
+        return names[0], None
+
+    def _items(
+        self, name: str, kind: type, *, length: int | None, stand_in: object, spare: int = 0
+    ) -> list[Any]:
+        values = self._values.get(name)
+        least, most = (0, MAX_LAYERS) if length is None else (length, length + spare)
+        if not isinstance(values, list | tuple) or not all(isinstance(v, kind) for v in values):
+            self.fail(name, f"{name} must be a list of {PLURALS[kind]}, got {show(values)}.")
+        elif not least <= len(values) <= most:
+            wanted = (
+                f"at most {MAX_LAYERS}" if length is None else f"one for each of {length} layers"
+            )
+            self.fail(name, f"{name} holds {len(values)} entries; there must be {wanted}.")
+        else:
+            return list(values[:length])
+        return [stand_in] * least
+
+
+def show(value: object) -> str:
+    """Show a wrong value within a sentence, in at most 60 characters."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    if isinstance(value, int) and value.bit_length() > 128:  # noqa: PLR2004 - more digits than anyone reads
+        return "a far larger number"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - the docstring's length

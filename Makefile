@@ -1,0 +1,59 @@
+# Rackfit's one set of commands. `make help` lists them.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit lint format types openapi bench lock clean
+
+help: ## List the commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+run: $(VENV)/.runtime ## Serve on 127.0.0.1:8080 (RACKFIT_* variables configure it)
+	@exec $(BIN)/python -m rackfit
+
+test: lint types unit ## Everything: lint, types and the whole fast suite
+
+unit: $(VENV)/.development
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.development ## Lint and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.development ## Mend what the linter and the formatter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.development ## Types, strictly
+	$(BIN)/mypy
+
+openapi: $(VENV)/.development ## Write openapi/openapi.json anew
+	$(BIN)/python -m rackfit.api.openapi openapi/openapi.json
+
+bench: $(VENV)/.development ## Time it: ratios to a no-op route in the same run
+	$(BIN)/python -m benchmarks
+
+lock: $(VENV)/.development ## Pin and hash the requirements anew
+	$(BIN)/python requirements/lock.py
+
+clean: ## Remove the virtual environment and the caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+
+$(VENV)/.created:
+	@requirements/check-python $(PYTHON)
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.created requirements/runtime.txt requirements/build.txt pyproject.toml
+	@echo "Installing pinned requirements into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.runtime requirements/development.txt
+	@echo "Installing pinned development requirements into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements/development.txt
+	@touch $@

@@ -43,7 +43,7 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     notes: list[str] = []
 
 
-class Scheme(msgspec.Struct, frozen=True, kw_only=True):
+class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A quantization scheme: how a matrix of weights is stored.
 
     A matrix of r x c elements takes r x c / `block_elements` x `block_bytes` bytes, one
@@ -97,7 +97,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     uses: list[str] = []
 
 
-class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A catalog model: exactly one of `config` (published config.json) and `card`.
 
     `id` is the repository's name for a checkpoint; `related` names entries of the same model

@@ -70,9 +70,13 @@ class Engine(ABC):
         each, more = divmod(layers, stages)
         return tuple(each + (stage < more) for stage in range(stages))
 
+    def feed_forward_parts(self, split: Split) -> int:
+        """Into how many parts a dense feed-forward is divided."""
+        return split.tensor
+
     def shared_expert_parts(self, split: Split) -> int:
         """Into how many parts shared experts are divided."""
-        return split.tensor
+        return self.feed_forward_parts(split)
 
     def cache_terms(
         self, model: ServedModel, attention: Attention | None, split: Split

@@ -6,6 +6,7 @@ from functools import cached_property
 import msgspec
 
 from rackfit.architecture.model import Architecture, Layer, Tensor
+from rackfit.architecture.parameters import count_parameters
 from rackfit.architecture.quantization import Quantization, stored_bytes
 from rackfit.catalog.entries import Scheme
 
@@ -74,6 +75,20 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             for kind, tensors in enumerate(self.layer_tensors)
         )
         return layers + sum(s.stored_bytes for s in self.outer)
+
+    @cached_property
+    def routed_bytes(self) -> int:
+        """Bytes of all routed experts."""
+        return sum(
+            self.order.count(kind)
+            * sum(s.stored_bytes for s in tensors if s.tensor.component == "routed_experts")
+            for kind, tensors in enumerate(self.layer_tensors)
+        )
+
+    @cached_property
+    def active_parameters(self) -> int:
+        """Parameters one token passes."""
+        return count_parameters(self.architecture).active
 
     @cached_property
     def expert_schemes(self) -> tuple[Scheme, ...]:

@@ -42,6 +42,10 @@ class Sglang(Engine):
         """The remainder goes to the last stages."""
         return super().partition(layers, stages)[::-1]
 
+    def feed_forward_parts(self, split: Split) -> int:
+        """Feed-forwards are divided over all of `--tp`, attention DP lying inside it."""
+        return split.tensor * split.data
+
     def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
         """A chunk of prefill, or the sampler of a full decode batch."""
         return activation_peak(

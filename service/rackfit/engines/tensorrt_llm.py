@@ -34,11 +34,26 @@ def slots_divide(model: ServedModel, split: Split) -> Rejection | None:
     )
 
 
+def attention_is_tensor_or_data(_model: ServedModel, split: Split) -> Rejection | None:
+    """Attention is divided over all ranks or repeated on all of them."""
+    if 1 in (split.tensor, split.data):
+        return None
+    return reject(
+        split,
+        "degree-unsupported",
+        f"TensorRT-LLM divides attention over all of its {split.tensor * split.data} ranks or, "
+        "with attention DP, over none.",
+        "TensorRT-LLM LlmArgs.enable_attention_dp",
+        tensor=split.tensor,
+        data=split.data,
+    )
+
+
 class TensorRtLlm(Engine):
     """TensorRT-LLM 1.x with its PyTorch back end."""
 
     name: ClassVar[str] = "tensorrt-llm"
-    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, slots_divide)
+    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data, slots_divide)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "int8", "nvfp4")
     block_tokens: ClassVar[int] = 32
 

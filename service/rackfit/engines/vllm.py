@@ -46,6 +46,14 @@ class Vllm(Engine):
         first_larger = stages - 1 - more
         return tuple(each + (first_larger <= stage < stages - 1) for stage in range(stages))
 
+    def shared_expert_parts(self, split: Split) -> int:
+        """Whole on every rank once experts are exchanged between data ranks.
+
+        vLLM ParallelConfig.use_sequence_parallel_moe, DeepseekV2MLP(disable_tp=...).
+        """
+        exchanged = split.expert > 1 and split.data > 1
+        return 1 if exchanged else split.tensor
+
     def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
         """The profiling run's peak: a full batch, and the sampler of every sequence."""
         return activation_peak(

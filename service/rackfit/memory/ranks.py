@@ -88,8 +88,10 @@ class RankSizes:
     def _layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
         tensor = self.split.tensor
         match stored.tensor.shard:
-            case "heads" | "feed_forward":
+            case "heads":
                 return -(-stored.stored_bytes // tensor)
+            case "feed_forward":
+                return -(-stored.stored_bytes // self.engine.feed_forward_parts(self.split))
             case "kv_heads":
                 return _kv_share(stored.stored_bytes, kind, tensor)
             case "qkv":

@@ -19,6 +19,7 @@ from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.question import (
     Constraints,
     Launch,
+    Performance,
     Plan,
     PlanAnswer,
     PlanRequest,
@@ -84,9 +85,19 @@ class _Search:
         self.catalog = catalog
         self.evaluator = evaluator
         self.expired = expired
-        order = Order(objective=request.objective, sequences=request.workload.sequences)
+        order = Order(
+            objective=request.objective,
+            model=evaluator.question.model,
+            sequences=request.workload.sequences,
+            prices=self._prices(),
+        )
         self.findings = Findings(limit=request.limit, order=order)
         self.pools: dict[str, Pool] = {}
+
+    def _prices(self) -> dict[str, float]:
+        look_up = self.catalog.accelerator
+        given = self.request.prices.items()
+        return {look_up(name, f"/prices/{name}")[0].id: price for name, price in given}
 
     def run(self, pools: Sequence[Pool]) -> None:
         """Search every pool the constraints allow."""
@@ -137,10 +148,19 @@ class _Search:
             ranks=tuple(ranks),
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
             capacity=capacity(engine, fit.split, fit.stages, fit.budgets),
-            performance=None,
+            performance=self._performance(fit),
             launch=Launch(
                 engine=engine.name, gpu_memory_utilization=utilization, arguments=arguments
             ),
+        )
+
+    def _performance(self, fit: Fit) -> Performance | None:
+        step = self.findings.order.step(fit)
+        if step is None:
+            return None
+        return Performance(
+            seconds_per_output_token=step.seconds_per_output_token,
+            tokens_per_second=step.tokens_per_second,
         )
 
     def _misses(self) -> list[Rejection]:

@@ -15,6 +15,10 @@ from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
 Objective = Literal["fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost"]
 
 
+Price = Annotated[float, Meta(gt=0, le=1e6)]
+"""What an accelerator costs an hour, in the caller's currency."""
+
+
 class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the caller insists on; a split outside it is rejected with code `constraint`."""
 
@@ -28,7 +32,11 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Fit a model on an inventory: which split, and which rank on which device."""
+    """Fit a model on an inventory: which split, and which rank on which device.
+
+    `prices` an accelerator-hour, by any name of the accelerator, are for `lowest-cost`;
+    types without one cost 1.
+    """
 
     model: ModelRef
     workload: Workload
@@ -38,6 +46,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     engine: EngineChoice | None = None
     constraints: Constraints = Constraints()
     objective: Objective = "fewest-accelerators"
+    prices: Annotated[dict[Name, Price], Meta(max_length=1000)] = {}
     limit: Annotated[int, Meta(ge=1, le=100)] = 5
 
 
@@ -53,11 +62,11 @@ class PlannedRank(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
-    """How fast a plan is expected to be."""
+    """A bound on how fast a plan decodes at the asked context; `method` says what it is."""
 
     seconds_per_output_token: float
     tokens_per_second: float
-    method: str
+    method: str = "roofline bound, no efficiency applied"
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,9 @@
 """The search: every split of a pool from the smallest replica up, the best plans kept."""
 
-import heapq
+from bisect import insort
 from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,7 +18,7 @@ from rackfit.planning.degrees import (
 from rackfit.planning.evaluation import Evaluator, Fit, Miss
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
-from rackfit.planning.ranking import Order
+from rackfit.planning.ranking import Key, Order
 
 KEPT_MISSES = 10
 
@@ -26,7 +28,7 @@ class Findings(msgspec.Struct, kw_only=True):
 
     limit: int
     order: Order
-    fits: list[Fit] = []
+    best: list[tuple[Key, Fit]] = []
     misses: list[tuple[tuple[int, ...], Miss]] = []
     illegal: dict[tuple[str, str], Rejection] = {}
     rejected: int = 0
@@ -35,11 +37,10 @@ class Findings(msgspec.Struct, kw_only=True):
     def add(self, outcome: Fit | Miss) -> None:
         """Keep a fit if it is among the best, a miss if it is among the nearest."""
         if isinstance(outcome, Fit):
-            self.fits = heapq.nsmallest(self.limit, [*self.fits, outcome], key=self.order.key)
+            _keep(self.best, (self.order.key(outcome), outcome), self.limit)
             return
         self.rejected += 1
-        entry = (nearness(outcome), outcome)
-        self.misses = heapq.nsmallest(KEPT_MISSES, [*self.misses, entry], key=_first)
+        _keep(self.misses, (nearness(outcome), outcome), KEPT_MISSES)
 
     def add_illegal(self, rejection: Rejection, accelerator: str) -> None:
         """Keep a rule broken by degrees, once for each rule and tensor degree."""
@@ -49,11 +50,21 @@ class Findings(msgspec.Struct, kw_only=True):
 
     def settled(self, devices: int) -> bool:
         """Tell whether no split of `devices` or more a replica can still be kept."""
-        return len(self.fits) == self.limit and self.order.settled(self.fits[-1], devices)
+        return len(self.best) == self.limit and self.order.settled(self.best[-1][0], devices)
+
+    @property
+    def fits(self) -> list[Fit]:
+        """The plans kept, best first."""
+        return [fit for _, fit in self.best]
 
 
-def _first(entry: tuple[tuple[int, ...], Miss]) -> tuple[int, ...]:
-    return entry[0]
+Ranked = TypeVar("Ranked", bound=tuple[Any, Any])
+
+
+def _keep(ranked: list[Ranked], entry: Ranked, most: int) -> None:
+    """Insert `entry` where its key (its first part) belongs, keeping the `most` first."""
+    insort(ranked, entry, key=itemgetter(0))
+    del ranked[most:]
 
 
 def nearness(miss: Miss) -> tuple[int, ...]:

@@ -39,6 +39,12 @@ CACHE_LOOKUPS = Counter(
     "Cache look-ups by tier (memory, redis) and outcome (hit, miss, error, invalid, skipped).",
     ["tier", "outcome"],
 )
+CACHE_WRITES = Counter(
+    "rackfit_cache_writes_total",
+    "Answers given to the cache by tier (memory, redis) and outcome "
+    "(stored, oversized, dropped, skipped, error).",
+    ["tier", "outcome"],
+)
 CACHE_ENTRIES = Gauge(
     "rackfit_cache_entries", "Answers held in process.", multiprocess_mode="livesum"
 )
@@ -56,6 +62,12 @@ REDIS_SECONDS = Histogram(
     "Time of one Redis operation.",
     ["operation"],
     buckets=SECONDS,
+)
+REDIS_ERRORS = Counter(
+    "rackfit_redis_errors_total",
+    "Redis operations that failed, by operation and kind "
+    "(timeout, connection, authentication, refused, protocol, unexpected).",
+    ["operation", "kind"],
 )
 
 COMPUTATIONS_IN_PROGRESS = Gauge(

@@ -1,0 +1,121 @@
+"""The names answers are kept under: digests of all that an answer depends on.
+
+Two keys per request. `raw_key` is taken over the bytes as they came, before anything is parsed;
+`answer_key` over the canonical request, so that spelling (white space, key order, `8.0` for `8`)
+does not split the cache. Canonicalising costs about what a small plan costs, so it is done once
+per spelling: `KeyMemo` remembers which answer key a raw key led to.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+
+KEY_BYTES = 32
+_LENGTH_BYTES = 8
+
+# BLAKE2's personalisation (RFC 7693, section 2.5) keeps the two kinds of key apart.
+_ANSWER = b"rackfit answer"
+_RAW = b"rackfit raw"
+
+
+def answer_key(
+    *,
+    method: str,
+    path: str,
+    query: bytes,
+    body: bytes,
+    media_type: str,
+    variant: str,
+    version: str,
+    catalog: str,
+) -> bytes:
+    """Name the answer to a canonical request.
+
+    Args:
+        method: The HTTP method.
+        path: The decoded path.
+        query: The canonical query string.
+        body: The normalised body, empty for none.
+        media_type: The media type negotiated for the answer.
+        variant: A digest of every setting and of every other header that can change the answer.
+        version: The service's version.
+        catalog: The catalog's digest.
+
+    Returns:
+        A BLAKE2b digest of `KEY_BYTES` bytes.
+    """
+    texts = (method, path, media_type, variant, version, catalog)
+    return _digest(_ANSWER, *map(_encoded, texts), query, body)
+
+
+def raw_key(
+    *,
+    method: str,
+    path: bytes,
+    query: bytes,
+    body: bytes,
+    headers: Sequence[bytes],
+    variant: str,
+    version: str,
+    catalog: str,
+) -> bytes:
+    """Name a request by the bytes it came in, nothing parsed.
+
+    A body of a mebibyte costs about a millisecond; BLAKE2b releases the interpreter lock, so a
+    larger one can be hashed in a thread.
+
+    Args:
+        method: The HTTP method.
+        path: The path as it came, percent-encoding and all.
+        query: The query string as it came.
+        body: The body as it came.
+        headers: The values of every header that can change the answer, content type included,
+            in an order the caller fixes; empty for one that is absent.
+        variant: A digest of every setting that can change the answer.
+        version: The service's version.
+        catalog: The catalog's digest.
+
+    Returns:
+        A BLAKE2b digest of `KEY_BYTES` bytes, never equal to an answer key.
+    """
+    texts = (method, variant, version, catalog)
+    return _digest(_RAW, *map(_encoded, texts), path, query, body, *headers)
+
+
+def _encoded(text: str) -> bytes:
+    # surrogatepass: a decoded path may hold a lone surrogate, and a key must exist for it too.
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _digest(family: bytes, *parts: bytes) -> bytes:
+    """Hash length-prefixed parts, so that no part can run into the next."""
+    state = hashlib.blake2b(digest_size=KEY_BYTES, person=family)
+    for part in parts:
+        state.update(len(part).to_bytes(_LENGTH_BYTES, "little"))
+        state.update(part)
+    return state.digest()
+
+
+class KeyMemo:
+    """Which answer key each raw key led to; the least recently used is forgotten first."""
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._keys: OrderedDict[bytes, bytes] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def get(self, raw: bytes) -> bytes | None:
+        """Return the answer key `raw` led to, or None where that is not remembered."""
+        key = self._keys.get(raw)
+        if key is not None:
+            self._keys.move_to_end(raw)
+        return key
+
+    def put(self, raw: bytes, key: bytes) -> None:
+        """Remember that `raw` leads to `key`."""
+        self._keys[raw] = key
+        self._keys.move_to_end(raw)
+        if len(self._keys) > self._max_entries:
+            self._keys.popitem(last=False)

@@ -1,0 +1,71 @@
+"""The cache as the rest of the service sees it: in process first, then Redis where there is one."""
+
+import msgspec
+
+from rackfit.caching.answer import CachedAnswer
+from rackfit.caching.circuit import CircuitLimits
+from rackfit.caching.memory_store import MemoryLimits, MemoryStore
+from rackfit.caching.redis_store import RedisLimits, RedisStore
+from rackfit.settings import Settings
+
+
+class AnswerCache:
+    """Two tiers of answers by key; what is found in Redis is kept in process from then on."""
+
+    def __init__(self, memory: MemoryStore, redis: RedisStore | None = None) -> None:
+        self._memory = memory
+        self._redis = redis
+
+    async def get(self, key: bytes) -> tuple[CachedAnswer, str] | None:
+        """Return the answer under `key` and the tier that had it, "memory" or "redis"."""
+        answer = self._memory.get(key)
+        if answer is not None:
+            return answer, "memory"
+        if self._redis is None:
+            return None
+        answer = await self._redis.get(key)
+        if answer is None:
+            return None
+        self._memory.put(key, answer)
+        return answer, "redis"
+
+    async def put(self, key: bytes, answer: CachedAnswer) -> None:
+        """Keep `answer` in both tiers; Redis is written to without the caller waiting for it."""
+        self._memory.put(key, answer)
+        if self._redis is not None:
+            await self._redis.put(key, answer)
+
+    def describe(self) -> dict[str, object]:
+        """Return the state of both tiers for readiness: plain values, no secrets."""
+        memory = {"entries": len(self._memory), "held_bytes": self._memory.held_bytes}
+        redis = None if self._redis is None else msgspec.structs.asdict(self._redis.state)
+        return {"memory": memory, "redis": redis}
+
+    async def aclose(self) -> None:
+        """Let pending writes end and close the connections."""
+        if self._redis is not None:
+            await self._redis.aclose()
+
+
+def cache_for(settings: Settings) -> AnswerCache:
+    """Build the cache that `settings` ask for; nothing is connected yet.
+
+    Raises:
+        ValueError: `redis_url` is no redis://, rediss:// or unix:// URL.
+    """
+    limits = MemoryLimits(max_bytes=settings.cache_bytes, max_entries=settings.cache_entries)
+    redis = None if settings.redis_url is None else _redis_for(settings, settings.redis_url)
+    return AnswerCache(MemoryStore(limits), redis)
+
+
+def _redis_for(settings: Settings, url: str) -> RedisStore:
+    limits = RedisLimits(
+        connect_timeout_seconds=settings.redis_connect_timeout_seconds,
+        operation_timeout_seconds=settings.redis_timeout_seconds,
+        ttl_seconds=settings.cache_ttl_seconds,
+    )
+    circuit_limits = CircuitLimits(
+        max_lost_seconds=settings.redis_timeout_seconds,
+        cool_down_seconds=settings.redis_cooldown_seconds,
+    )
+    return RedisStore(url, limits, circuit_limits)

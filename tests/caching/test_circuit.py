@@ -1,6 +1,7 @@
 """The circuit breaker, on a clock the test turns."""
 
 import pytest
+import structlog.testing
 
 from counting import Counted
 from rackfit.caching.circuit import Circuit, CircuitLimits, CircuitState
@@ -43,7 +44,7 @@ def admitted(circuit: Circuit) -> int:
 def fail(circuit: Circuit, times: int = 1, lost_seconds: float = 0.0) -> None:
     """Let work fail that many times in a row."""
     for _ in range(times):
-        circuit.failed(admitted(circuit), lost_seconds)
+        circuit.failed(admitted(circuit), lost_seconds, "timeout")
 
 
 def open_and_probe(circuit: Circuit, clock: Clock) -> int:
@@ -125,7 +126,7 @@ def test_cool_downs_double_up_to_the_longest(circuit: Circuit, clock: Clock) -> 
     ticket = open_and_probe(circuit, clock)
     waits = []
     for _ in range(5):
-        circuit.failed(ticket, 0.0)
+        circuit.failed(ticket, 0.0, "timeout")
         opened_at = clock.now
         while (probe := circuit.probe()) is None:
             clock.now += 0.5
@@ -137,7 +138,7 @@ def test_cool_downs_double_up_to_the_longest(circuit: Circuit, clock: Clock) -> 
 
 def test_cool_downs_start_over_after_recovery(circuit: Circuit, clock: Clock) -> None:
     """A server that came back is given the first cool-down again, not the last one."""
-    circuit.failed(open_and_probe(circuit, clock), 0.0)
+    circuit.failed(open_and_probe(circuit, clock), 0.0, "timeout")
     clock.now += 2 * LIMITS.cool_down_seconds
     circuit.succeeded(probed(circuit))
 
@@ -161,7 +162,7 @@ def test_verdicts_from_an_earlier_state_are_ignored(circuit: Circuit, clock: Clo
 
     circuit.succeeded(stale)
     assert CircuitState.HALF_OPEN == circuit.state
-    circuit.failed(stale, LIMITS.max_lost_seconds)
+    circuit.failed(stale, LIMITS.max_lost_seconds, "timeout")
     assert CircuitState.HALF_OPEN == circuit.state
 
 
@@ -169,7 +170,7 @@ def test_hours_of_failed_probes_do_not_overflow(circuit: Circuit, clock: Clock) 
     """The cool-down stays at its cap however many probes have failed."""
     ticket = open_and_probe(circuit, clock)
     for _ in range(2_000):
-        circuit.failed(ticket, 0.0)
+        circuit.failed(ticket, 0.0, "timeout")
         clock.now += LIMITS.max_cool_down_seconds
         ticket = probed(circuit)
 
@@ -183,3 +184,21 @@ def test_the_metric_shows_the_state(circuit: Circuit, clock: Clock, counted: Cou
     clock.now += LIMITS.cool_down_seconds
     circuit.probe()
     assert CircuitState.HALF_OPEN == counted("rackfit_redis_circuit_state")
+
+
+def test_the_log_tells_news_only(circuit: Circuit, clock: Clock) -> None:
+    """Opening is logged with its reason and closing too, but not each probe that fails."""
+    with structlog.testing.capture_logs() as logged:
+        circuit.failed(open_and_probe(circuit, clock), 0.0, "timeout")
+        clock.now += 2 * LIMITS.cool_down_seconds
+        circuit.succeeded(probed(circuit))
+
+    assert [
+        {
+            "event": "redis_circuit_opened",
+            "reason": "timeout",
+            "failures": 3,
+            "log_level": "warning",
+        },
+        {"event": "redis_circuit_closed", "log_level": "info"},
+    ] == logged

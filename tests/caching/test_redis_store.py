@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable
 
 import pytest
+import structlog.testing
 from redis.asyncio import Redis
 
 from counting import Counted
@@ -480,6 +481,8 @@ async def test_a_failure_of_ours_is_a_miss_too_and_is_logged(
 
     async with opened(redis_url) as store:
         monkeypatch.setattr(Redis, "getrange", broken)
+        with structlog.testing.capture_logs() as logged:
+            assert await store.get(a_key()) is None
 
-        assert await store.get(a_key()) is None
+    assert ["redis_unexpected_error"] == [entry["event"] for entry in logged]
     assert 1 == counted("rackfit_redis_errors_total", operation="get", kind="unexpected")

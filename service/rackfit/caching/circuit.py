@@ -100,9 +100,10 @@ class Circuit:
         self._failed_probes = 0
         if self._state is CircuitState.HALF_OPEN:
             self._move(CircuitState.CLOSED)
+            _log.info("redis_circuit_closed")
 
-    def failed(self, ticket: int, lost_seconds: float) -> None:
-        """Take note that the work under `ticket` failed and took `lost_seconds` to do so."""
+    def failed(self, ticket: int, lost_seconds: float, reason: str) -> None:
+        """Take note that the work under `ticket` failed, why, and the time that cost."""
         if not self.holds(ticket):
             return
         self._failures += 1
@@ -115,6 +116,7 @@ class Circuit:
             or self._lost_seconds >= self._limits.max_lost_seconds
         ):
             self._open()
+            _log.warning("redis_circuit_opened", reason=reason, failures=self._failures)
 
     def _open(self) -> None:
         # The exponent is capped too: 2.0**1024 overflows after a few hours of failed probes.
@@ -127,7 +129,3 @@ class Circuit:
         self._state = state
         self._ticket += 1
         metrics.REDIS_CIRCUIT.set(state)
-        if state is CircuitState.CLOSED:
-            _log.info("redis_circuit_closed")
-        elif state is CircuitState.OPEN and not self._failed_probes:
-            _log.warning("redis_circuit_opened", failures=self._failures)

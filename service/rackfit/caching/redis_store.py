@@ -205,10 +205,10 @@ class RedisStore:
             async with asyncio.timeout(budget_seconds):
                 reply = await command()
         except Exception as error:  # whatever Redis or its client do, the answer goes on
-            self._note(operation, error)
+            kind = self._note(operation, error)
             # A refused write (no memory, read-only) says nothing about reading.
             if not (operation == "set" and isinstance(error, exceptions.ResponseError)):
-                self._circuit.failed(ticket, time.monotonic() - started)
+                self._circuit.failed(ticket, time.monotonic() - started, kind)
             raise _FailedError from error
         finally:
             metrics.REDIS_SECONDS.labels(operation).observe(time.monotonic() - started)
@@ -230,12 +230,14 @@ class RedisStore:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    def _note(self, operation: str, error: Exception) -> None:
+    def _note(self, operation: str, error: Exception) -> str:
+        """Count a failure and remember it for readiness; return its kind."""
         kind = _kind(error)
         self._last_error = kind, time.monotonic()
         metrics.REDIS_ERRORS.labels(operation, kind).inc()
         if kind == "unexpected":
             _log.error("redis_unexpected_error", operation=operation, exc_info=error)
+        return kind
 
 
 def _name(key: bytes) -> str:

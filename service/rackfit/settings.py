@@ -70,7 +70,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         raise ValueError(msg)
     fields = {k.removeprefix(PREFIX).lower(): given[k] for k in ours}
     try:
-        return msgspec.convert(fields, Settings, strict=False)
+        return msgspec.convert(fields, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
         msg = f"A {PREFIX}* setting is wrong: {error}"
         raise ValueError(msg) from error
+
+
+def _path(_type: type, text: str) -> Path:
+    """Convert the one type msgspec does not know."""
+    return Path(text)

@@ -46,10 +46,18 @@ def decode_body(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:
 def _decode(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:
     try:
         decoded: S = _decoder(body_type).decode(raw)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as error:
         # Only now: most bodies spell their integers without a fraction.
-        decoded = msgspec.convert(_whole_numbers(msgspec.json.decode(raw)), body_type)
+        decoded = msgspec.convert(_respelled(raw, error), body_type)
     return decoded
+
+
+def _respelled(raw: bytes | msgspec.Raw, error: msgspec.ValidationError) -> object:
+    """Decode without a type and respell the numbers; `error` where a number fits none."""
+    try:
+        return _whole_numbers(msgspec.json.decode(raw))
+    except msgspec.ValidationError:
+        raise error from None
 
 
 def malformed(detail: str) -> NoReturn:
@@ -60,7 +68,7 @@ def malformed(detail: str) -> NoReturn:
 def _whole_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON
     """Spell every float without a fraction as the integer it is."""
     match value:
-        case float() if value.is_integer():
+        case float() if value.is_integer() and abs(value) < MAX_INTEGER:
             return int(value)
         case list():
             return [_whole_numbers(item) for item in value]

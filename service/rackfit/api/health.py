@@ -26,7 +26,7 @@ def get_metrics(_context: Context, _path: Mapping[str, str], _query: None, _body
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # prometheus-client's own
     return Document(generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4)
 
 

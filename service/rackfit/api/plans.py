@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from rackfit.api.models import check_model
 from rackfit.api.operation import Context, Operation, Search
+from rackfit.planning.plan import plan
 from rackfit.planning.question import PlanAnswer, PlanRequest
-from rackfit.planning.search import plan
 
 
 def answer_plan(

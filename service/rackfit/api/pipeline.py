@@ -1,0 +1,110 @@
+"""The one way every request takes: negotiate, read, answer, and say where it came from."""
+
+import time
+from http import HTTPStatus
+from typing import Any, Final
+
+from litestar import Request, Response
+
+from rackfit.api.answering import Answering, Given, Question
+from rackfit.api.body import read_body
+from rackfit.api.conditional import is_current
+from rackfit.api.exchange import exchange_of
+from rackfit.api.negotiation import negotiate
+from rackfit.api.operation import Document, Operation
+from rackfit.api.problems import RequestError
+from rackfit.settings import Settings
+
+CACHE_STATUS: Final = {
+    "memory": "rackfit; hit; detail=memory",
+    "redis": "rackfit; hit; detail=redis",
+    "computed": "rackfit; fwd=miss; stored",
+    "collapsed": "rackfit; fwd=miss; collapsed",
+    "incomplete": "rackfit; fwd=miss; detail=incomplete",
+    "uncached": "rackfit; fwd=bypass",
+}
+"""RFC 9211, by where an answer came from."""
+
+
+class Pipeline:
+    """Responds to requests for operations."""
+
+    def __init__(self, settings: Settings, answering: Answering) -> None:
+        self._settings = settings
+        self._answering = answering
+
+    async def respond(
+        self, operation: Operation, request: Request[Any, Any, Any]
+    ) -> Response[bytes]:
+        """Answer a request for `operation`.
+
+        Raises:
+            RequestError: it is refused.
+        """
+        media_type = _acceptable(operation, request)
+        body = await self._body(operation, request)
+        given = await self._answering.answer(
+            Question(
+                operation=operation,
+                path=_path(request),
+                raw_path=request.scope["raw_path"],
+                query=request.scope["query_string"],
+                body=body,
+                content_type=request.headers.get("content-type", "").encode("latin-1"),
+                media_type=media_type,
+                deadline=time.monotonic() + self._settings.request_timeout_seconds,
+            )
+        )
+        exchange_of(request.scope).cache = given.source
+        return _response(given, request)
+
+    async def _body(self, operation: Operation, request: Request[Any, Any, Any]) -> bytes:
+        if operation.body is None:
+            return b""
+        return await read_body(
+            request,
+            operation.body_media_types,
+            limit_bytes=getattr(self._settings, operation.body_limit),
+            timeout_seconds=self._settings.request_timeout_seconds,
+        )
+
+
+def accept_of(request: Request[Any, Any, Any]) -> str:
+    """Return all Accept headers of a request as one."""
+    return ",".join(request.headers.getall("accept", []))
+
+
+def _acceptable(operation: Operation, request: Request[Any, Any, Any]) -> str:
+    """Agree on a media type. A document that exists in one only is not negotiated."""
+    if operation.answer is Document:
+        return operation.media_types[0]
+    agreed = negotiate(accept_of(request), operation.media_types)
+    if agreed is None:
+        detail = f"The answer can be had as {', '.join(operation.media_types)}."
+        raise RequestError.of(HTTPStatus.NOT_ACCEPTABLE, detail)
+    return agreed
+
+
+def _path(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """Return the path's parameters; a model's id may have come as two segments."""
+    given = request.path_params
+    if "owner" in given:
+        return {"id": f"{given['owner']}/{given['id']}"}
+    return {name: str(value) for name, value in given.items()}
+
+
+def _response(given: Given, request: Request[Any, Any, Any]) -> Response[bytes]:
+    headers = {"Vary": "Accept", "Cache-Status": CACHE_STATUS[given.source]}
+    if given.etag is None:
+        headers["Cache-Control"] = "no-store"
+    else:
+        # An answer may be kept, but a new release or catalog changes it: always ask again.
+        headers |= {"Cache-Control": "no-cache", "ETag": given.etag}
+        known = ",".join(request.headers.getall("if-none-match", []))
+        # Plans and memory are questions put by POST, safe and repeatable: there 304 means what
+        # it means to GET.
+        if known and is_current(known, given.etag):
+            return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    headers |= {"Content-Type": given.media_type, "Content-Length": str(len(given.content))}
+    content = b"" if request.method == "HEAD" else given.content
+    return Response(content, status_code=HTTPStatus.OK, headers=headers)

@@ -1,0 +1,69 @@
+"""What runs in a worker process of the pool: functions of plain values, and one catalog.
+
+Only bytes and small structs cross the process boundary.
+"""
+
+import os
+import signal
+import threading
+from functools import cache
+from multiprocessing import parent_process
+from multiprocessing.connection import wait
+
+from rackfit.api.answers import Ready
+from rackfit.api.computing import Canonical, Computed, Job, canonicalise, compute
+from rackfit.api.operation import Context
+from rackfit.api.operations import BY_ID, OPERATIONS
+from rackfit.catalog import load_catalog
+from rackfit.settings import Settings
+
+NICENESS = 5
+"""Computations give way to the processes that answer from the cache."""
+
+
+def initialise(settings: Settings) -> None:
+    """Prepare a worker: everything that the first computation should not have to wait for."""
+    # Ctrl-C reaches the whole group; the serving process ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _context(settings)
+
+
+def _end_with_parent() -> None:
+    """End when the serving process is gone, however it went: the pool's pipes outlive it."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+@cache
+def _context(settings: Settings) -> Context:
+    return Context(
+        settings=settings,
+        catalog=load_catalog(settings.catalog_dir),
+        expired=lambda: False,
+        operations=OPERATIONS,
+        condition=_no_condition,
+    )
+
+
+def _no_condition() -> Ready:
+    msg = "only a serving process has a condition to report"
+    raise RuntimeError(msg)
+
+
+def warm() -> int:
+    """Do nothing in a worker that is ready; returns its process id."""
+    return os.getpid()
+
+
+def canonicalise_job(operation_id: str, query: bytes, body: bytes) -> Canonical:
+    """See `canonicalise`."""
+    return canonicalise(BY_ID[operation_id], query, body)
+
+
+def compute_job(settings: Settings, job: Job) -> Computed:
+    """See `compute`."""
+    return compute(_context(settings), BY_ID[job.operation_id], job)

@@ -1,0 +1,110 @@
+"""The application: everything wired together, once a serving process."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+from litestar import Litestar
+from litestar.types import ASGIApp
+
+from rackfit import __version__, metrics
+from rackfit.api.answering import Answering
+from rackfit.api.answers import CacheCondition, Ready
+from rackfit.api.edge import Edge
+from rackfit.api.models import summary
+from rackfit.api.operation import Context
+from rackfit.api.operations import OPERATIONS
+from rackfit.api.pipeline import Pipeline
+from rackfit.api.pool import ComputePool
+from rackfit.api.routing import EXCEPTION_HANDLERS, route_handlers
+from rackfit.caching.circuit import CircuitLimits
+from rackfit.caching.memory_store import MemoryLimits, MemoryStore
+from rackfit.caching.redis_store import RedisLimits, RedisStore
+from rackfit.caching.tiers import AnswerCache
+from rackfit.catalog import Catalog, load_catalog
+from rackfit.logs import configure_logging
+from rackfit.settings import Settings, read_settings
+
+
+def application() -> ASGIApp:
+    """Make the application from the environment: what a server is pointed at.
+
+    Raises:
+        ValueError: a setting is wrong.
+        CatalogError: a catalog file is.
+    """
+    settings = read_settings(os.environ)
+    configure_logging(settings)
+    return create_application(settings)
+
+
+def create_application(settings: Settings) -> ASGIApp:
+    """Make the application.
+
+    Raises:
+        CatalogError: a catalog file is wrong.
+    """
+    catalog = load_catalog(settings.catalog_dir)
+    cache = create_cache(settings)
+    pool = ComputePool(settings)
+    context = Context(
+        settings=settings,
+        catalog=catalog,
+        expired=lambda: False,
+        operations=OPERATIONS,
+        condition=_condition(catalog, cache, pool),
+    )
+    pipeline = Pipeline(settings, Answering(context, cache, pool))
+    litestar = Litestar(
+        route_handlers=route_handlers(OPERATIONS, pipeline),
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=[lambda _: _lifespan(catalog, cache, pool)],
+        # What Litestar would do by itself is done here, once: the contract is generated from
+        # the operations, bodies are bounded by settings, logs are structlog's.
+        openapi_config=None,
+        request_max_body_size=None,
+        logging_config=None,
+    )
+    return Edge(litestar)
+
+
+def create_cache(settings: Settings) -> AnswerCache:
+    """Make the answer cache: in process, and Redis behind it where one is configured."""
+    memory = MemoryStore(
+        MemoryLimits(max_bytes=settings.cache_bytes, max_entries=settings.cache_entries)
+    )
+    if settings.redis_url is None:
+        return AnswerCache(memory)
+    limits = RedisLimits(
+        connect_timeout_seconds=settings.redis_connect_timeout_seconds,
+        operation_timeout_seconds=settings.redis_timeout_seconds,
+        ttl_seconds=settings.cache_ttl_seconds,
+    )
+    circuit = CircuitLimits(cool_down_seconds=settings.redis_cooldown_seconds)
+    return AnswerCache(memory, RedisStore(settings.redis_url, limits, circuit))
+
+
+def _condition(catalog: Catalog, cache: AnswerCache, pool: ComputePool) -> Callable[[], Ready]:
+    return lambda: Ready(
+        ready=True,
+        version=__version__,
+        catalog_digest=catalog.digest,
+        cache=msgspec.convert(cache.describe(), CacheCondition),
+        compute=pool.condition,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(catalog: Catalog, cache: AnswerCache, pool: ComputePool) -> AsyncIterator[None]:
+    """Warm up before the first request; after the last, end the workers and connections."""
+    metrics.BUILD.labels(__version__, catalog.digest).set(1)
+    for model_id in catalog.models:
+        summary(catalog, model_id)
+    await pool.start()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(pool.close)
+        await cache.aclose()

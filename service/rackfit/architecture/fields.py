@@ -14,7 +14,13 @@ MAX_SIDE = 1 << 26  # a hundred times the widest side anyone has published
 MAX_EXPERTS = 1 << 16
 MAX_POSITIONS = 1 << 40
 MAX_FACTOR = 1 << 20
-PLURALS = {Mapping: "objects", str: "strings", int: "whole numbers"}
+Kind = type | tuple[type, ...]
+PLURALS: dict[Kind, str] = {
+    Mapping: "objects",
+    str: "strings",
+    int: "whole numbers",
+    (int, float): "numbers",
+}
 
 
 class Fields:
@@ -56,10 +62,25 @@ class Fields:
         """Say whether the field is an array (some configs hold a number in its place)."""
         return isinstance(self._values.get(name), list | tuple)
 
+    def length(self, name: str) -> int:
+        """Return the number of an array's entries: 1 for a lone value, 0 for an absent one."""
+        value = self._values.get(name)
+        if isinstance(value, list | tuple):
+            return min(len(value), MAX_LAYERS)
+        return 0 if value is None else 1
+
+    def inherit(self, other: "Fields", *names: str) -> "Fields":
+        """Return these fields with those of `names` that they lack taken from `other`."""
+        found = {n: v for n, v in other.present().items() if n in names}
+        return self.or_else(**found)
+
+    def present(self) -> dict[str, Any]:
+        """Return all fields that are there and not null."""
+        return {name: value for name, value in self._values.items() if value is not None}
+
     def or_else(self, **defaults: object) -> "Fields":
         """Return these fields with a family's defaults for those left out."""
-        present = {k: v for k, v in self._values.items() if v is not None}
-        return Fields({**defaults, **present}, self._pointer, self._violations)
+        return Fields({**defaults, **self.present()}, self._pointer, self._violations)
 
     def integer(
         self, *names: str, default: int | None = None, least: int = 1, most: int = MAX_SIDE
@@ -93,6 +114,15 @@ class Fields:
         wanted = f"a number above 0 and at most {MAX_FACTOR}"
         self.fail(name, f"{name} must be {wanted}, got {show(value)}.")
         return 1.0
+
+    def numbers(self, name: str, *, length: int, spare: int = 0) -> list[float]:
+        """Return one number above 0 and at most 2^20 a layer; `spare` as in `words`."""
+        values = self._items(name, (int, float), length=length, stand_in=1.0, spare=spare)
+        for i, value in enumerate(values):
+            if isinstance(value, bool) or not 0 < value <= MAX_FACTOR:
+                self.fail(f"{name}/{i}", f"{name} holds numbers above 0, at most {MAX_FACTOR}.")
+                return [1.0] * len(values)
+        return values
 
     def flag(self, *names: str, default: bool = False) -> bool:
         """Return true or false."""
@@ -157,7 +187,13 @@ class Fields:
         return names[0], None
 
     def _items(
-        self, name: str, kind: type, *, length: int | None, stand_in: object, spare: int = 0
+        self,
+        name: str,
+        kind: type | tuple[type, ...],
+        *,
+        length: int | None,
+        stand_in: object,
+        spare: int = 0,
     ) -> list[Any]:
         values = self._values.get(name)
         least, most = (0, MAX_LAYERS) if length is None else (length, length + spare)

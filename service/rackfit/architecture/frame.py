@@ -10,6 +10,7 @@ from rackfit.architecture.model import Architecture, Layer, Rotary, Tensor
 
 Key = TypeVar("Key", bound=Hashable)
 
+KV_ALIASES = ("num_kv_heads", "n_head_kv", "num_attention_groups")
 DTYPES = {
     "bfloat16": "bf16",
     "float16": "f16",
@@ -89,7 +90,7 @@ def read_heads(fields: Fields, hidden: int, prefix: str = "") -> Heads:
     heads_name = f"{prefix}num_attention_heads"
     heads = fields.integer(heads_name, "n_head", "n_heads", "num_heads")
     kv_name = f"{prefix}num_key_value_heads"
-    kv_heads = fields.integer(kv_name, "num_kv_heads", "n_head_kv", default=heads)
+    kv_heads = fields.integer(*(kv_name, *KV_ALIASES), default=heads)
     width = fields.optional(f"{prefix}head_dim", "attention_head_dim")
     fields.require(
         kv_name,

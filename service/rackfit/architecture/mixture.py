@@ -14,7 +14,14 @@ Feeds = Mapping[Kind, tuple[FeedForward, tuple[Tensor, ...]]]
 """Geometry and tensors of each kind a model has."""
 
 EXPERTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts")
-ACTIVE = ("num_experts_per_tok", "num_experts_per_token", "experts_per_token", "moe_k", "moe_topk")
+ACTIVE = (
+    "num_experts_per_tok",
+    "num_experts_per_token",
+    "experts_per_token",
+    "moe_top_k",
+    "moe_topk",
+    "moe_k",
+)
 
 
 def read_mixture(

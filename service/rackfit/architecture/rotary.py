@@ -24,12 +24,17 @@ def rope_section(fields: Fields) -> Fields:
 
 def table(rope: Fields, fields: Fields, width: int, context: int) -> Rotary:
     """Return the table of one set of RoPE settings; `fields` hold what older configs left out."""
-    general = fields.number("partial_rotary_factor", "rotary_pct", default=1.0)
-    partial = rope.number("partial_rotary_factor", default=general)
     rows = _positions(rope, fields, context)
     if rope.has("mrope_section"):
         rows *= MULTIMODAL_STRETCH
-    return Rotary(positions=rows, width=max(1, int(width * min(1.0, partial))))
+    return Rotary(positions=rows, width=_width(rope, fields, width))
+
+
+def _width(rope: Fields, fields: Fields, width: int) -> int:
+    """Return how many elements of a head are rotated: `rotary_dim`, or a part of `width`."""
+    general = fields.number("partial_rotary_factor", "rotary_pct", default=1.0)
+    partial = rope.number("partial_rotary_factor", default=general)
+    return fields.integer("rotary_dim", default=max(1, int(width * min(1.0, partial))))
 
 
 def _positions(rope: Fields, fields: Fields, context: int) -> int:

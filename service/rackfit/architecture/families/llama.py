@@ -168,4 +168,5 @@ VARIANTS = {
 READERS: Mapping[str, Reader] = {
     "gemma3_text": read_gemma3,
     **{model_type: partial(read, variant) for model_type, variant in VARIANTS.items()},
+    "qwen3_vl_text": partial(read, VARIANTS["qwen3"]),
 }

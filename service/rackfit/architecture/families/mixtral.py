@@ -57,13 +57,12 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     def layer(window: int | None) -> Layer:
         return Layer(attention=grouped(heads, window), feed_forward=experts, tensors=tensors)
 
-    width = fields.integer("rotary_dim", default=heads.width)
     return assemble(
         names,
         frame,
         stack(windows.every_layer(fields, frame.layers), layer),
         outer=parts.outer(names, frame),
-        rotaries=(read_rotary(fields, width, frame.context),),
+        rotaries=(read_rotary(fields, heads.width, frame.context),),
     )
 
 

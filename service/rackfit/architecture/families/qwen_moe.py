@@ -30,12 +30,12 @@ from rackfit.architecture.model import (
 WIDTH_MISSING = "intermediate_size is missing, and some layers are no mixtures."
 
 
-def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
-    """Read a Qwen mixture."""
+def read(variant: Variant, fields: Fields, names: Names, *, stacked: bool = False) -> Architecture:
+    """Read a Qwen mixture; Qwen3-VL's checkpoints hold its experts `stacked`."""
     fields = fields.or_else(**variant.defaults)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
-    feeds = feed_forwards(fields, names, frame)
+    feeds = feed_forwards(fields, names, frame, stacked=stacked)
 
     def layer(key: tuple[int | None, Kind]) -> Layer:
         window, kind = key
@@ -95,7 +95,9 @@ def layer_kinds(fields: Fields, layers: int) -> list[Kind]:
     return ["dense" if i in dense or (i + 1) % step else "sparse" for i in range(layers)]
 
 
+QWEN3 = Variant(query_norm=True, windows=windows.late_layers)
 READERS: Mapping[str, Reader] = {
     "qwen2_moe": partial(read, Variant(bias=True, output_bias=False, windows=windows.late_layers)),
-    "qwen3_moe": partial(read, Variant(query_norm=True, windows=windows.late_layers)),
+    "qwen3_moe": partial(read, QWEN3),
+    "qwen3_vl_moe_text": partial(read, QWEN3, stacked=True),
 }

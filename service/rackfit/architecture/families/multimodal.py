@@ -1,0 +1,80 @@
+"""Models that wrap a language model and a vision tower: which is which, and under what names.
+
+A config without a vision section has no tower. Names are the checkpoints' own (transformers,
+conversion_mapping); sources of the towers stand in `towers`.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import msgspec
+
+from rackfit.architecture.fields import Fields
+from rackfit.architecture.frame import Names, Reader
+from rackfit.architecture.model import Architecture
+from rackfit.architecture.towers import clip, gemma4, llama4, moonvit, pixtral, qwen, step
+from rackfit.architecture.towers.blocks import Tower
+
+INHERITED = ("dtype", "torch_dtype", "tie_word_embeddings", "num_nextn_predict_layers")
+
+
+class Wrapper(msgspec.Struct, frozen=True, kw_only=True):
+    """A wrapped model: its language model's `model_type`, its tower and where names begin.
+
+    `any_text` wrappers take whatever known language model the config holds.
+    """
+
+    text: str
+    tower: Tower
+    base: str = "model.language_model."
+    head: str = "lm_head"
+    any_text: bool = False
+
+
+OLD_BASE = "language_model.model."  # what LLaVA began and many still write
+OLD_HEAD = "language_model.lm_head"
+KIMI = Wrapper(text="deepseek_v3", tower=moonvit.kimi_k2, base=OLD_BASE, head=OLD_HEAD)
+
+WRAPPERS = {
+    "gemma3": Wrapper(text="gemma3_text", tower=clip.gemma3, base=OLD_BASE, head=OLD_HEAD),
+    "gemma4": Wrapper(text="gemma4_text", tower=gemma4.tower),
+    "kimi_k25": KIMI,
+    "kimi_vl": Wrapper(text="deepseek_v3", tower=moonvit.kimi_vl, base=OLD_BASE, head=OLD_HEAD),
+    "llama4": Wrapper(text="llama4_text", tower=llama4.tower, base=OLD_BASE, head=OLD_HEAD),
+    "llava_next": Wrapper(
+        text="llama", tower=clip.llava_next, base=OLD_BASE, head=OLD_HEAD, any_text=True
+    ),
+    "mistral3": Wrapper(
+        text="mistral", tower=pixtral.tower, base=OLD_BASE, head=OLD_HEAD, any_text=True
+    ),
+    "qwen2_vl": Wrapper(text="qwen2", tower=qwen.qwen2, base="model."),
+    "qwen2_5_vl": Wrapper(text="qwen2", tower=qwen.qwen2_5, base="model."),
+    "qwen3_vl": Wrapper(text="qwen3", tower=qwen.qwen3),
+    "qwen3_vl_moe": Wrapper(text="qwen3_vl_moe_text", tower=qwen.qwen3),
+    "qwen3_5": Wrapper(text="qwen3_5_text", tower=qwen.qwen3),
+    "qwen3_5_moe": Wrapper(text="qwen3_5_moe_text", tower=qwen.qwen3),
+    "step3p7": Wrapper(text="step3p5", tower=step.tower, base="model."),
+}
+
+
+def read(
+    wrapper: Wrapper, texts: Mapping[str, Reader], fields: Fields, names: Names
+) -> Architecture:
+    """Read the language model, from its section or (older configs) from the config itself."""
+    nested = fields.has("text_config")
+    section = fields.section("text_config") if nested else fields
+    text = section.inherit(fields, *INHERITED)
+    said = text.text("model_type") if wrapper.any_text and nested else ""
+    reader = texts.get(said, texts[wrapper.text])
+    names = msgspec.structs.replace(names, base=wrapper.base, head=wrapper.head)
+    architecture = reader(text, names)
+    if not fields.has("vision_config"):
+        return architecture
+    vision = fields.section("vision_config")
+    tower = wrapper.tower(vision, fields, architecture.hidden_size)
+    return msgspec.structs.replace(architecture, outer=(*architecture.outer, *tower))
+
+
+def readers(texts: Mapping[str, Reader]) -> dict[str, Reader]:
+    """Return the readers of wrapped models, given those of language models."""
+    return {model_type: partial(read, w, texts) for model_type, w in WRAPPERS.items()}

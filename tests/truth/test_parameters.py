@@ -1,0 +1,100 @@
+"""Parameter counts equal those of the transformers library, model by model, to the integer."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rackfit.architecture.huggingface import read_config
+from rackfit.architecture.parameters import Parameters, count_parameters
+
+DATA = Path(__file__).parent / "data"
+MODELS: dict[str, Any] = json.loads((DATA / "parameters.json").read_text())
+
+# Their configs have a vision section, but the library counted the language model alone.
+TEXT_ONLY = {"Qwen/Qwen3.5-397B-A17B", "nvidia/Qwen3.6-27B-NVFP4"}
+# Its config is flat, while the library's class nests the language model and so filled every
+# field with its own defaults: a vision tower that the config does not have, and a vocabulary of
+# 128,815 instead of the 128,896 the config states. All its other defaults equal the config.
+FLAT = "stepfun-ai/Step-3.7-Flash"
+FLAT_VOCABULARY, LIBRARY_VOCABULARY, FLAT_HIDDEN = 128_896, 128_815, 4096
+EXACT = sorted(set(MODELS) - TEXT_ONLY - {FLAT})
+
+# Which part a tensor belongs to, told from the library's name for it; the first match decides.
+RULES = (
+    (r"vision|visual|mm_projector|multi_modal_projector|image_newline", "vision"),
+    (r"lm_head|embed_out", "head"),
+    (r"embed_tokens|embed_in|embeddings\.weight$|\bw[tp]e\b", "embedding"),
+    (r"_hc\.|hc_head|latent_proj|per_layer_(input_gate|projection\.|model)", "other"),
+    (r"shared_expert|shared_mlp", "shared_experts"),
+    (r"norm\w*(\.weight|\.bias)?$|\bln_\w+\.", "norm"),
+    (r"experts\.", "routed_experts"),
+    (r"\brouter\b|(mlp|mixer|block_sparse_moe)\.gate\b", "router"),
+    (r"mixer\.(up|down)_proj|\bmlp\.|feed_forward\.", "dense_feed_forward"),
+    (r"attn|attention|mixer\.", "attention"),
+)
+
+
+def component(name: str) -> str:
+    """Return the part of a model that a tensor belongs to."""
+    return next(part for pattern, part in RULES if re.search(pattern, name))
+
+
+def expected_parts(by_tensor: Mapping[str, int]) -> dict[str, int]:
+    """Sum the library's counts by part."""
+    parts: dict[str, int] = {}
+    for name, count in by_tensor.items():
+        parts[component(name)] = parts.get(component(name), 0) + count
+    return parts
+
+
+def counted_parts(parameters: Parameters) -> dict[str, int]:
+    """Return our counts of the parts that are not empty, the draft left out."""
+    apart = {"total", "active", "draft"}
+    parts = {f: getattr(parameters, f) for f in Parameters.__struct_fields__ if f not in apart}
+    return {part: count for part, count in parts.items() if count}
+
+
+def count(model: str) -> Parameters:
+    """Count a model's parameters from its published config alone."""
+    return count_parameters(read_config(MODELS[model]["config"]))
+
+
+@pytest.mark.parametrize("model", EXACT)
+def test_total_is_exact(model: str) -> None:
+    """The total equals the library's to the integer."""
+    assert MODELS[model]["parameters"]["total"] == count(model).total
+
+
+@pytest.mark.parametrize("model", EXACT)
+def test_every_part_is_exact(model: str) -> None:
+    """Each part equals the sum of the library's tensors that belong to it."""
+    expected = expected_parts(MODELS[model]["parameters"]["by_tensor"])
+
+    assert expected == counted_parts(count(model))
+
+
+@pytest.mark.parametrize("model", sorted(TEXT_ONLY))
+def test_language_model_beside_a_tower_is_exact(model: str) -> None:
+    """Less its vision tower, a wrapped model equals its language model counted alone."""
+    parameters = count(model)
+    parts = counted_parts(parameters)
+
+    assert parts.pop("vision") > 0
+    assert expected_parts(MODELS[model]["parameters"]["by_tensor"]) == parts
+    assert MODELS[model]["parameters"]["total"] == parameters.total - parameters.vision
+
+
+def test_config_without_vision_section_has_no_tower() -> None:
+    """A flat config is read as it stands: no default tower, and its own vocabulary."""
+    expected = expected_parts(MODELS[FLAT]["parameters"]["by_tensor"])
+    del expected["vision"]
+    for part in ("embedding", "head"):
+        assert expected[part] == LIBRARY_VOCABULARY * FLAT_HIDDEN
+        expected[part] = FLAT_VOCABULARY * FLAT_HIDDEN
+
+    assert expected == counted_parts(count(FLAT))
+    assert MODELS[FLAT]["config"]["vocab_size"] == FLAT_VOCABULARY

@@ -73,6 +73,17 @@ class Evaluator:
         self._sizes: dict[tuple[int, int, int], RankSizes] = {}
         self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
 
+    def asking(self, *, tokens: int | None = None, sequences: int | None = None) -> "Evaluator":
+        """The same model with another demand; what was worked out about it is shared."""
+        question = msgspec.structs.replace(
+            self.question,
+            tokens=tokens or self.question.tokens,
+            sequences=sequences or self.question.sequences,
+        )
+        other = Evaluator(question)
+        other._sizes, other._rejections = self._sizes, self._rejections
+        return other
+
     def illegal(self, split: Split) -> Rejection | None:
         """The first rule a split's tensor, data and expert degrees break, pipeline aside."""
         key = (split.tensor, split.data, split.expert)

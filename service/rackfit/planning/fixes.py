@@ -1,6 +1,7 @@
 """The nearest change that makes a rejected split work, tried before it is offered."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -8,25 +9,36 @@ import msgspec
 from rackfit.architecture.quantization import override
 from rackfit.catalog.entries import Scheme
 from rackfit.engines.rejection import Fix, Rejection
+from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.memory.answer import gib
-from rackfit.planning.evaluation import Evaluator, Fit, Miss, Question
+from rackfit.memory.stages import StageMemory
+from rackfit.planning.evaluation import Evaluator, Fit, Miss
 from rackfit.planning.pools import Pool
 
-SMALLER_CACHES = {"f32": "bf16", "bf16": "fp8", "f16": "fp8", "fp8": "nvfp4"}
-LLAMA_CPP_CACHES = {"f16": "q8_0", "bf16": "q8_0", "q8_0": "q4_0"}
+SMALLER_CACHES = ("fp8", "q8_0", "nvfp4", "q4_0")
 SMALLER_SCHEMES = ("fp8", "nvfp4", "awq-int4", "Q4_K_M")
-SHORTEST_CONTEXT = 1024
-MOST_NODES = 1 << 12
+CONTEXT_STEP = 1024
+"""Contexts are offered in whole thousands, as people set them."""
+
+Finder = Callable[[Evaluator], bool]
+"""Tells whether any split at all fits, given an evaluator."""
 
 
 class Fixer:
-    """Finds fixes for the splits one question rejected."""
+    """Finds fixes for the splits one search rejected.
 
-    def __init__(self, evaluator: Evaluator, schemes: Mapping[str, Scheme]) -> None:
+    Args:
+        evaluator: the search's own, for the question as it was asked.
+        schemes: the catalog's, for other ways to store weights.
+        finds: searches anew with another evaluator, for changes that open other splits.
+    """
+
+    def __init__(self, evaluator: Evaluator, schemes: Mapping[str, Scheme], finds: Finder) -> None:
         self.evaluator = evaluator
         self.question = evaluator.question
         self.schemes = schemes
+        self.finds = finds
 
     def for_miss(self, miss: Miss) -> Fix | None:
         """The nearest fix of a split that lacks memory or devices, None where none is known."""
@@ -37,22 +49,45 @@ class Fixer:
         """The nearest legal degree, or a scheme or cache type the engine can load."""
         match rejection.code:
             case "scheme-unsupported":
-                return next(self._other_schemes(rejection.split, pool), None)
+                return self._loadable(self._scheme_variants, "quantization")
             case "kv-dtype-unsupported":
-                return next(self._other_caches(rejection.split, pool), None)
+                return self._loadable(self._cache_variants, "kv_cache_dtype")
             case _:
                 return next(self._other_tensors(rejection.split, pool), None)
 
+    @cached_property
+    def _cache_variants(self) -> list[tuple[str, Evaluator]]:
+        """The model with every smaller cache the engine can keep, largest first."""
+        engine, model = self.question.engine, self.question.model
+        return [
+            (dtype, self._with_model(msgspec.structs.replace(model, kv_cache_dtype=dtype)))
+            for dtype in SMALLER_CACHES
+            if dtype in engine.kv_cache_dtypes and dtype != model.kv_cache_dtype
+        ]
+
+    @cached_property
+    def _scheme_variants(self) -> list[tuple[str, Evaluator]]:
+        """The model in every smaller scheme the engine loads, largest first."""
+        engine, model = self.question.engine, self.question.model
+        known = [self.schemes[name] for name in SMALLER_SCHEMES]
+        loadable = [scheme for scheme in known if engine.loads(scheme.id, scheme.engines)]
+        dtype = model.architecture.dtype
+        stored = [(scheme, override(scheme, dtype)) for scheme in loadable]
+        return [
+            (scheme.id, self._with_model(msgspec.structs.replace(model, storage=s, scheme=scheme)))
+            for scheme, s in stored
+        ]
+
+    def _with_model(self, model: ServedModel) -> Evaluator:
+        return Evaluator(msgspec.structs.replace(self.question, model=model))
+
     def _for_memory(self, miss: Miss) -> Iterator[Fix]:
-        weights_fit = all(
-            stage.largest_fixed_bytes <= budget
-            for stage, budget in zip(miss.stages, miss.budgets, strict=True)
-        )
-        if weights_fit:
+        pairs = zip(miss.stages, miss.budgets, strict=True)
+        if all(stage.largest_fixed_bytes <= budget for stage, budget in pairs):
             yield from self._smaller_cache(miss)
             yield from self._shorter_context(miss)
         yield from self._smaller_scheme(miss)
-        yield from self._more_nodes(miss)
+        yield from self._more_stages(miss)
 
     def _for_devices(self, miss: Miss) -> Iterator[Fix]:
         yield from self._smaller_cache(miss)
@@ -60,124 +95,102 @@ class Fixer:
         yield from self._more_nodes(miss)
 
     def _smaller_cache(self, miss: Miss) -> Iterator[Fix]:
-        before = self.question.model.kv_cache_dtype
-        smaller = SMALLER_CACHES.get(before)
-        if smaller not in self.question.engine.kv_cache_dtypes:
-            smaller = LLAMA_CPP_CACHES.get(before)
-        if smaller not in self.question.engine.kv_cache_dtypes or smaller is None:
-            return
-        model = msgspec.structs.replace(self.question.model, kv_cache_dtype=smaller)
-        fit = self._retry(miss, msgspec.structs.replace(self.question, model=model))
-        if fit is not None:
-            held = fit.split.replicas * fit.split.data
-            freed = self._cache_bytes(miss.stages) - self._cache_bytes(fit.stages)
-            each = -(-self.question.sequences // held)
-            yield self._fix(
-                f"kv_cache_dtype={smaller}",
-                f"A KV cache in {smaller} frees {gib(freed * each)} GiB on the fullest rank.",
-                fit.split,
-                {"kv_cache_dtype": smaller},
-            )
+        for dtype, evaluator in self._cache_variants:
+            fit = self._fit(evaluator, miss.split, miss.pool)
+            freed = self._cache_bytes(miss.stages) - self._cache_bytes(evaluator.stages(miss.split))
+            if fit is not None and freed > 0:
+                detail = f"A KV cache in {dtype} frees {gib(freed)} GiB a sequence and rank."
+                yield self._fix("kv_cache_dtype", dtype, detail, fit.split)
 
     @staticmethod
-    def _cache_bytes(stages: tuple[Any, ...]) -> int:
+    def _cache_bytes(stages: Sequence[StageMemory]) -> int:
         return max(stage.sequence_bytes for stage in stages)
 
     def _shorter_context(self, miss: Miss) -> Iterator[Fix]:
-        low, high = 0, self.question.tokens
+        low, high = 0, -(-self.question.tokens // CONTEXT_STEP)
         while high - low > 1:
             middle = (low + high) // 2
-            low, high = (middle, high) if self._retry_tokens(miss, middle) else (low, middle)
-        step = SHORTEST_CONTEXT
-        tokens = low // step * step
-        fit = self._retry_tokens(miss, tokens) if tokens else None
+            fits = self._fit_tokens(miss, middle * CONTEXT_STEP) is not None
+            low, high = (middle, high) if fits else (low, middle)
+        tokens = low * CONTEXT_STEP
+        fit = self._fit_tokens(miss, tokens) if tokens else None
         if fit is not None:
-            patch = {"workload": {"context_tokens": tokens}}
             detail = f"A context of {tokens:,} tokens fits."
-            yield self._fix(f"context_tokens={tokens}", detail, fit.split, patch)
+            patch = {"workload": {"context_tokens": tokens}}
+            yield self._fix("context_tokens", tokens, detail, fit.split, patch)
 
-    def _retry_tokens(self, miss: Miss, tokens: int) -> Fit | None:
-        return self._retry(miss, msgspec.structs.replace(self.question, tokens=tokens))
+    def _fit_tokens(self, miss: Miss, tokens: int) -> Fit | None:
+        return self._fit(self.evaluator.asking(tokens=tokens), miss.split, miss.pool)
 
     def _smaller_scheme(self, miss: Miss) -> Iterator[Fix]:
-        yield from self._other_schemes(miss.split, miss.pool)
-
-    def _other_schemes(self, split: Split, pool: Pool) -> Iterator[Fix]:
         now = self.question.model.weights_bytes
-        engine = self.question.engine
-        for name in SMALLER_SCHEMES:
-            scheme = self.schemes[name]
-            if not engine.loads(scheme.id, scheme.engines):
-                continue
-            stored = override(scheme, self.question.model.architecture.dtype)
-            model = msgspec.structs.replace(self.question.model, storage=stored, scheme=scheme)
-            if model.weights_bytes >= now and not self._unloadable(split):
-                continue
-            question = msgspec.structs.replace(self.question, model=model)
-            fit = self._fits(Evaluator(question), split, pool)
+        for name, evaluator in self._scheme_variants:
+            then = evaluator.question.model.weights_bytes
+            fit = self._fit(evaluator, miss.split, miss.pool) if then < now else None
             if fit is not None:
-                detail = (
-                    f"Weights in {scheme.name} take {gib(model.weights_bytes)} GiB in all "
-                    f"instead of {gib(now)}."
-                )
-                patch = {"quantization": scheme.id}
-                yield self._fix(f"quantization={scheme.id}", detail, fit.split, patch)
+                detail = f"Weights in {name} take {gib(then)} GiB in all instead of {gib(now)}."
+                yield self._fix("quantization", name, detail, fit.split)
 
-    def _unloadable(self, split: Split) -> bool:
-        rejection = self.evaluator.illegal(split)
-        return rejection is not None and rejection.code == "scheme-unsupported"
-
-    def _other_caches(self, split: Split, pool: Pool) -> Iterator[Fix]:
-        for dtype in self.question.engine.kv_cache_dtypes:
-            model = msgspec.structs.replace(self.question.model, kv_cache_dtype=dtype)
-            question = msgspec.structs.replace(self.question, model=model)
-            fit = self._fits(Evaluator(question), split, pool)
+    def _more_stages(self, miss: Miss) -> Iterator[Fix]:
+        layers = len(self.question.model.order)
+        for pipeline in range(miss.split.pipeline + 1, layers + 1):
+            deeper = msgspec.structs.replace(miss.split, pipeline=pipeline, replicas=1)
+            fit = self._fit(self.evaluator, deeper, miss.pool)
             if fit is not None:
-                detail = f"{self.question.engine.name} can keep its KV cache as {dtype}."
-                yield self._fix(
-                    f"kv_cache_dtype={dtype}", detail, fit.split, {"kv_cache_dtype": dtype}
-                )
-
-    def _other_tensors(self, split: Split, pool: Pool) -> Iterator[Fix]:
-        degrees = range(1, pool.largest_domain + 1)
-        for tensor in sorted(degrees, key=lambda t: (abs(t - split.tensor), -t)):
-            near = Split(tensor=tensor, pipeline=split.pipeline, replicas=split.replicas)
-            if self.evaluator.illegal(near) is not None:
-                continue
-            verified = self._fits(self.evaluator, near, pool) is not None
-            detail = f"TP{tensor} instead of TP{split.tensor} is legal."
-            yield self._fix(f"tensor={tensor}", detail, near, {}, verified=verified)
+                detail = f"PP{pipeline} fits, on {fit.split.devices} accelerators."
+                yield self._fix("pipeline", pipeline, detail, fit.split, {})
+                return
+            if deeper.devices > miss.pool.devices(0):
+                return
 
     def _fewer_sequences(self, miss: Miss) -> Iterator[Fix]:
-        cells = miss.split.pipeline * miss.split.data
-        replicas = miss.available // cells
+        replicas = miss.available // (miss.split.pipeline * miss.split.data)
         sequences = replicas * miss.split.data * miss.held
         if not 0 < sequences < self.question.sequences:
             return
-        question = msgspec.structs.replace(self.question, sequences=sequences)
-        fit = self._retry(miss, question)
+        fit = self._fit(self.evaluator.asking(sequences=sequences), miss.split, miss.pool)
         if fit is not None:
             patch = {"workload": {"sequences": sequences}}
             detail = f"{sequences:,} sequences fit on what there is."
-            yield self._fix(f"sequences={sequences}", detail, fit.split, patch)
+            yield self._fix("sequences", sequences, detail, fit.split, patch)
 
     def _more_nodes(self, miss: Miss) -> Iterator[Fix]:
-        if not miss.needed or miss.split.tensor > miss.pool.largest_node:
+        cells_per_node = miss.pool.largest_node // miss.split.tensor
+        if not cells_per_node:
             return
-        missing = miss.needed - miss.available
-        nodes = -(-missing // (miss.pool.largest_node // miss.split.tensor))
-        if nodes > MOST_NODES:
-            return
-        fit = self._fits(self.evaluator, miss.split, miss.pool.with_more(nodes))
-        if fit is not None:
+        nodes = -(-(miss.needed - miss.available) // cells_per_node)
+        if self._fit(self.evaluator, miss.split, miss.pool.with_more(nodes)) is not None:
             size, name = miss.pool.largest_node, miss.pool.accelerator.id
-            detail = f"{nodes} more node{'s' * (nodes > 1)} with {size} x {name}."
+            detail = f"{nodes} more node{'s' * (nodes > 1)} with {size} x {name} each."
             yield Fix(change=f"nodes+{nodes}", detail=detail, verified=True)
 
-    def _retry(self, miss: Miss, question: Question) -> Fit | None:
-        return self._fits(Evaluator(question), miss.split, miss.pool)
+    def _other_tensors(self, split: Split, pool: Pool) -> Iterator[Fix]:
+        """Legal tensor degrees, nearest first; those that fit the pool before those that don't."""
+        degrees = sorted(
+            range(1, pool.largest_domain + 1), key=lambda t: (abs(t - split.tensor), -t)
+        )
+        legal = [t for t in degrees if self.evaluator.illegal(Split(tensor=t)) is None]
+        for tensor in legal:
+            near = Split(tensor=tensor, pipeline=split.pipeline)
+            if self._fit(self.evaluator, near, pool) is not None:
+                detail = f"TP{tensor} instead of TP{split.tensor} is legal and fits."
+                yield self._fix("tensor", tensor, detail, near, {})
+        if legal:
+            detail = f"TP{legal[0]} instead of TP{split.tensor} is legal; more is needed to fit."
+            yield self._fix("tensor", legal[0], detail, Split(tensor=legal[0]), {}, verified=False)
 
-    def _fits(self, evaluator: Evaluator, split: Split, pool: Pool) -> Fit | None:
+    def _loadable(self, variants: list[tuple[str, Evaluator]], field: str) -> Fix | None:
+        """The first variant that opens some split; else the first, unverified."""
+        working = next((name for name, evaluator in variants if self.finds(evaluator)), None)
+        name = working or next((name for name, _ in variants), None)
+        if name is None:
+            return None
+        detail = f"{self.question.engine.name} takes {name}."
+        verified = working is not None
+        return Fix(change=f"{field}={name}", detail=detail, verified=verified, patch={field: name})
+
+    @staticmethod
+    def _fit(evaluator: Evaluator, split: Split, pool: Pool) -> Fit | None:
         one = msgspec.structs.replace(split, replicas=1)
         if evaluator.illegal(one) is not None:
             return None
@@ -186,9 +199,15 @@ class Fixer:
 
     @staticmethod
     def _fix(
-        change: str, detail: str, split: Split, patch: dict[str, Any], *, verified: bool = True
+        field: str,
+        value: str | int,
+        detail: str,
+        split: Split,
+        patch: dict[str, Any] | None = None,
+        *,
+        verified: bool = True,
     ) -> Fix:
         """A fix whose patch also insists on the split it was tried with."""
         degrees = {name: getattr(split, name) for name in ("tensor", "pipeline", "data", "expert")}
-        whole = {**patch, "constraints": degrees}
-        return Fix(change=change, detail=detail, verified=verified, patch=whole)
+        whole = {**({field: value} if patch is None else patch), "constraints": degrees}
+        return Fix(change=f"{field}={value}", detail=detail, verified=verified, patch=whole)

@@ -1,6 +1,7 @@
 """`POST /v1/plans`: from a request to ranked plans, and why not for the rest."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice, zip_longest
 
 import msgspec
 
@@ -28,8 +29,6 @@ from rackfit.planning.question import (
 from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.shortfall import find_shortfall
-
-KEPT_ILLEGAL = 10
 
 
 def plan(
@@ -91,7 +90,9 @@ class _Search:
             sequences=request.workload.sequences,
             prices=self._prices(),
         )
-        self.findings = Findings(limit=request.limit, order=order)
+        self.findings = Findings(
+            limit=request.limit, rejection_limit=request.rejection_limit, order=order
+        )
         self.pools: dict[str, Pool] = {}
 
     def _prices(self) -> dict[str, float]:
@@ -118,9 +119,7 @@ class _Search:
     def answer(self, warnings: tuple[str, ...]) -> PlanAnswer:
         """Turn the findings into an answer."""
         evaluated = self.evaluator.evaluated
-        rejections = [*self._misses(), *self._illegal()]
-        if not rejections and not self.findings.fits:
-            rejections = [self._nothing_to_try()]
+        rejections = self._rejections()
         return PlanAnswer(
             feasible=bool(self.findings.fits),
             complete=self.findings.complete,
@@ -163,23 +162,31 @@ class _Search:
             tokens_per_second=step.tokens_per_second,
         )
 
-    def _misses(self) -> list[Rejection]:
-        fixer = Fixer(self.evaluator, self.catalog.schemes)
-        return [
-            msgspec.structs.replace(miss_rejection(miss), nearest_fix=fixer.for_miss(miss))
-            for _, miss in self.findings.misses
-        ]
+    def _rejections(self) -> list[Rejection]:
+        """Broken rules and near misses by turns, so that neither crowds out the other."""
+        if not self.findings.rejected and not self.findings.fits:
+            return [self._nothing_to_try()]
+        fixer = Fixer(self.evaluator, self.catalog.schemes, self._finds)
+        broken = iter(self.findings.illegal.values())
+        missed = (miss for _, miss in self.findings.misses)
+        by_turns = (r for pair in zip_longest(missed, broken) for r in pair if r is not None)
+        kept = islice(by_turns, self.request.rejection_limit)
+        return [self._with_fix(fixer, rejected) for rejected in kept]
 
-    def _illegal(self) -> list[Rejection]:
-        fixer = Fixer(self.evaluator, self.catalog.schemes)
-        kept = list(self.findings.illegal.values())[:KEPT_ILLEGAL]
-        return [
-            msgspec.structs.replace(
-                rejection,
-                nearest_fix=fixer.for_illegal(rejection, self.pools[rejection.accelerator or ""]),
-            )
-            for rejection in kept
-        ]
+    def _finds(self, evaluator: Evaluator) -> bool:
+        findings = Findings(limit=1, order=self.findings.order)
+        for pool in self.pools.values():
+            search_pool(evaluator, pool, self.request.constraints, findings, self.expired)
+        return bool(findings.fits)
+
+    def _with_fix(self, fixer: Fixer, rejected: Miss | Rejection) -> Rejection:
+        late = self.expired()
+        if isinstance(rejected, Miss):
+            fix = None if late else fixer.for_miss(rejected)
+            return msgspec.structs.replace(miss_rejection(rejected), nearest_fix=fix)
+        pool = self.pools[rejected.accelerator or ""]
+        fix = None if late else fixer.for_illegal(rejected, pool)
+        return msgspec.structs.replace(rejected, nearest_fix=fix)
 
     def _nothing_to_try(self) -> Rejection:
         constraints = self.request.constraints

@@ -48,6 +48,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     objective: Objective = "fewest-accelerators"
     prices: Annotated[dict[Name, Price], Meta(max_length=1000)] = {}
     limit: Annotated[int, Meta(ge=1, le=100)] = 5
+    rejection_limit: Annotated[int, Meta(ge=0, le=10_000)] = 20
 
 
 class PlannedRank(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """
         split = fit.split
         headroom = fit.headroom_bytes(sequences_per_rank(split, self.sequences))
-        degrees = (split.pipeline, -headroom, -split.tensor, split.data, split.expert)
+        degrees = (split.pipeline, -headroom, -split.tensor, split.data, -split.expert)
         return (self._aim(fit), split.devices, *degrees, fit.pool.accelerator.id)
 
     def settled(self, worst: Key, devices: int) -> bool:

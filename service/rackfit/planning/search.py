@@ -20,13 +20,12 @@ from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
 from rackfit.planning.ranking import Key, Order
 
-KEPT_MISSES = 10
-
 
 class Findings(msgspec.Struct, kw_only=True):
     """What a search has found so far; the one mutable thing in it."""
 
     limit: int
+    rejection_limit: int = 0
     order: Order
     best: list[tuple[Key, Fit]] = []
     misses: list[tuple[tuple[int, ...], Miss]] = []
@@ -40,7 +39,7 @@ class Findings(msgspec.Struct, kw_only=True):
             _keep(self.best, (self.order.key(outcome), outcome), self.limit)
             return
         self.rejected += 1
-        _keep(self.misses, (nearness(outcome), outcome), KEPT_MISSES)
+        _keep(self.misses, (nearness(outcome), outcome), max(self.rejection_limit, 1))
 
     def add_illegal(self, rejection: Rejection, accelerator: str) -> None:
         """Keep a rule broken by degrees, once for each rule and tensor degree."""

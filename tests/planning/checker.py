@@ -1,0 +1,127 @@
+"""Checks a plan against its request from first principles, with none of the planner's code.
+
+Everything is read from the two JSON documents; each check says what it found wrong.
+"""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def faults(request: Json, plan: Json, *, usable_bytes: dict[str, int], experts: int) -> list[str]:
+    """List what is wrong with `plan`, nothing if all is well.
+
+    Args:
+        request: the plan request.
+        plan: one of the answer's plans.
+        usable_bytes: memory an engine sees, by node name.
+        experts: routed experts of the model, 0 for a dense one.
+    """
+    nodes = {node["name"]: node for node in request["inventory"]["nodes"]}
+    return [
+        *_degree_faults(plan),
+        *_device_faults(plan, nodes),
+        *_memory_faults(plan, nodes, usable_bytes),
+        *_domain_faults(plan, nodes),
+        *_expert_faults(plan, experts),
+        *_constraint_faults(request, plan),
+    ]
+
+
+def _degree_faults(plan: Json) -> list[str]:
+    split, ranks = plan["split"], plan["ranks"]
+    devices = split["tensor"] * split["pipeline"] * split["data"] * split["context"]
+    devices *= split["replicas"]
+    found = []
+    if not devices == plan["accelerators"] == len(ranks):
+        found.append(f"{devices} devices, {plan['accelerators']} told, {len(ranks)} ranks")
+    if [rank["rank"] for rank in ranks] != list(range(len(ranks))):
+        found.append("ranks are not numbered from 0")
+    if list(dict.fromkeys(rank["node"] for rank in ranks)) != plan["nodes"]:
+        found.append("nodes are not those of the ranks")
+    return found
+
+
+def _device_faults(plan: Json, nodes: dict[str, Json]) -> list[str]:
+    used = Counter((rank["node"], rank["device"]) for rank in plan["ranks"])
+    shared = [f"{place} holds {count} ranks" for place, count in used.items() if count > 1]
+    missing = [
+        f"{name} has no device {device}"
+        for name, device in used
+        if not 0 <= device < nodes[name]["count"]
+    ]
+    return shared + missing
+
+
+def _memory_faults(plan: Json, nodes: dict[str, Json], usable_bytes: dict[str, int]) -> list[str]:
+    found = []
+    headrooms = []
+    for rank in plan["ranks"]:
+        memory = rank["memory"]
+        parts = ("weights_bytes", "kv_cache_bytes", "activation_bytes", "overhead_bytes")
+        if sum(memory[part] for part in parts) != memory["total_bytes"]:
+            found.append(f"rank {rank['rank']}: parts do not sum to the total")
+        free = nodes[rank["node"]].get("free_bytes")
+        room = usable_bytes[rank["node"]]
+        room = room if free is None else min(room, free[rank["device"]])
+        if not memory["total_bytes"] <= memory["budget_bytes"] <= room:
+            found.append(f"rank {rank['rank']}: {memory} in {room}")
+        headrooms.append(memory["budget_bytes"] - memory["total_bytes"])
+    if plan["headroom_bytes"] != min(headrooms):
+        found.append(f"headroom {plan['headroom_bytes']} but {min(headrooms)}")
+    return found
+
+
+def _domain_faults(plan: Json, nodes: dict[str, Json]) -> list[str]:
+    tensor = plan["split"]["tensor"]
+    ranks = plan["ranks"]
+    found = []
+    for start in range(0, len(ranks), tensor):
+        group = ranks[start : start + tensor]
+        domains = {nodes[r["node"]].get("domain") or r["node"] for r in group}
+        types = {str(nodes[r["node"]]["accelerator"]) for r in group}
+        if len(domains) > 1 or len(types) > 1 or len({r["stage"] for r in group}) > 1:
+            found.append(f"tensor group at rank {start} leaves its domain: {domains}")
+    return found
+
+
+def _expert_faults(plan: Json, experts: int) -> list[str]:
+    split = plan["split"]
+    held: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
+    replica_ranks = plan["accelerators"] // split["replicas"]
+    for rank in plan["ranks"]:
+        group = (rank["rank"] // replica_ranks, rank["stage"])
+        if not experts:
+            if rank["experts"] is not None:
+                return ["a dense model has experts"]
+            continue
+        held[group].update(_expanded(rank["experts"]))
+    wanted = dict.fromkeys(range(experts), split["expert_tensor"])
+    stages = split["replicas"] * split["pipeline"] if experts else 0
+    wrong = [f"replica and stage {group}: {c}" for group, c in held.items() if dict(c) != wanted]
+    return wrong + ([f"{len(held)} expert groups"] if len(held) != stages else [])
+
+
+def _expanded(ranges: str) -> list[int]:
+    numbers: list[int] = []
+    for part in ranges.split(","):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def _constraint_faults(request: Json, plan: Json) -> list[str]:
+    wanted = request.get("constraints", {})
+    degrees = ("tensor", "pipeline", "data", "expert", "replicas")
+    found = [
+        f"{name} is {plan['split'][name]}, {wanted[name]} was asked for"
+        for name in degrees
+        if name in wanted and plan["split"][name] != wanted[name]
+    ]
+    if plan["accelerators"] > wanted.get("max_accelerators", plan["accelerators"]):
+        found.append("more accelerators than allowed")
+    split, sequences = plan["split"], request["workload"].get("sequences", 1)
+    if plan["capacity"]["sequences"] < sequences:
+        found.append(f"capacity {plan['capacity']} below {sequences} sequences on {split}")
+    return found

@@ -12,8 +12,9 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from rackfit.catalog import load_catalog
-from rackfit.errors import CatalogError
+from rackfit.errors import CatalogError, InvalidInput
 from rackfit.logs import configure_logging
+from rackfit.memory.resolve import read_entry
 from rackfit.settings import Settings, read_settings
 
 BACKLOG = 2048
@@ -34,7 +35,7 @@ def main() -> int:
         return _complain(str(error), MISCONFIGURED)
     configure_logging(settings)
     try:
-        load_catalog(settings.catalog_dir)
+        _check_catalog(settings)
         listener = _listen(settings)
     except CatalogError as error:
         return _complain(f"The catalog cannot be used: {error}", FAILED)
@@ -48,6 +49,20 @@ def main() -> int:
 def _complain(message: str, status: int) -> int:
     sys.stderr.write(f"rackfit: {message}\n")
     return status
+
+
+def _check_catalog(settings: Settings) -> None:
+    """Read every model once, so that a file that cannot be used is told before serving.
+
+    Raises:
+        CatalogError: naming the model.
+    """
+    for entry in load_catalog(settings.catalog_dir).models.values():
+        try:
+            read_entry(entry)
+        except InvalidInput as error:
+            msg = f"model {entry.id}: {error}"
+            raise CatalogError(msg) from error
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -1,6 +1,7 @@
 """Logs: structured lines on standard error, ours and our libraries' alike.
 
-Nothing in a line comes from a caller unescaped, so that no request can forge one.
+No request can forge a line: in JSON a line feed is spelled out, on a console what follows one is
+indented.
 """
 
 import logging
@@ -48,25 +49,24 @@ def _rendering(settings: Settings) -> Sequence[Processor]:
     chosen = settings.log_format
     if chosen == "auto":
         chosen = "console" if sys.stderr.isatty() else "json"
-    renderer: Processor = (
-        structlog.processors.JSONRenderer()
-        if chosen == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    return (structlog.processors.format_exc_info, escape_controls, renderer)
+    if chosen == "json":
+        return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer())
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    return (structlog.processors.format_exc_info, escape_controls, console)
 
 
 def escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Spell out what would end a line or steer a terminal; tracebacks are indented instead."""
-    return {name: _escaped(name, value) for name, value in event.items()}
+    """Spell out what would steer a terminal, and indent every line but the first.
+
+    JSON does the first by itself and has no second line.
+    """
+    return {name: _escaped(value) for name, value in event.items()}
 
 
-def _escaped(name: str, value: object) -> object:
+def _escaped(value: object) -> object:
     if not isinstance(value, str) or value.isprintable():
         return value
-    if name == "exception":
-        return "\n".join("    " + _spelled(line) for line in value.splitlines())
-    return _spelled(value)
+    return "\n    ".join(_spelled(line) for line in value.split("\n"))
 
 
 def _spelled(text: str) -> str:

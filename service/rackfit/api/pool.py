@@ -3,9 +3,11 @@
 import asyncio
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import structlog
@@ -43,6 +45,7 @@ class ComputePool:
         self._processes = settings.compute_processes or default_processes(settings.workers)
         self._limit = self._processes + settings.compute_queue
         self._in_progress = 0
+        self._idle = asyncio.Semaphore(self._processes)
         self._executor = self._build()
 
     def _build(self) -> ProcessPoolExecutor:
@@ -68,7 +71,11 @@ class ComputePool:
         await asyncio.gather(*map(asyncio.wrap_future, started))
 
     def close(self) -> None:
-        """End the workers; computations that have not begun are dropped."""
+        """End the workers; nobody is waiting any more for what they may still compute."""
+        if self._in_progress:
+            # Public only from Python 3.14 on, as `terminate_workers`.
+            for process in list(self._executor._processes.values()):  # noqa: SLF001
+                process.terminate()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     async def run(
@@ -88,31 +95,54 @@ class ComputePool:
         """
         if self._in_progress >= self._limit:
             raise _refused("full", "Too many computations are waiting already.")
+        deadline = time.monotonic() + seconds
         for _ in range(_ATTEMPTS):
+            await self._wait_for_worker(deadline)
             executor = self._executor
             try:
-                return await self._await(executor.submit(function, *arguments, **named), seconds)
+                waiting = self._submit(executor, partial(function, *arguments, **named))
+                return await self._wait_for(waiting, deadline + GRACE_SECONDS)
             except BrokenProcessPool:
                 self._rebuild(executor)
         raise _refused("lost", "The processes that computed this ended unexpectedly.")
 
-    async def _await(self, future: Future[T], seconds: float) -> T:
-        waiting = asyncio.wrap_future(future)
+    async def _wait_for_worker(self, deadline: float) -> None:
+        """Wait here and not in the executor, whose own queue cannot be left again."""
         self._count(1)
-        # Counted until it ends in the worker, which may be long after the caller has gone.
-        waiting.add_done_callback(self._settle)
         try:
-            await asyncio.wait((waiting,), timeout=seconds + GRACE_SECONDS)
-        finally:
-            future.cancel()  # one that has begun, or ended, takes no notice
-        if not waiting.done() or waiting.cancelled():
-            raise _refused("deadline", "The time for this request was up before it was answered.")
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await self._idle.acquire()
+        except TimeoutError:
+            self._count(-1)
+            raise _late() from None
+        except asyncio.CancelledError:
+            self._count(-1)
+            raise
+
+    def _submit(self, executor: ProcessPoolExecutor, call: Callable[[], T]) -> asyncio.Future[T]:
+        try:
+            waiting = asyncio.wrap_future(executor.submit(call))
+        except BrokenProcessPool:
+            self._release()
+            raise
+        waiting.add_done_callback(self._settle)
+        return waiting
+
+    async def _wait_for(self, waiting: asyncio.Future[T], deadline: float) -> T:
+        """Wait without cancelling: a computation that has begun holds its worker to its end."""
+        await asyncio.wait((waiting,), timeout=deadline - time.monotonic())
+        if not waiting.done():
+            raise _late()
         return waiting.result()
 
     def _settle(self, waiting: asyncio.Future[T]) -> None:
-        self._count(-1)
+        self._release()
         if not waiting.cancelled():
             waiting.exception()  # read, so that asyncio does not report one nobody waits for
+
+    def _release(self) -> None:
+        self._idle.release()
+        self._count(-1)
 
     def _count(self, change: int) -> None:
         self._in_progress += change
@@ -124,6 +154,10 @@ class ComputePool:
             _log.error("pool_rebuilt", reason="a worker process ended unexpectedly")
             broken.shutdown(wait=False, cancel_futures=True)
             self._executor = self._build()
+
+
+def _late() -> RequestError:
+    return _refused("deadline", "The time for this request was up before it was answered.")
 
 
 def _refused(reason: str, detail: str) -> RequestError:

@@ -160,7 +160,7 @@ class Fields:
         ]
 
     def words(self, name: str, *, length: int, known: Sequence[str], spare: int = 0) -> list[str]:
-        """Return one string a layer, each of `known`; `spare` more may follow (and are cut)."""
+        """Return one string a layer, each of `known`; up to `spare` more may follow."""
         values = self._items(name, str, length=length, stand_in=known[0], spare=spare)
         for i, value in enumerate(values):
             if value not in known:
@@ -171,7 +171,7 @@ class Fields:
     def integers(
         self, name: str, *, length: int | None = None, spare: int = 0, most: int = MAX_SIDE
     ) -> list[int]:
-        """Return a list of whole numbers from 0 to `most`; `length` as in `words`, None: any."""
+        """Return whole numbers from 0 to `most`; `length` and `spare` as in `words`, None: any."""
         values = self._items(name, int, length=length, stand_in=0, spare=spare)
         for i, value in enumerate(values):
             if isinstance(value, bool) or not 0 <= value <= most:
@@ -205,7 +205,7 @@ class Fields:
             )
             self.fail(name, f"{name} holds {len(values)} entries; there must be {wanted}.")
         else:
-            return list(values[:length])
+            return list(values)
         return [stand_in] * least
 
 

@@ -109,13 +109,8 @@ def stack(keys: Sequence[Key], build: Callable[[Key], Layer]) -> Stack:
 
     Keys that come out as equal layers become one kind.
     """
-    index: dict[Key, int] = {}
-    kinds: list[Layer] = []
-    for key in dict.fromkeys(keys):
-        layer = build(key)
-        if layer not in kinds:
-            kinds.append(layer)
-        index[key] = kinds.index(layer)
+    kinds: dict[Layer, int] = {}
+    index = {key: kinds.setdefault(build(key), len(kinds)) for key in dict.fromkeys(keys)}
     return tuple(kinds), tuple(index[key] for key in keys)
 
 

@@ -138,10 +138,14 @@ Attention = GroupedAttention | LatentAttention | CompressedAttention | Recurrent
 
 
 class DenseFeedForward(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="dense"):
-    """A feed-forward every token passes; `gated` ones hold three matrices, others two."""
+    """A feed-forward every token passes; `gated` ones hold three matrices, others two.
+
+    A `width` that is not `exact` was derived from a card's totals: no rule can rest on it.
+    """
 
     width: int
     gated: bool = True
+    exact: bool = True
 
 
 class ExpertFeedForward(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="experts"):
@@ -157,6 +161,7 @@ class ExpertFeedForward(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag
     gated: bool = True
     shared_width: int = 0
     dense_width: int = 0
+    exact: bool = True
 
 
 FeedForward = DenseFeedForward | ExpertFeedForward
@@ -213,7 +218,10 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def kind_counts(self) -> tuple[int, ...]:
         """How many layers there are of each kind, in the order of `kinds`."""
-        return tuple(self.order.count(k) for k in range(len(self.kinds)))
+        counts = [0] * len(self.kinds)
+        for kind in self.order:
+            counts[kind] += 1
+        return tuple(counts)
 
     @cached_property
     def experts(self) -> ExpertFeedForward | None:

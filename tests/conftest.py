@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from counting import Counted
+from rackfit.catalog import Catalog, load_catalog
 from servers import RedisServer, redis_server, shared_redis_url
 
 
@@ -12,6 +13,12 @@ from servers import RedisServer, redis_server, shared_redis_url
 def anyio_backend() -> str:
     """Run the tests marked `anyio` on asyncio, as the service runs."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    """The catalog as it ships."""
+    return load_catalog()
 
 
 @pytest.fixture

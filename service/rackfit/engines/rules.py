@@ -78,7 +78,7 @@ def feed_forward_divides(model: ServedModel, split: Split) -> Rejection | None:
 def _tensor_divided_widths(part: DenseFeedForward | ExpertFeedForward | None) -> list[int]:
     match part:
         case DenseFeedForward():
-            return [part.width]
+            return [part.width] if part.exact else []
         case ExpertFeedForward():
             return [part.shared_width, part.dense_width]
         case None:
@@ -118,12 +118,10 @@ def expert_degree_has_experts(model: ServedModel, split: Split) -> Rejection | N
 
 def expert_slices_whole_blocks(model: ServedModel, split: Split) -> Rejection | None:
     """An expert divided over expert-tensor ranks keeps whole blocks of its scheme."""
-    degree = split.expert_tensor or 1
-    if degree == 1 or not model.architecture.experts:
+    degree, experts = split.expert_tensor or 1, model.architecture.experts
+    if degree == 1 or experts is None or not experts.exact:
         return None
-    width = model.architecture.experts.width
-    if not width:
-        return None  # a card gives no width; the card's reader says so
+    width = experts.width
     for scheme in model.expert_schemes:
         block = scheme_block(scheme)
         if width % (degree * block):

@@ -6,8 +6,9 @@ import msgspec
 
 from rackfit.catalog import Catalog
 from rackfit.catalog.entries import Accelerator
-from rackfit.engines import Engine, engine_for
-from rackfit.engines.rejection import Rejection
+from rackfit.engines import engine_for
+from rackfit.engines.interface import Engine
+from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.errors import InvalidInput
@@ -171,7 +172,7 @@ def memory_rejection(split: Split, rank: RankMemory) -> Rejection | None:
     fixed = rank.total_bytes - rank.kv_cache_bytes
     if rank.total_bytes <= budget:
         return None
-    code = "weights-exceed-memory" if fixed > budget else "memory-exceeded"
+    code: RejectionCode = "weights-exceed-memory" if fixed > budget else "memory-exceeded"
     needed, what = (
         (fixed, "weights and the engine alone take")
         if fixed > budget

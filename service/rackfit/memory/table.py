@@ -45,7 +45,7 @@ def memory_table(
             (tokens, _total(resolved, catalog, method, overhead, tokens)) for tokens in reachable
         ]
         cells = tuple(Cell(tokens, total, fits(total)) for tokens, total in totals)
-        rows.append(Row(catalog.scheme(name, "?quantization").id, cells))
+        rows.append(Row(name, cells))
         warnings |= dict.fromkeys(resolved.warnings)
     return MemoryTable(entry.id, method, overhead, tuple(rows), tuple(warnings))
 

@@ -71,6 +71,7 @@ class Evaluator:
         self.question = question
         self.evaluated = 0
         self._sizes: dict[tuple[int, int, int], RankSizes] = {}
+        self._stages: dict[tuple[int, int, int, int], tuple[StageMemory, ...]] = {}
         self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
 
     def asking(self, *, tokens: int | None = None, sequences: int | None = None) -> "Evaluator":
@@ -95,12 +96,20 @@ class Evaluator:
 
     def stages(self, split: Split) -> tuple[StageMemory, ...]:
         """Memory of every stage of a split."""
+        key = (split.tensor, split.data, split.expert, split.pipeline)
+        stages = self._stages.get(key)
+        if stages is None:
+            stages = stage_memories(self._sizes_of(split), split, self.question.tokens)
+            self._stages[key] = stages
+        return stages
+
+    def _sizes_of(self, split: Split) -> RankSizes:
         key = (split.tensor, split.data, split.expert)
         sizes = self._sizes.get(key)
         if sizes is None:
             sizes = RankSizes(self.question.model, self.question.engine, split)
             self._sizes[key] = sizes
-        return stage_memories(sizes, split, self.question.tokens)
+        return sizes
 
     def evaluate(self, split: Split, pool: Pool) -> Fit | Miss:
         """Fit `split` on `pool` with as many replicas as the sequences need."""

@@ -21,6 +21,9 @@ SMALLER_SCHEMES = ("fp8", "nvfp4", "awq-int4", "Q4_K_M")
 CONTEXT_STEP = 1024
 """Contexts are offered in whole thousands, as people set them."""
 
+STAGES_TRIED = 16
+"""Deeper pipelines tried from the one that memory alone would suggest."""
+
 Finder = Callable[[Evaluator], bool]
 """Tells whether any split at all fits, given an evaluator."""
 
@@ -132,16 +135,34 @@ class Fixer:
                 yield self._fix("quantization", name, detail, fit.split)
 
     def _more_stages(self, miss: Miss) -> Iterator[Fix]:
+        """A deeper pipeline, on the pool as it is or with as many nodes more as it takes."""
+        rooms = zip(miss.stages, miss.budgets, strict=True)
+        excess = max((s.largest_fixed_bytes + s.sequence_bytes) / max(b, 1) for s, b in rooms)
+        first = max(miss.split.pipeline + 1, int(miss.split.pipeline * excess))
         layers = len(self.question.model.order)
-        for pipeline in range(miss.split.pipeline + 1, layers + 1):
+        for pipeline in range(first, min(first + STAGES_TRIED, layers + 1)):
             deeper = msgspec.structs.replace(miss.split, pipeline=pipeline, replicas=1)
-            fit = self._fit(self.evaluator, deeper, miss.pool)
+            nodes = self._nodes_missing(deeper, miss.pool)
+            pool = miss.pool.with_more(nodes) if nodes else miss.pool
+            fit = self._fit(self.evaluator, deeper, pool)
             if fit is not None:
-                detail = f"PP{pipeline} fits, on {fit.split.devices} accelerators."
-                yield self._fix("pipeline", pipeline, detail, fit.split, {})
+                yield self._deeper(fit, nodes)
                 return
-            if deeper.devices > miss.pool.devices(0):
-                return
+
+    def _deeper(self, fit: Fit, nodes: int) -> Fix:
+        pipeline, devices = fit.split.pipeline, fit.split.devices
+        if not nodes:
+            detail = f"PP{pipeline} fits, on {devices} accelerators."
+            return self._fix("pipeline", pipeline, detail, fit.split, {})
+        detail = f"PP{pipeline} fits on {devices} accelerators: {_more(nodes, fit.pool)}."
+        return Fix(change=f"nodes+{nodes}", detail=detail, verified=True)
+
+    @staticmethod
+    def _nodes_missing(split: Split, pool: Pool) -> int:
+        """Nodes to add before every tensor group of one replica has a place; 0 if none."""
+        missing = split.pipeline * split.data - pool.cells(split.tensor, 0)
+        each = max(pool.largest_node // split.tensor, 1)
+        return max(-(-missing // each), 0)
 
     def _fewer_sequences(self, miss: Miss) -> Iterator[Fix]:
         replicas = miss.available // (miss.split.pipeline * miss.split.data)
@@ -160,8 +181,7 @@ class Fixer:
             return
         nodes = -(-(miss.needed - miss.available) // cells_per_node)
         if self._fit(self.evaluator, miss.split, miss.pool.with_more(nodes)) is not None:
-            size, name = miss.pool.largest_node, miss.pool.accelerator.id
-            detail = f"{nodes} more node{'s' * (nodes > 1)} with {size} x {name} each."
+            detail = f"With {_more(nodes, miss.pool)} it fits."
             yield Fix(change=f"nodes+{nodes}", detail=detail, verified=True)
 
     def _other_tensors(self, split: Split, pool: Pool) -> Iterator[Fix]:
@@ -211,3 +231,8 @@ class Fixer:
         degrees = {name: getattr(split, name) for name in ("tensor", "pipeline", "data", "expert")}
         whole = {**({field: value} if patch is None else patch), "constraints": degrees}
         return Fix(change=f"{field}={value}", detail=detail, verified=verified, patch=whole)
+
+
+def _more(nodes: int, pool: Pool) -> str:
+    plural = "s" * (nodes > 1)
+    return f"{nodes} more node{plural} with {pool.largest_node} x {pool.accelerator.id}"

@@ -190,7 +190,7 @@ class _Search:
 
     def _nothing_to_try(self) -> Rejection:
         constraints = self.request.constraints
-        given = {
+        given: dict[str, float] = {
             name: value
             for name in constraints.__struct_fields__
             if isinstance(value := getattr(constraints, name), int)

@@ -99,7 +99,7 @@ def _legal_tensors(
 ) -> Iterator[int]:
     for tensor in tensor_degrees(constraints, pool.largest_domain):
         split = Split(tensor=tensor)
-        rejection = evaluator.illegal(split) or _leaves_domain(split, pool)
+        rejection = _leaves_domain(split, pool) or evaluator.illegal(split)
         if rejection is None or rejection.code == "expert-block-misaligned":
             yield tensor  # other expert degrees may still be legal
         else:

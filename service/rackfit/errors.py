@@ -31,7 +31,7 @@ class RackfitError(Exception):
     """The root of everything raised on purpose."""
 
 
-class InvalidInput(RackfitError):
+class InvalidInput(RackfitError):  # noqa: N818 (named for what it tells a caller)
     """The caller's data is wrong; `violations` lists every field at fault."""
 
     def __init__(self, *violations: Violation) -> None:
@@ -48,16 +48,20 @@ class UnknownName(InvalidInput):
     """A name nothing in the catalog answers to; the message offers the closest ones."""
 
 
-class NotFound(RackfitError):
+class NotFound(RackfitError):  # noqa: N818 (the same)
     """The path names something that does not exist."""
 
 
-class DeadlineExceeded(RackfitError):
+class DeadlineExceeded(RackfitError):  # noqa: N818 (the same)
     """No time was left before there was any answer to give."""
 
 
 class CatalogError(RackfitError):
     """A catalog data file cannot be used; the message names the file."""
+
+
+SHOWN = 80
+"""Characters of an unknown name repeated to the caller."""
 
 
 def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
@@ -71,5 +75,5 @@ def unknown_name(pointer: str, what: str, name: str, known: Sequence[str]) -> Vi
     """Describe an unknown `name`: what it was meant to be and the closest known ones."""
     near = closest(name, known)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    shown = name if len(name) <= 80 else name[:77] + "..."
+    shown = name if len(name) <= SHOWN else name[:SHOWN] + "..."
     return Violation(pointer, f"There is no {what} named {shown!r}.{hint}")

@@ -49,12 +49,12 @@ def test_non_expert_parts_follow_from_the_geometry() -> None:
 
 
 def test_expert_width_is_derived() -> None:
-    """An expert's width is the rest over layers, experts, three matrices and the width."""
+    """An expert's width is the rest over layers, experts and three matrices, and inexact."""
     architecture = read_card(V4_PRO)
     routed = count_parameters(architecture).routed_experts
 
     assert architecture.experts == ExpertFeedForward(
-        experts=256, active=8, width=round(routed / (80 * 256 * 3 * 8192))
+        experts=256, active=8, width=round(routed / (80 * 256 * 3 * 8192)), exact=False
     )
 
 
@@ -78,8 +78,23 @@ def test_contradiction_is_said_with_its_numbers() -> None:
 
 
 def test_consistent_card_has_no_warnings() -> None:
-    """A card that gives its vocabulary and a true active count is taken as it is."""
-    assert read_card(card(active_parameters=64_000_000_000, vocabulary_size=129_280)).warnings == ()
+    """A card whose numbers give whole experts and a true active count is taken as it is."""
+    others = 80 * (2 * 8192 * 8192 + 2 * 8192 * 1024 + 256 * 8192 + 2 * 8192) + 8192
+    consistent = card(
+        parameters=80 * 256 * 3 * 3072 * 8192 + others + 2 * 129_280 * 8192,
+        active_parameters=63_000_000_000,
+        vocabulary_size=129_280,
+    )
+    architecture = read_card(consistent)
+
+    assert architecture.warnings == ()
+    assert architecture.experts == ExpertFeedForward(experts=256, active=8, width=3072)
+    assert count_parameters(architecture).other == 0
+
+
+def test_inexact_width_is_said() -> None:
+    """A width that is no whole number of blocks is given with a warning."""
+    assert "about 3,150" in " ".join(read_card(V4_PRO).warnings)
 
 
 def test_assumed_vocabulary_is_said() -> None:

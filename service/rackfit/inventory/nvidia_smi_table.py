@@ -1,0 +1,162 @@
+"""Takes apart what `nvidia-smi --query-gpu=... --format=csv` prints, line by line.
+
+Header and units may be there or not (`noheader`, `nounits`). Beside the table nvidia-smi
+prints remarks and the GPUs it lost; where a driver is missing it prints a sentence instead.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from rackfit.errors import InvalidInput
+
+USUAL_COLUMNS = ("index", "name", "memory.total", "memory.used")
+QUERY = f"nvidia-smi --query-gpu={','.join(USUAL_COLUMNS)} --format=csv"
+
+_MAX_LINES = 10_000
+_LOST = "Unable to determine the device handle"
+_REMARK = "WARNING:"
+_UNIT = re.compile(r"\s*\[[^\]]*\]$")
+_INDEX = re.compile(r"\d{1,4}", re.ASCII)
+_MEBIBYTES = re.compile(r"(\d{1,9})(?: MiB)?", re.ASCII)
+_NOT_TOLD = re.compile(r"\[.*\]|N/A|ERR!")
+"""What stands for a value that is not supported, not permitted or not answered."""
+
+_MEMORY_COLUMNS = ("memory.total", "memory.used", "memory.free")
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    """One GPU: its index on the host, and memory in bytes (None: the column is not there).
+
+    `defect` says why the GPU cannot be used, None if it can.
+    """
+
+    index: int
+    name: str
+    total_bytes: int | None
+    used_bytes: int | None
+    free_bytes: int | None
+    defect: str | None
+
+
+class Printed(msgspec.Struct, frozen=True):
+    """All that was printed: the GPUs, sentences on lost GPUs, and other remarks."""
+
+    gpus: list[Gpu]
+    lost: list[str]
+    remarks: list[str]
+
+
+class _Row(msgspec.Struct, frozen=True):
+    """A line of the table: its number in the body, its place and its cells by column."""
+
+    line: int
+    place: int
+    cells: Mapping[str, str]
+
+
+def parse(text: str) -> Printed:
+    """Take the text apart.
+
+    Raises:
+        InvalidInput: It is not such a table of one host; the detail names the line.
+    """
+    if text.count("\n") > _MAX_LINES:
+        raise InvalidInput.at("", f"More than {_MAX_LINES:,} lines are not the GPUs of one host.")
+    lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    lost = [line for _, line in lines if line.startswith(_LOST)]
+    remarks = [line for _, line in lines if line.startswith(_REMARK)]
+    rows = _rows([each for each in lines if not each[1].startswith((_LOST, _REMARK))])
+    gpus = [_gpu(row) for row in rows]
+    _check_indexes(rows, gpus)
+    return Printed(gpus, lost, remarks)
+
+
+def _rows(lines: Sequence[tuple[int, str]]) -> list[_Row]:
+    """Split lines into cells by column, with or without a header."""
+    if not lines:
+        raise InvalidInput.at("", f"Nothing is listed: send what `{QUERY}` prints.")
+    number, first = lines[0]
+    header = [_UNIT.sub("", cell) for cell in _cells(first)]
+    if not set(header) & {*USUAL_COLUMNS, *_MEMORY_COLUMNS}:
+        _check_headerless(number, first)
+        header = list(USUAL_COLUMNS)
+    elif "name" not in header:
+        raise _wrong(number, f"the header has no `name` column; use `{QUERY}`")
+    else:
+        lines = lines[1:]
+    return [_row(header, place, line) for place, line in enumerate(lines)]
+
+
+def _check_headerless(number: int, line: str) -> None:
+    """Refuse a first line that is neither a header nor a row of the usual columns."""
+    columns = len(_cells(line))
+    if columns == 1:
+        raise InvalidInput.at("", f"nvidia-smi lists no GPU but says: {line[:200]!r}.")
+    if columns != len(USUAL_COLUMNS):
+        raise _wrong(number, f"{columns} columns without a header; keep it, or use `{QUERY}`")
+
+
+def _row(header: Sequence[str], place: int, line: tuple[int, str]) -> _Row:
+    number, text = line
+    cells = _cells(text)
+    if len(cells) != len(header):
+        raise _wrong(number, f"{len(cells)} columns instead of {len(header)} in {text[:200]!r}")
+    return _Row(number, place, dict(zip(header, cells, strict=True)))
+
+
+def _cells(line: str) -> list[str]:
+    """Split a line as nvidia-smi joined it: it quotes nothing, and no value has a comma."""
+    return [cell.strip() for cell in line.split(",")]
+
+
+def _gpu(row: _Row) -> Gpu:
+    index = _index(row)
+    total, used, free = (_memory_bytes(row, column) for column in _MEMORY_COLUMNS)
+    for part in (used, free):
+        if total is not None and part is not None and part > total:
+            raise _wrong(row.line, "more memory is used or free than there is")
+    return Gpu(index, row.cells["name"], total, used, free, _defect(row))
+
+
+def _index(row: _Row) -> int:
+    """Return the GPU's index, or its place in the table where there is no such column."""
+    cell = row.cells.get("index", str(row.place))
+    if not _INDEX.fullmatch(cell):
+        raise _wrong(row.line, f"the index {cell[:40]!r} is not a GPU's")
+    return int(cell)
+
+
+def _memory_bytes(row: _Row, column: str) -> int | None:
+    """Return a memory column in bytes; None where it is absent or holds no value."""
+    cell = row.cells.get(column)
+    if cell is None or _NOT_TOLD.fullmatch(cell):
+        return None
+    match = _MEBIBYTES.fullmatch(cell)
+    if match is None:
+        raise _wrong(row.line, f"{column} is {cell[:40]!r}, not a number of MiB")
+    return int(match[1]) << 20
+
+
+def _defect(row: _Row) -> str | None:
+    """Say why a GPU cannot be used: MIG, or memory that nvidia-smi cannot read."""
+    if row.cells.get("mig.mode.current") == "Enabled":
+        return "MIG is enabled, and its instances are not planned on"
+    for column in _MEMORY_COLUMNS:
+        if _NOT_TOLD.fullmatch(row.cells.get(column, "")):
+            return f"{column} reads {row.cells[column]}"
+    return None
+
+
+def _check_indexes(rows: Sequence[_Row], gpus: Sequence[Gpu]) -> None:
+    """Refuse an index that comes twice: then the text is of several hosts or moments."""
+    seen: set[int] = set()
+    for row, gpu in zip(rows, gpus, strict=True):
+        if gpu.index in seen:
+            raise _wrong(row.line, f"GPU {gpu.index} comes twice; send one host at a time")
+        seen.add(gpu.index)
+
+
+def _wrong(line: int, detail: str) -> InvalidInput:
+    return InvalidInput.at("", f"Line {line}: {detail}.")

@@ -1,0 +1,112 @@
+"""What readers of foreign formats share: decoding untrusted JSON, and naming products."""
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from msgspec.json import Decoder
+
+from rackfit.catalog.entries import Accelerator
+from rackfit.errors import InvalidInput, UnknownName
+from rackfit.inventory.model import Inventory
+
+T = TypeVar("T")
+
+Resolve = Callable[[str], tuple[Accelerator, tuple[str, ...]]]
+"""The catalog's look-up: any name of an accelerator -> the accelerator and warnings."""
+
+Reader = Callable[[str, Resolve, str | None], Inventory]
+"""A format: the text, the catalog's look-up and the `node` query parameter -> inventory."""
+
+MAX_DEVICES = 1024
+"""The most devices a `Node` may have."""
+
+MAX_NAME = 253
+"""The longest name a `Node` may have, in characters."""
+
+MAX_PRODUCTS = 100
+"""The most products one body may name: no cluster has as many, and each costs a look-up."""
+
+MEMORY_TOLERANCE = 0.04
+"""How far memory may differ from the catalog unremarked: early GPU feature discovery
+labelled what CUDA sees, 3.5 % less than nvidia-smi prints (39538 of 40960 MiB, its README)."""
+
+_LOCATION = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+
+
+def decode_json(decoder: Decoder[T], document: str | msgspec.Raw, pointer: str = "") -> T:
+    """Decode untrusted JSON that stands at `pointer` in the body.
+
+    Raises:
+        InvalidInput: Not JSON, nested too deeply, or of another shape; the pointer
+            goes as deep as the decoder tells.
+    """
+    try:
+        return decoder.decode(document)
+    except msgspec.ValidationError as error:
+        message = str(error)
+        path, detail = _path(message), _LOCATION.sub("", message)
+        raise InvalidInput.at(pointer + path, f"{detail}.") from None
+    except msgspec.DecodeError as error:
+        raise InvalidInput.at(pointer, f"This is not JSON: {error}.") from None
+    except RecursionError:
+        raise InvalidInput.at(pointer, "The JSON is nested too deeply.") from None
+
+
+def _path(message: str) -> str:
+    """Turn the decoder's `$.a[3].b` into `/a/3/b`, up to the first key it does not tell."""
+    location = _LOCATION.search(message)
+    known, _, _ = (location["path"] if location else "").partition("[...]")
+    return "".join(f"/{pointer_token(key or index)}" for key, index in _STEP.findall(known))
+
+
+def pointer_token(key: str) -> str:
+    """Escape a key for use in a JSON Pointer (RFC 6901, section 4)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+class Products:
+    """The products one body names, each looked up once, with the warnings that arose."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self._found: dict[str, Accelerator | str] = {}
+        self._warnings: dict[str, None] = {}
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warnings so far, each once, in the order they arose."""
+        return list(self._warnings)
+
+    def find(self, product: str) -> Accelerator | str:
+        """Return what the catalog calls `product`, or say why it is unknown.
+
+        Raises:
+            InvalidInput: The body names more than `MAX_PRODUCTS`.
+        """
+        if product not in self._found:
+            if len(self._found) == MAX_PRODUCTS:
+                raise InvalidInput.at("", f"More than {MAX_PRODUCTS} products are named.")
+            self._found[product] = self._look_up(product)
+        return self._found[product]
+
+    def _look_up(self, product: str) -> Accelerator | str:
+        try:
+            accelerator, warnings = self._resolve(product)
+        except UnknownName as unknown:
+            return f"unknown product: {unknown}"
+        self._warnings.update(dict.fromkeys(warnings))
+        return accelerator
+
+    def compare_memory(self, accelerator: Accelerator, seen_bytes: int) -> None:
+        """Warn if a device's total memory is not what the catalog says."""
+        expected = accelerator.reported_bytes or accelerator.usable_bytes
+        if abs(seen_bytes - expected) <= MEMORY_TOLERANCE * expected:
+            return
+        warning = (
+            f"{accelerator.id} reports {seen_bytes >> 20:,} MiB of memory, but the catalog has "
+            f"{expected >> 20:,} MiB: another variant of the product, or ECC switched off."
+        )
+        self._warnings[warning] = None

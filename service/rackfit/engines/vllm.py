@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from rackfit.engines.cache_layout import PLAIN_BYTES
 from rackfit.engines.interface import Engine
 from rackfit.engines.peak import activation_peak
 from rackfit.engines.rejection import Rejection
@@ -53,6 +54,15 @@ class Vllm(Engine):
         """
         exchanged = split.expert > 1 and split.data > 1
         return 1 if exchanged else split.tensor
+
+    def computed_bytes(self, model: ServedModel) -> int:
+        """One table of cosines and sines for each distinct rotary embedding.
+
+        vLLM RotaryEmbedding._compute_cos_sin_cache: positions x rotary dimension, in the
+        model's type.
+        """
+        element = PLAIN_BYTES[model.architecture.dtype]
+        return sum(r.positions * r.width * element for r in model.architecture.rotaries)
 
     def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
         """The profiling run's peak: a full batch, and the sampler of every sequence."""

@@ -68,6 +68,7 @@ class RankSizes:
             n * (plain + (most if most_experts else few)) for n, (plain, few, most) in pairs
         )
         ends = self.first_stage_bytes * first + self.last_stage_bytes * last
+        ends += self.engine.computed_bytes(self.model)
         return layers + ends + (self.tied_head_bytes if last and not first else 0)
 
     def cache_terms(self, counts: tuple[int, ...]) -> tuple[CacheTerm, ...]:

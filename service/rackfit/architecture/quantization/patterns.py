@@ -1,0 +1,124 @@
+"""The modules a checkpoint's lists name: whole names, names with `*`, and `re:` expressions.
+
+Lists name one layer and one expert at a time, our tensors all of them at once. So numbers are
+folded on both sides: `model.layers.7.mlp.experts.3.w1` is `layers.#.mlp.experts.#.w1` in layer
+7, and a list of five thousand names becomes a handful of patterns.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from rackfit.architecture.quantization.expressions import MAX_ALTERNATIVES, read_expression
+from rackfit.errors import InvalidInput
+
+MAX_LENGTH = 300
+MAX_PATTERNS = 4096
+
+_SUFFIX = re.compile(r"\.(?:weight|bias)$")
+_NUMBER = re.compile(r"(?<![^.])\d+(?=[.*]|$)")
+_LAYER = re.compile(r"(?<![^.])(?<!experts\.)\d+(?=[.*]|$)")
+# Wrappers the same weights have under one class and lack under another.
+_WRAPPERS = re.compile(r"^(?:(?:model|language_model|text_model|backbone|transformer)\.)+")
+
+Layers = frozenset[int] | None
+"""The layers a pattern is about; None where it names none, and so means all."""
+
+
+class ModuleName(msgspec.Struct, frozen=True, gc=False):
+    """A module's name as patterns see it: numbers folded, and the layer among them if any.
+
+    `dotted` is the path between two dots, so that every segment of it stands between dots.
+    """
+
+    path: str
+    dotted: str
+    layer: int | None
+
+    @classmethod
+    def of(cls, tensor: str) -> "ModuleName":
+        """Name the module of a tensor, whose `*` stand for numbers."""
+        path, layer = _fold(_SUFFIX.sub("", tensor).replace("*", "#"))
+        return cls(path, f".{path}.", layer)
+
+
+class Patterns(msgspec.Struct, frozen=True):
+    """Patterns that mean the same layers.
+
+    A name with `*` is kept as the `pieces` between the stars. It means every run of whole
+    segments that fits, and so the modules below it too: `gate` is `mlp.gate` and never
+    `gate_proj`, `self_attn` is `self_attn.q_proj` (vLLM, bitsandbytes.py; transformers,
+    should_convert_module). `*` crosses dots (`fnmatch`).
+    """
+
+    pieces: tuple[tuple[str, ...], ...]
+    expression: re.Pattern[str] | None
+
+    def match(self, name: ModuleName) -> bool:
+        """Tell whether one of the patterns means the module."""
+        if any(_fits(pieces, name.dotted) for pieces in self.pieces):
+            return True
+        return self.expression is not None and self.expression.match(name.path) is not None
+
+
+def compile_patterns(patterns: Iterable[tuple[str, str]], layers: int) -> Mapping[Layers, Patterns]:
+    """Fold and group patterns by the layers they name.
+
+    Args:
+        patterns: each as (JSON Pointer, pattern).
+        layers: how many layers there are, those of the draft included.
+
+    Raises:
+        InvalidInput: at the pattern's pointer, or for too many of them.
+    """
+    names: dict[str, Layers] = {}
+    expressions: dict[str, Layers] = {}
+    for pointer, pattern in patterns:
+        if len(pattern) > MAX_LENGTH:
+            detail = f"A pattern holds at most {MAX_LENGTH} characters, not {len(pattern)}."
+            raise InvalidInput.at(pointer, detail)
+        if pattern.startswith("re:"):
+            for numbers, body in read_expression(pattern[3:], layers, pointer):
+                _join(expressions, body, numbers)
+        else:
+            path, layer = _fold(_SUFFIX.sub("", pattern))
+            numbers = None if layer is None else frozenset({layer})
+            _join(names, _WRAPPERS.sub("", path), numbers)
+        if len(names) > MAX_PATTERNS or len(expressions) > 2 * MAX_ALTERNATIVES:
+            raise InvalidInput.at(pointer, "There are too many different patterns.")
+    return {
+        numbers: Patterns(
+            pieces=tuple(_pieces(n) for n, found in names.items() if found == numbers),
+            expression=_either([e for e, found in expressions.items() if found == numbers]),
+        )
+        for numbers in dict.fromkeys((*names.values(), *expressions.values()))
+    }
+
+
+def _fold(path: str) -> tuple[str, int | None]:
+    layer = _LAYER.search(path)
+    return _NUMBER.sub("#", path), None if layer is None else int(layer[0])
+
+
+def _join(found: dict[str, Layers], pattern: str, numbers: Layers) -> None:
+    known = found.get(pattern, frozenset())
+    found[pattern] = None if known is None or numbers is None else known | numbers
+
+
+def _pieces(pattern: str) -> tuple[str, ...]:
+    return tuple(piece for piece in f".{pattern}.".split("*") if piece)
+
+
+def _fits(pieces: tuple[str, ...], text: str) -> bool:
+    position = 0
+    for piece in pieces:
+        position = text.find(piece, position)
+        if position < 0:
+            return False
+        position += len(piece)
+    return True
+
+
+def _either(bodies: list[str]) -> re.Pattern[str] | None:
+    return re.compile("|".join(f"(?:{body})" for body in bodies)) if bodies else None

@@ -1,0 +1,185 @@
+"""Which scheme each tensor is stored in, as ordered rules, and the bytes that makes."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from rackfit.architecture.model import Component, Tensor
+from rackfit.architecture.quantization.patterns import ModuleName, Patterns, compile_patterns
+from rackfit.catalog.entries import Scheme
+
+DECODER: frozenset[Component] = frozenset(
+    {"attention", "dense_feed_forward", "routed_experts", "shared_experts", "draft"}
+)
+"""Components whose linear layers quantizers convert unless told otherwise."""
+
+Reach = Literal["linear", "matrix", "every"]
+"""The tensors a rule is about: matrices of linear layers, every matrix, or every tensor."""
+
+
+class Depth(msgspec.Struct, frozen=True, gc=False):
+    """How many layers a model has, and how many draft layers are numbered after them."""
+
+    layers: int
+    draft: int = 0
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
+    """Tensors that share a scheme: those within reach, of a component, of a name, in a layer.
+
+    What is None does not restrict. `everywhere` tells that the rule holds in every layer of
+    the main model, and so need not be asked by layer.
+    """
+
+    scheme: str
+    reach: Reach
+    components: frozenset[Component] | None = None
+    names: Patterns | None = None
+    layers: frozenset[int] | None = None
+    everywhere: bool = True
+
+    def holds(self, tensor: Tensor, name: ModuleName, layer: int | None) -> bool:
+        """Tell whether the rule is about a tensor of a layer (None: outside, or of any)."""
+        if self.components is not None and tensor.component not in self.components:
+            return False
+        if not _within(self.reach, tensor):
+            return False
+        number = layer if name.layer is None else name.layer
+        in_layer = self.everywhere if number is None else self._includes(number)
+        return in_layer and (self.names is None or self.names.match(name))
+
+    def _includes(self, layer: int) -> bool:
+        return self.layers is None or layer in self.layers
+
+
+class Quantization(msgspec.Struct, frozen=True, kw_only=True):
+    """What a checkpoint stores: the first rule that holds gives the scheme, else `default`.
+
+    A tensor with a type of its own keeps it. `kv_cache_dtype` is what the checkpoint was
+    calibrated for, None where it names none. While `layer_dependent` is False the answer is
+    the same for every layer.
+    """
+
+    default: str
+    rules: tuple[Rule, ...] = ()
+    kv_cache_dtype: str | None = None
+    layer_dependent: bool = False
+
+    def scheme_of(self, tensor: Tensor, layer: int | None = None) -> str:
+        """Return the id of the scheme a tensor is stored in.
+
+        Args:
+            tensor: the tensor; a number in its name (`model.layers.61.…` of a draft) counts
+                before `layer`.
+            layer: number of the layer it stands in, from 0; needed where `layer_dependent`.
+        """
+        if tensor.dtype is not None:
+            return tensor.dtype
+        name = ModuleName.of(tensor.name)
+        for rule in self.rules:
+            if rule.holds(tensor, name, layer):
+                return rule.scheme
+        return self.default
+
+
+def listed(
+    scheme: str,
+    patterns: Iterable[tuple[str, str]],
+    depth: Depth,
+    reach: Reach = "matrix",
+) -> Iterator[Rule]:
+    """Yield the rules of a list of modules, each with its JSON Pointer.
+
+    Raises:
+        InvalidInput: at the pointer of a pattern that cannot be read.
+    """
+    main = frozenset(range(depth.layers))
+    for layers, names in compile_patterns(patterns, depth.layers + depth.draft).items():
+        yield Rule(
+            scheme=scheme,
+            reach=reach,
+            names=names,
+            layers=layers,
+            everywhere=layers is None or layers >= main,
+        )
+
+
+def depends_on_layer(rules: Iterable[Rule], depth: Depth) -> bool:
+    """Tell whether some rule holds in some layers of the main model and not in others."""
+    main = range(depth.layers)
+    return any(
+        not rule.everywhere and rule.layers is not None and not rule.layers.isdisjoint(main)
+        for rule in rules
+    )
+
+
+_ROUTERS = ("gate", "router")
+# The reader of a draft calls its router and joining projection linear, as they are; quantizers
+# leave them alone (DeepSeek-V3's layer 61; vLLM, deepseek_mtp.py).
+_DRAFT_KEEPS = (*_ROUTERS, "shared_expert_gate", "eh_proj")
+
+
+def converted(
+    scheme: str, default: str, components: frozenset[Component] = DECODER
+) -> tuple[Rule, ...]:
+    """Return the rules that convert the linear layers of `components`."""
+    return (
+        _of_draft(default, _DRAFT_KEEPS),
+        Rule(scheme=scheme, reach="linear", components=components),
+    )
+
+
+def override(scheme: Scheme, dtype: str) -> Quantization:
+    """Return what serving a model in the caller's own choice of scheme stores.
+
+    A plain scheme is the type of every tensor. One that covers linear layers converts the
+    decoder's and leaves the rest in `dtype`. One that covers all converts every matrix as
+    llama.cpp does (llama-quant.cpp, tensor_allows_quantization): vectors, convolutions and
+    routers stay in f32, and the vision tower is a file of its own in 16 bits.
+    """
+    if scheme.kind == "plain":
+        return Quantization(default=scheme.id)
+    if scheme.covers == "linear":
+        return Quantization(default=dtype, rules=converted(scheme.id, dtype))
+    return Quantization(
+        default="f32",
+        rules=(
+            Rule(scheme=dtype, reach="every", components=frozenset({"vision"})),
+            Rule(scheme="f32", reach="every", components=frozenset({"router"})),
+            _of_draft("f32", _ROUTERS),
+            Rule(scheme=scheme.id, reach="matrix"),
+        ),
+    )
+
+
+def _of_draft(scheme: str, names: Iterable[str]) -> Rule:
+    patterns = compile_patterns((("", name) for name in names), 0)[None]
+    return Rule(scheme=scheme, reach="every", components=frozenset({"draft"}), names=patterns)
+
+
+def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:
+    """Return the bytes of all copies of a tensor in one layer, weights and scales.
+
+    Blocks and tiles that a matrix does not fill are rounded up, copy by copy; a tensor of
+    more than two dimensions is a matrix of its last.
+    """
+    rows, columns = math.prod(tensor.shape[:-1]), math.prod(tensor.shape[-1:])
+    size = _ceil(rows * columns, scheme.block_elements) * scheme.block_bytes
+    if scheme.scale_bytes:
+        down = _ceil(rows, scheme.scale_rows) if scheme.scale_rows else 1
+        across = _ceil(columns, scheme.scale_columns) if scheme.scale_columns else 1
+        size += down * across * scheme.scale_bytes
+    size += columns * scheme.column_bytes + scheme.tensor_bytes
+    return tensor.copies * math.ceil(size)
+
+
+def _ceil(value: int, divisor: int) -> int:
+    return -(-value // divisor)
+
+
+def _within(reach: Reach, tensor: Tensor) -> bool:
+    if reach == "linear":
+        return tensor.linear
+    return reach == "every" or len(tensor.shape) == 2  # noqa: PLR2004 - a matrix

@@ -143,11 +143,11 @@ def test_null_stands_for_absent(resolve: Resolve, node_object: Make, pod_object:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"spec": {"unschedulable": True}}, "(cordoned)"),
-        ({"ready": "False"}, "(not Ready (KubeletReady))"),
+        ({"spec": {"unschedulable": True}}, "cordoned"),
+        ({"ready": "False"}, "not Ready (KubeletReady)"),
         (
             {"spec": {"taints": [{"key": "a", "effect": "NoExecute"}]}, "ready": "Unknown"},
-            "(not Ready (KubeletReady); tainted a:NoExecute)",
+            "not Ready (KubeletReady); tainted a:NoExecute",
         ),
         (
             {
@@ -155,7 +155,7 @@ def test_null_stands_for_absent(resolve: Resolve, node_object: Make, pod_object:
                     "taints": [{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}]
                 }
             },
-            "(tainted node.kubernetes.io/disk-pressure:NoSchedule)",
+            "tainted node.kubernetes.io/disk-pressure:NoSchedule",
         ),
         ({"labels": {}}, "no label (nvidia.com/gpu.product) names the product of its GPUs"),
         ({"allocatable": {}}, "no nvidia.com/gpu is allocatable: is its device plugin running?"),
@@ -166,8 +166,10 @@ def test_null_stands_for_absent(resolve: Resolve, node_object: Make, pod_object:
 def test_a_node_that_cannot_be_planned_on_says_why(
     resolve: Resolve, node_object: Make, changes: dict[str, Any], reason: str
 ) -> None:
-    """With nothing usable left the reasons are the error."""
-    assert reason in refusal(resolve, node_object(**changes))
+    """With nothing usable left the reasons are the answer."""
+    found = read(resolve, node_object(**changes))
+    assert [] == found.nodes
+    assert reason in "; ".join(left.reason for left in found.skipped)
 
 
 def test_a_preference_is_no_refusal(resolve: Resolve, node_object: Make) -> None:
@@ -180,7 +182,7 @@ def test_a_node_without_conditions_is_not_ready(resolve: Resolve, node_object: M
     """Where nothing says that a node is Ready, it is not."""
     node = node_object()
     del node["status"]["conditions"]
-    assert "not Ready (no Ready condition)" in refusal(resolve, node)
+    assert [Skipped("gpu-1", "not Ready (no Ready condition)")] == read(resolve, node).skipped
 
 
 def test_a_second_vendor_on_a_node_is_left_out(resolve: Resolve, node_object: Make) -> None:

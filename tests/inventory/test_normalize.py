@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rackfit.errors import InvalidInput
-from rackfit.inventory.model import Inventory, Node
+from rackfit.inventory.model import Inventory, Node, Skipped
 from rackfit.inventory.normalize import FORMATS, normalize
 from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, Resolve
 
@@ -115,7 +115,7 @@ def test_a_plan_accepts_what_was_read_unchanged(
 ) -> None:
     """What goes out as JSON comes back in as a plan's inventory, the same on every reading."""
     read = functools.partial(normalize, format_name, path.read_bytes(), resolve, node=node)
-    if path.name in ("smi_no_driver.txt", "smi_mig_in_container.csv"):
+    if path.name == "smi_no_driver.txt":
         with pytest.raises(InvalidInput):
             read()
         return
@@ -153,17 +153,12 @@ def test_a_body_that_is_no_text_is_refused(resolve: Resolve, format_name: str, b
         normalize(format_name, body, resolve, node=HOSTS[format_name])
 
 
-def test_with_nothing_usable_every_reason_is_told_up_to_ten(
-    resolve: Resolve, node_object: Make
-) -> None:
-    """An inventory without nodes could not be planned on, so the reasons are the answer."""
+def test_with_nothing_usable_every_reason_is_told(resolve: Resolve, node_object: Make) -> None:
+    """A cluster all of whose nodes are cordoned is an answer: no nodes, and why."""
     items = [node_object(f"gpu-{i:02}", spec={"unschedulable": True}) for i in range(13)]
-    with pytest.raises(InvalidInput) as caught:
-        normalize("kubernetes", json.dumps({"items": items}).encode(), resolve)
-    details = [violation.detail for violation in caught.value.violations]
-    assert "No accelerator is usable on gpu-00 (cordoned)." == details[0]
-    assert 11 == len(details)
-    assert "3 more were left out." == details[-1]
+    found = normalize("kubernetes", json.dumps({"items": items}).encode(), resolve)
+    assert [] == found.nodes
+    assert [Skipped(f"gpu-{i:02}", "cordoned") for i in range(13)] == found.skipped
 
 
 def test_more_nodes_than_a_plan_takes_are_refused(

@@ -117,19 +117,20 @@ def test_a_faulty_gpu_is_left_out_and_a_remark_passed_on(resolve: Resolve, data:
     ] == inventory.warnings
 
 
-def test_a_mig_instance_in_a_container_is_refused(resolve: Resolve, data: Path) -> None:
+def test_a_mig_instance_in_a_container_is_left_out(resolve: Resolve, data: Path) -> None:
     """Inside a MIG instance memory is not permitted to be read, and nothing is left."""
-    expected = (
-        "No accelerator is usable on gpu-01 (GPU 0: memory.total reads [Insufficient Permissions])."
-    )
-    assert expected == refusal(resolve, recorded(data, "smi_mig_in_container.csv"))
+    inventory = read(resolve, recorded(data, "smi_mig_in_container.csv"))
+    assert [] == inventory.nodes
+    reason = "GPU 0: memory.total reads [Insufficient Permissions]"
+    assert [Skipped("gpu-01", reason)] == inventory.skipped
 
 
 @pytest.mark.parametrize("used", ["[N/A]", "[Not Supported]", "[Unknown Error]", "N/A", "ERR!"])
 def test_memory_that_is_not_told_is_not_taken_for_free(resolve: Resolve, used: str) -> None:
     """A GPU whose memory in use is unknown is left out."""
-    reason = refusal(resolve, f"{HEADER}0, NVIDIA H100 80GB HBM3, 81559 MiB, {used}\n")
-    assert f"GPU 0: memory.used reads {used}" in reason
+    inventory = read(resolve, f"{HEADER}0, NVIDIA H100 80GB HBM3, 81559 MiB, {used}\n")
+    assert [] == inventory.nodes
+    assert [Skipped("gpu-01", f"GPU 0: memory.used reads {used}")] == inventory.skipped
 
 
 def test_without_a_column_on_use_gpus_look_free_with_a_warning(resolve: Resolve) -> None:

@@ -10,7 +10,9 @@ MAX_NODES = 200_000
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
 
 
-class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Node(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """One machine with `count` accelerators of one type.
 
     `accelerator` is any name operators see, or an inline accelerator. `free_bytes` has one
@@ -36,8 +38,11 @@ class Skipped(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Inventory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a plan may use. Readers of foreign formats return it with what they left out."""
+    """What a plan may use. Readers of foreign formats return it with what they left out.
 
-    nodes: Annotated[list[Node], msgspec.Meta(min_length=1, max_length=MAX_NODES)]
+    A reader that could use nothing returns no nodes; a plan wants at least one.
+    """
+
+    nodes: Annotated[list[Node], msgspec.Meta(max_length=MAX_NODES)]
     skipped: list[Skipped] = []
     warnings: list[str] = []

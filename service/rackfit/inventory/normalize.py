@@ -3,9 +3,9 @@
 A new format is one module with a `read` function and one line in `FORMATS`.
 """
 
-from rackfit.errors import InvalidInput, Violation
+from rackfit.errors import InvalidInput
 from rackfit.inventory import kubernetes, nvidia_smi
-from rackfit.inventory.model import MAX_NODES, Inventory, Skipped
+from rackfit.inventory.model import MAX_NODES, Inventory
 from rackfit.inventory.reading import Reader, Resolve
 
 FORMATS: dict[str, Reader] = {
@@ -13,7 +13,6 @@ FORMATS: dict[str, Reader] = {
     "nvidia-smi": nvidia_smi.read,
 }
 
-_MAX_REASONS = 10
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -33,16 +32,15 @@ def normalize(
         node: The host's name, where the format does not tell it.
 
     Raises:
-        InvalidInput: The format is unknown, the body is not in it, or no accelerator in it
-            can be used; then each violation says why one node was left out.
+        InvalidInput: The format is unknown, or the body is not in it or lists no accelerator.
     """
     reader = FORMATS.get(format)
     if reader is None:
         known = ", ".join(FORMATS)
         raise InvalidInput.at("?format", f"There is no format {format[:80]!r}. Known: {known}.")
     inventory = reader(_text(body), resolve, node)
-    if not inventory.nodes:
-        raise InvalidInput(*_nothing_usable(inventory.skipped))
+    if not inventory.nodes and not inventory.skipped:
+        raise InvalidInput.at("", "The body lists no accelerator.")
     if len(inventory.nodes) > MAX_NODES:
         detail = f"{len(inventory.nodes):,} nodes are more than {MAX_NODES:,}."
         raise InvalidInput.at("", detail)
@@ -57,15 +55,3 @@ def _text(body: bytes) -> str:
     except UnicodeDecodeError as error:
         detail = f"The body is not {encoding} text: see byte {error.start}."
         raise InvalidInput.at("", detail) from None
-
-
-def _nothing_usable(skipped: list[Skipped]) -> list[Violation]:
-    """Say why each node was left out, for as many as a reader would look at."""
-    shown = [
-        Violation("", f"No accelerator is usable on {left.name} ({left.reason}).")
-        for left in skipped[:_MAX_REASONS]
-    ]
-    more = len(skipped) - len(shown)
-    if more:
-        shown.append(Violation("", f"{more:,} more were left out."))
-    return shown or [Violation("", "The body lists no accelerator.")]

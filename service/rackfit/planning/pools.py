@@ -86,9 +86,11 @@ def read_pools(inventory: Inventory, resolve: Resolve) -> Pools:
     """Sort an inventory's nodes into pools.
 
     Raises:
-        InvalidInput: every node at fault at once: duplicate names, unknown accelerators,
-            free memory above the device's or of the wrong length.
+        InvalidInput: no node at all, or every node at fault at once: duplicate names, unknown
+            accelerators, free memory above the device's or of the wrong length.
     """
+    if not inventory.nodes:
+        raise InvalidInput.at("/inventory/nodes", "An inventory needs at least one node.")
     reader = _Reader(resolve)
     for number, node in enumerate(inventory.nodes):
         reader.read(number, node)

@@ -67,7 +67,7 @@ def read_modelopt(section: Section) -> Stored:
         *(r for name in ("exclude_modules", "ignore") for r in _kept(section, fields, name)),
         *tables(section),
         *base,
-    ), _kv_cache(section, fields)
+    ), kv_cache_of(section, fields.kv_cache_quant_algo or fields.kv_cache_scheme)
 
 
 def tables(section: Section) -> Iterator[Rule]:
@@ -104,7 +104,3 @@ def _scheme(section: Section, field: str, algorithm: str) -> str:
     if algorithm not in ALGORITHMS:
         raise section.refuse(field, "the algorithm", algorithm, (*ALGORITHMS, MIXED))
     return ALGORITHMS[algorithm]
-
-
-def _kv_cache(section: Section, fields: _Modelopt) -> str | None:
-    return kv_cache_of(section, fields.kv_cache_quant_algo or fields.kv_cache_scheme)

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from rackfit.architecture.quantization.expressions import MAX_ALTERNATIVES, read_expression
+from rackfit.architecture.quantization.expressions import read_expression
 from rackfit.errors import InvalidInput
 
 MAX_LENGTH = 300
-MAX_PATTERNS = 4096
+MAX_EXPRESSIONS = 128
+MAX_COMPARISONS = 50_000  # patterns x layers: what asking for one tensor in every layer costs
 
 _SUFFIX = re.compile(r"\.(?:weight|bias)$")
 _NUMBER = re.compile(r"(?<![^.])\d+(?=[.*]|$)")
@@ -85,7 +86,8 @@ def compile_patterns(patterns: Iterable[tuple[str, str]], layers: int) -> Mappin
             path, layer = _fold(_SUFFIX.sub("", pattern))
             numbers = None if layer is None else frozenset({layer})
             _join(names, _WRAPPERS.sub("", path), numbers)
-        if len(names) > MAX_PATTERNS or len(expressions) > 2 * MAX_ALTERNATIVES:
+        comparisons = (len(names) + len(expressions)) * max(layers, 1)
+        if comparisons > MAX_COMPARISONS or len(expressions) > MAX_EXPRESSIONS:
             raise InvalidInput.at(pointer, "There are too many different patterns.")
     return {
         numbers: Patterns(

@@ -30,6 +30,14 @@ READERS: Mapping[str, Callable[[Section], Stored]] = {
     "mxfp8": partial(methods.read_uniform, "mxfp8"),
     "nvfp4": partial(methods.read_uniform, "nvfp4"),
 }
+# Sections without a method are told by a field only that method has.
+UNNAMED = {
+    "quant_algo": "modelopt",
+    "quantization": "modelopt",
+    "config_groups": "compressed-tensors",
+    "load_in_4bit": "bitsandbytes",
+    "load_in_8bit": "bitsandbytes",
+}
 EXPERT_DTYPES = {"fp4": "mxfp4", "fp8": "fp8-block"}
 
 
@@ -98,10 +106,7 @@ def _holders(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
 def _reader(section: Section) -> Callable[[Section], Stored]:
     method = section.values.get("quant_method")
     if method is None:
-        # Model Optimizer's files name an algorithm alone, compressed-tensors' first ones groups.
-        if {"quant_algo", "quantization"} & section.values.keys():
-            return read_modelopt
-        method = "compressed-tensors" if "config_groups" in section.values else None
+        method = next((UNNAMED[field] for field in UNNAMED if field in section.values), None)
     reader = READERS.get(method) if isinstance(method, str) else None
     if reader is None:
         raise section.refuse("quant_method", "quant_method", method, READERS)

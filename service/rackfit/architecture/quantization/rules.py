@@ -47,11 +47,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
         if not _within(self.reach, tensor):
             return False
         number = layer if name.layer is None else name.layer
-        in_layer = self.everywhere if number is None else self._includes(number)
+        in_layer = self.everywhere
+        if self.layers is not None and number is not None:
+            in_layer = number in self.layers
         return in_layer and (self.names is None or self.names.match(name))
-
-    def _includes(self, layer: int) -> bool:
-        return self.layers is None or layer in self.layers
 
 
 class Quantization(msgspec.Struct, frozen=True, kw_only=True):

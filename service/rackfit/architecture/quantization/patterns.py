@@ -73,8 +73,8 @@ def compile_patterns(patterns: Iterable[tuple[str, str]], layers: int) -> Mappin
     Raises:
         InvalidInput: at the pattern's pointer, or for too many of them.
     """
-    names: dict[str, Layers] = {}
-    expressions: dict[str, Layers] = {}
+    names: dict[str, set[int] | None] = {}
+    expressions: dict[str, set[int] | None] = {}
     for pointer, pattern in patterns:
         if len(pattern) > MAX_LENGTH:
             detail = f"A pattern holds at most {MAX_LENGTH} characters, not {len(pattern)}."
@@ -84,18 +84,27 @@ def compile_patterns(patterns: Iterable[tuple[str, str]], layers: int) -> Mappin
                 _join(expressions, body, numbers)
         else:
             path, layer = _fold(_SUFFIX.sub("", pattern))
-            numbers = None if layer is None else frozenset({layer})
-            _join(names, _WRAPPERS.sub("", path), numbers)
+            _join(names, _WRAPPERS.sub("", path), None if layer is None else {layer})
         comparisons = (len(names) + len(expressions)) * max(layers, 1)
         if comparisons > MAX_COMPARISONS or len(expressions) > MAX_EXPRESSIONS:
             raise InvalidInput.at(pointer, "There are too many different patterns.")
+    return _grouped(_frozen(names), _frozen(expressions))
+
+
+def _grouped(
+    names: Mapping[str, Layers], expressions: Mapping[str, Layers]
+) -> Mapping[Layers, Patterns]:
     return {
-        numbers: Patterns(
-            pieces=tuple(_pieces(n) for n, found in names.items() if found == numbers),
-            expression=_either([e for e, found in expressions.items() if found == numbers]),
+        layers: Patterns(
+            pieces=tuple(_pieces(name) for name, found in names.items() if found == layers),
+            expression=_either([body for body, found in expressions.items() if found == layers]),
         )
-        for numbers in dict.fromkeys((*names.values(), *expressions.values()))
+        for layers in dict.fromkeys((*names.values(), *expressions.values()))
     }
+
+
+def _frozen(found: Mapping[str, set[int] | None]) -> Mapping[str, Layers]:
+    return {key: None if layers is None else frozenset(layers) for key, layers in found.items()}
 
 
 def _fold(path: str) -> tuple[str, int | None]:
@@ -103,9 +112,12 @@ def _fold(path: str) -> tuple[str, int | None]:
     return _NUMBER.sub("#", path), None if layer is None else int(layer[0])
 
 
-def _join(found: dict[str, Layers], pattern: str, numbers: Layers) -> None:
-    known = found.get(pattern, frozenset())
-    found[pattern] = None if known is None or numbers is None else known | numbers
+def _join(found: dict[str, set[int] | None], pattern: str, layers: Iterable[int] | None) -> None:
+    known = found.setdefault(pattern, set())
+    if layers is None:
+        found[pattern] = None
+    elif known is not None:
+        known.update(layers)
 
 
 def _pieces(pattern: str) -> tuple[str, ...]:

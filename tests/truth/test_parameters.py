@@ -12,14 +12,18 @@ from rackfit.architecture.huggingface import read_config
 from rackfit.architecture.parameters import Parameters, count_parameters
 
 DATA = Path(__file__).parent / "data"
-MODELS: dict[str, Any] = json.loads((DATA / "parameters.json").read_text())
+MODELS: dict[str, Any] = {
+    f"{name} ({file})": model
+    for file in ("parameters", "parameters_more")
+    for name, model in json.loads((DATA / f"{file}.json").read_text()).items()
+}
 
 # Their configs have a vision section, but the library counted the language model alone.
-TEXT_ONLY = {"Qwen/Qwen3.5-397B-A17B", "nvidia/Qwen3.6-27B-NVFP4"}
+TEXT_ONLY = {"Qwen/Qwen3.5-397B-A17B (parameters)", "nvidia/Qwen3.6-27B-NVFP4 (parameters)"}
 # Its config is flat, while the library's class nests the language model and so filled every
 # field with its own defaults: a vision tower that the config does not have, and a vocabulary of
 # 128,815 instead of the 128,896 the config states. All its other defaults equal the config.
-FLAT = "stepfun-ai/Step-3.7-Flash"
+FLAT = "stepfun-ai/Step-3.7-Flash (parameters)"
 FLAT_VOCABULARY, LIBRARY_VOCABULARY, FLAT_HIDDEN = 128_896, 128_815, 4096
 EXACT = sorted(set(MODELS) - TEXT_ONLY - {FLAT})
 
@@ -27,7 +31,7 @@ EXACT = sorted(set(MODELS) - TEXT_ONLY - {FLAT})
 RULES = (
     (r"vision|visual|mm_projector|multi_modal_projector|image_newline", "vision"),
     (r"lm_head|embed_out", "head"),
-    (r"embed_tokens|embed_in|embeddings\.weight$|\bw[tp]e\b", "embedding"),
+    (r"embed_tokens|embed_in|word_embeddings|embeddings\.weight$|\bw[tp]e\b", "embedding"),
     (r"_hc\.|hc_head|latent_proj|per_layer_(input_gate|projection\.|model)", "other"),
     (r"shared_expert|shared_mlp", "shared_experts"),
     (r"norm\w*(\.weight|\.bias)?$|\bln_\w+\.", "norm"),

@@ -62,6 +62,10 @@ class Fields:
         """Say whether the field is an array (some configs hold a number in its place)."""
         return isinstance(self._values.get(name), list | tuple)
 
+    def holds_text(self, name: str) -> bool:
+        """Say whether the field is a string."""
+        return isinstance(self._values.get(name), str)
+
     def length(self, name: str) -> int:
         """Return the number of an array's entries: 1 for a lone value, 0 for an absent one."""
         value = self._values.get(name)
@@ -97,6 +101,15 @@ class Fields:
             wanted = f"a whole number from {least} to {most}"
             self.fail(name, f"{name} must be {wanted}, got {show(value)}.")
         return least
+
+    def repeated(self, name: str, *, default: int | None = None, most: int = MAX_SIDE) -> int:
+        """Return a positive whole number that some configs repeat in a list, once a layer."""
+        if not self.holds_list(name):
+            return self.integer(name, default=default, most=most)
+        values = self.integers(name, most=most)
+        alike = len(set(values)) == 1 and values[0] > 0
+        self.require(name, f"{name} must be the same positive number in every layer.", holds=alike)
+        return values[0] if alike else 1
 
     def optional(self, *names: str, most: int = MAX_SIDE) -> int | None:
         """Return a positive whole number, or None where the field is absent."""

@@ -14,6 +14,7 @@ Feeds = Mapping[Kind, tuple[FeedForward, tuple[Tensor, ...]]]
 """Geometry and tensors of each kind a model has."""
 
 EXPERTS = ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts")
+SHARED = ("n_shared_experts", "num_shared_experts")
 ACTIVE = (
     "num_experts_per_tok",
     "num_experts_per_token",
@@ -38,20 +39,24 @@ def read_mixture(
         shared_width: joint width of the shared experts; left out, it is that of
             `n_shared_experts` experts.
     """
-    experts = fields.integer(*EXPERTS, most=MAX_EXPERTS)
-    active = fields.integer(*ACTIVE, most=MAX_EXPERTS)
-    fields.require(
-        ACTIVE[0], f"{active} of {experts} experts cannot be active.", holds=active <= experts
-    )
     expert_width = fields.integer(*width)
     if shared_width is None:
-        count = fields.integer(
-            "n_shared_experts", "num_shared_experts", default=0, least=0, most=MAX_EXPERTS
-        )
+        count = fields.integer(*SHARED, default=0, least=0, most=MAX_EXPERTS)
         shared_width = count * expert_width
-    return ExpertFeedForward(
-        experts=experts, active=active, width=expert_width, shared_width=shared_width
+    experts = ExpertFeedForward(
+        experts=fields.integer(*EXPERTS, most=MAX_EXPERTS),
+        active=fields.integer(*ACTIVE, most=MAX_EXPERTS),
+        width=expert_width,
+        shared_width=shared_width,
     )
+    return checked(fields, experts)
+
+
+def checked(fields: Fields, experts: ExpertFeedForward, name: str = ACTIVE[0]) -> ExpertFeedForward:
+    """Return a mixture after noting if more experts are active than there are."""
+    detail = f"{experts.active} of {experts.experts} experts cannot be active."
+    fields.require(name, detail, holds=experts.active <= experts.experts)
+    return experts
 
 
 def layer_kinds(fields: Fields, layers: int, *, first_dense: int = 0) -> list[Kind]:

@@ -66,12 +66,22 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return product
 
 
+class Indexer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """The lightweight scorer of sparse attention: one key of `width` elements a cached row."""
+
+    heads: int
+    width: int
+    top_k: int
+
+
 class GroupedAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="grouped"):
     """Softmax attention with grouped KV heads (multi-head and multi-query are its ends).
 
     `window` is the number of past tokens a sliding or chunked layer can see, None for all.
     Keys and values are cached apart, `key_width` and `value_width` elements a KV head.
-    `shares_cache` layers read an earlier layer's cache and keep none of their own.
+    `shares_cache` layers read an earlier layer's cache and keep none of their own. An `indexer`
+    chooses the rows that sparse layers read (MiniMax M3) and keeps a key a token, whole on
+    every rank.
     """
 
     heads: int
@@ -80,14 +90,7 @@ class GroupedAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag=
     value_width: int
     window: int | None = None
     shares_cache: bool = False
-
-
-class Indexer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The lightweight scorer of sparse attention: one key of `width` elements a cached row."""
-
-    heads: int
-    width: int
-    top_k: int
+    indexer: Indexer | None = None
 
 
 class LatentAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="latent"):

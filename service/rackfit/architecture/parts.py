@@ -70,12 +70,19 @@ def norms(at: str, width: int, *names: str, bias: bool = False) -> Iterator[Tens
         yield from norm(f"{at}.{name}", width, bias=bias)
 
 
-def outer(names: Names, frame: Frame, *, final: str = "norm") -> Iterator[Tensor]:
-    """Yield embedding, final norm and, unless tied, the head, named as llama names them."""
+def outer(
+    names: Names,
+    frame: Frame,
+    *,
+    final: str = "norm",
+    norm_bias: bool = False,
+    head_bias: bool = False,
+) -> Iterator[Tensor]:
+    """Yield embedding, final norm and, unless tied, the head, named as Llama names them."""
     yield embedding(f"{names.base}embed_tokens.weight", frame)
-    yield from norm(f"{names.base}{final}", frame.hidden)
+    yield from norm(f"{names.base}{final}", frame.hidden, bias=norm_bias)
     if not frame.tied:
-        yield from head(names.head, frame)
+        yield from head(names.head, frame, bias=head_bias)
 
 
 def embedding(name: str, frame: Frame) -> Tensor:
@@ -185,6 +192,12 @@ def feed_forward(
         bias_shard="replicated" if copies == 1 else shard,  # an expert is where its tensors are
         copies=copies,
     )
+
+
+def fused_feed_forward(at: str, hidden: int, width: int) -> Iterator[Tensor]:
+    """Yield a gated feed-forward with one matrix for gate and up."""
+    for name, rows, columns in (("gate_up_proj", 2 * width, hidden), ("down_proj", hidden, width)):
+        yield from linear(f"{at}.{name}", rows, columns, "dense_feed_forward", "feed_forward")
 
 
 def routed_experts(

@@ -1,6 +1,11 @@
 """Which layers see only a window of past tokens."""
 
+from collections.abc import Callable
+
 from rackfit.architecture.fields import MAX_POSITIONS, Fields
+
+Windows = Callable[[Fields, int], list[int | None]]
+"""Config and number of layers -> each layer's window, None for all tokens."""
 
 LAYER_TYPES = ("full_attention", "sliding_attention")
 
@@ -20,19 +25,33 @@ def late_layers(fields: Fields, layers: int) -> list[int | None]:
     if not fields.flag("use_sliding_window"):
         return [None] * layers
     if fields.has("layer_types"):
-        return listed_layers(fields, layers)
+        return _named(fields, layers)
     window = fields.optional("sliding_window", most=MAX_POSITIONS)
     first = fields.integer("max_window_layers", default=layers, least=0)
     return [window if i >= first else None for i in range(layers)]
 
 
-def listed_layers(fields: Fields, layers: int, *, full_every: int = 1) -> list[int | None]:
-    """Return `sliding_window` for the layers `layer_types` names.
+def listed(*, full_every: int) -> Windows:
+    """Return a reader of `layer_types`, or of a pattern of one full layer in every so many.
 
-    Without that list every `full_every`-th layer is full and the others slide.
+    `sliding_window_pattern` overrides the family's own pattern: a number, or letters of which
+    the last stands for the full layer ("LLLG").
     """
+
+    def read(fields: Fields, layers: int) -> list[int | None]:
+        if fields.has("layer_types"):
+            return _named(fields, layers)
+        window = fields.optional("sliding_window", most=MAX_POSITIONS)
+        if fields.holds_text("sliding_window_pattern"):
+            every = max(1, len(fields.text("sliding_window_pattern")))
+        else:
+            every = fields.integer("sliding_window_pattern", default=full_every)
+        return [window if (i + 1) % every else None for i in range(layers)]
+
+    return read
+
+
+def _named(fields: Fields, layers: int) -> list[int | None]:
     window = fields.optional("sliding_window", most=MAX_POSITIONS)
-    if fields.has("layer_types"):
-        types = fields.words("layer_types", length=layers, known=LAYER_TYPES)
-        return [window if t == "sliding_attention" else None for t in types]
-    return [window if (i + 1) % full_every else None for i in range(layers)]
+    types = fields.words("layer_types", length=layers, known=LAYER_TYPES)
+    return [window if t == "sliding_attention" else None for t in types]

@@ -155,5 +155,7 @@ READERS: Mapping[str, Reader] = {
     "deepseek_v3": partial(read, V3),
     "kimi_k2": partial(read, V3),
     "deepseek_v32": partial(read, Variant(indexed=True, first_dense=3)),
+    "glm4_moe_lite": partial(read, Variant(first_dense=1)),
+    "mistral4": partial(read, Variant(correction=None)),
     "glm_moe_dsa": partial(read, Variant(indexed=True, first_dense=3)),
 }

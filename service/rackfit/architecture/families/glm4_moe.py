@@ -1,9 +1,10 @@
-"""GLM-4.5 to 4.7: grouped attention over DeepSeek-V3's mixtures and draft layer.
+"""GLM-4.5 to 4.7 and others: grouped attention over DeepSeek-V3's mixtures and draft layer.
 
-Source: transformers, models/glm4_moe.
+Sources: transformers, models/glm4_moe, dots1 and solar_open.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from rackfit.architecture import parts
 from rackfit.architecture.draft import appended_layers
@@ -16,11 +17,11 @@ from rackfit.architecture.model import Architecture, Layer
 from rackfit.architecture.rotary import read_rotary
 
 
-def read(fields: Fields, names: Names) -> Architecture:
-    """Read GLM-4.5; the larger ones normalise queries and keys."""
+def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
+    """Read a decoder of grouped attention whose experts are chosen and shared as DeepSeek's."""
+    fields = fields.or_else(**variant.defaults)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
-    variant = Variant(output_bias=False, query_norm=fields.flag("use_qk_norm"))
     feeds = feed_forwards(fields, names, frame, correction=CORRECTION)
 
     def layer(kind: Kind) -> Layer:
@@ -47,4 +48,13 @@ def read(fields: Fields, names: Names) -> Architecture:
     )
 
 
-READERS: Mapping[str, Reader] = {"glm4_moe": read}
+VARIANTS: Mapping[str, Variant] = {
+    "dots1": Variant(query_norm="head"),
+    "glm4_moe": Variant(output_bias=False, query_norm="head", query_norm_switch="use_qk_norm"),
+    "solar_open": Variant(
+        output_bias=False, defaults={"first_k_dense_replace": 0, "intermediate_size": 1}
+    ),
+}
+READERS: Mapping[str, Reader] = {
+    model_type: partial(read, variant) for model_type, variant in VARIANTS.items()
+}

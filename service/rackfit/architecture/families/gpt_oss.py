@@ -5,7 +5,6 @@ Source: transformers, models/gpt_oss. Checkpoints keep each expert matrix as `<n
 """
 
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 from rackfit.architecture import parts, windows
 from rackfit.architecture.families.llama import BEFORE_EACH, grouped
@@ -15,7 +14,7 @@ from rackfit.architecture.mixture import read_mixture
 from rackfit.architecture.model import Architecture, ExpertFeedForward, Layer, Tensor
 from rackfit.architecture.rotary import read_rotary
 
-alternating = partial(windows.listed_layers, full_every=2)
+alternating = windows.listed(full_every=2)
 
 
 def read(fields: Fields, names: Names) -> Architecture:

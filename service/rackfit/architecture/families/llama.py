@@ -1,20 +1,19 @@
-"""Llama and the families that differ from it by a bias, a norm, a window or a default.
+"""Llama: dense decoders of grouped attention, and the ways in which its relatives differ.
 
-Source: transformers, the models that READERS names.
+Which family differs how stands in `llama_like`. Source: transformers, models/llama.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import msgspec
 
-from rackfit.architecture import parts, windows
+from rackfit.architecture import parts
 from rackfit.architecture.fields import Fields
 from rackfit.architecture.frame import (
     Frame,
     Heads,
     Names,
-    Reader,
     assemble,
     read_frame,
     read_heads,
@@ -29,55 +28,64 @@ from rackfit.architecture.model import (
     Tensor,
 )
 from rackfit.architecture.rotary import read_rotary
+from rackfit.architecture.windows import Windows, no_layer
 
 BEFORE_EACH = ("input_layernorm", "post_attention_layernorm")
 AROUND_EACH = (*BEFORE_EACH, "pre_feedforward_layernorm", "post_feedforward_layernorm")
-Windows = Callable[[Fields, int], list[int | None]]
+UNGATED = ("up_proj", "down_proj")
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """How a family differs from Llama.
 
-    `bias` says whether query, key and value have one, by default that is `attention_bias`;
-    `output_bias` likewise for the output. `local_rotary` families keep a second, unscaled
-    table for their sliding layers. `defaults` stand in for fields configs leave out.
+    `bias` says whether queries, keys and values have one, by name of a field or outright;
+    `output_bias` the same of the output, and `feed_bias` of the feed-forward. `query_norm` is
+    over each head or over all heads at once; where `query_norm_switch` names a field, that field
+    decides. `fused` keeps gate and up in one matrix, `matrices` names them where they are apart.
+    `scalars` name numbers that an activation learns. Families with a `local_rotary` keep a
+    second, unscaled table for their sliding layers.
+    `defaults` stand in for fields that configs leave out.
     """
 
-    bias: bool | None = None
-    output_bias: bool | None = None
-    query_norm: bool = False
+    bias: bool | str = "attention_bias"
+    output_bias: bool | str = "attention_bias"
+    feed_bias: bool | str = "mlp_bias"
+    query_norm: Literal["head", "all"] | None = None
+    query_norm_switch: str | None = None
+    query_norm_names: tuple[str, str] = ("q_norm", "k_norm")
     norms: tuple[str, ...] = BEFORE_EACH
-    windows: Windows = windows.no_layer
+    norm_bias: bool = False
+    matrices: tuple[str, ...] = parts.GATED
+    fused: bool = False
+    scalars: tuple[str, ...] = ()
+    windows: Windows = no_layer
     local_rotary: bool = False
     defaults: Mapping[str, object] = {}
 
 
 def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
-    """Read a dense decoder of grouped attention and gated feed-forwards."""
+    """Read a dense decoder."""
     fields = fields.or_else(**variant.defaults)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
-    width = fields.integer("intermediate_size")
+    dense = DenseFeedForward(
+        width=fields.integer("intermediate_size"),
+        gated=variant.fused or len(variant.matrices) == len(parts.GATED),
+    )
     tensors = (
         *attention(variant, fields, f"{names.layer}.self_attn", frame, heads),
-        *parts.feed_forward(
-            f"{names.layer}.mlp", frame.hidden, width, bias=fields.flag("mlp_bias")
-        ),
-        *parts.norms(names.layer, frame.hidden, *variant.norms),
+        *feed_forward(variant, fields, f"{names.layer}.mlp", frame, dense),
+        *parts.norms(names.layer, frame.hidden, *variant.norms, bias=variant.norm_bias),
     )
 
     def layer(window: int | None) -> Layer:
-        return Layer(
-            attention=grouped(heads, window),
-            feed_forward=DenseFeedForward(width=width),
-            tensors=tensors,
-        )
+        return Layer(attention=grouped(heads, window), feed_forward=dense, tensors=tensors)
 
     return assemble(
         names,
         frame,
         stack(variant.windows(fields, frame.layers), layer),
-        outer=parts.outer(names, frame),
+        outer=parts.outer(names, frame, norm_bias=variant.norm_bias),
         rotaries=rotaries(variant, fields, heads, frame),
     )
 
@@ -86,16 +94,39 @@ def attention(
     variant: Variant, fields: Fields, at: str, frame: Frame, heads: Heads
 ) -> Iterator[Tensor]:
     """Yield the attention's tensors with the variant's biases and norms."""
-    bias = fields.flag("attention_bias")
     yield from parts.grouped_attention(
         at,
         frame.hidden,
         heads,
-        bias=bias if variant.bias is None else variant.bias,
-        output_bias=bias if variant.output_bias is None else variant.output_bias,
+        bias=switched(variant.bias, fields),
+        output_bias=switched(variant.output_bias, fields),
     )
-    if variant.query_norm:
-        yield from parts.norms(at, heads.width, "q_norm", "k_norm")
+    if variant.query_norm is None:
+        return
+    if variant.query_norm_switch is None or fields.flag(variant.query_norm_switch):
+        every = variant.query_norm == "all"
+        for name, count in zip(
+            variant.query_norm_names, (heads.heads, heads.kv_heads), strict=True
+        ):
+            yield from parts.norm(f"{at}.{name}", heads.width * (count if every else 1))
+
+
+def feed_forward(
+    variant: Variant, fields: Fields, at: str, frame: Frame, dense: DenseFeedForward
+) -> Iterator[Tensor]:
+    """Yield the feed-forward, gate and up apart or in one matrix."""
+    if variant.fused:
+        yield from parts.fused_feed_forward(at, frame.hidden, dense.width)
+        return
+    for name in variant.scalars:
+        yield Tensor(name=f"{at}.{name}", shape=(1,), component="dense_feed_forward")
+    bias = switched(variant.feed_bias, fields)
+    yield from parts.feed_forward(at, frame.hidden, dense.width, names=variant.matrices, bias=bias)
+
+
+def switched(switch: bool | str, fields: Fields) -> bool:  # noqa: FBT001 - a variant's own value
+    """Return a switch's value: its own, or that of the field it names."""
+    return fields.flag(switch) if isinstance(switch, str) else switch
 
 
 def grouped(heads: Heads, window: int | None = None) -> GroupedAttention:
@@ -115,58 +146,3 @@ def rotaries(variant: Variant, fields: Fields, heads: Heads, frame: Frame) -> tu
     if variant.local_rotary:
         return scaled, Rotary(positions=frame.context, width=heads.width)
     return (scaled,)
-
-
-def _gemma(**more: object) -> Mapping[str, object]:
-    return {
-        "head_dim": 256,
-        "max_position_embeddings": 8192,
-        "tie_word_embeddings": True,
-        "vocab_size": 256_000,
-        **more,
-    }
-
-
-GEMMA2 = Variant(
-    norms=AROUND_EACH,
-    windows=partial(windows.listed_layers, full_every=2),
-    defaults=_gemma(sliding_window=4096),
-)
-# Published Gemma-3 configs leave out whatever equals transformers' defaults (the 4B's heads).
-GEMMA3_DEFAULTS = {
-    "num_attention_heads": 8,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 131_072,
-    "vocab_size": 262_208,
-    "sliding_window": 4096,
-}
-
-
-def read_gemma3(fields: Fields, names: Names) -> Architecture:
-    """Read Gemma 3: five sliding layers to a full one, and a norm on queries and keys."""
-    variant = Variant(
-        query_norm=True,
-        norms=AROUND_EACH,
-        windows=partial(
-            windows.listed_layers, full_every=fields.integer("sliding_window_pattern", default=6)
-        ),
-        local_rotary=True,
-        defaults=_gemma(**GEMMA3_DEFAULTS),
-    )
-    return read(variant, fields, names)
-
-
-VARIANTS = {
-    "llama": Variant(),
-    "mistral": Variant(bias=False, output_bias=False, windows=windows.every_layer),
-    "granite": Variant(),
-    "gemma": Variant(defaults=_gemma()),
-    "gemma2": GEMMA2,
-    "qwen2": Variant(bias=True, output_bias=False, windows=windows.late_layers),
-    "qwen3": Variant(query_norm=True, windows=windows.late_layers, defaults={"head_dim": 128}),
-}
-READERS: Mapping[str, Reader] = {
-    "gemma3_text": read_gemma3,
-    **{model_type: partial(read, variant) for model_type, variant in VARIANTS.items()},
-    "qwen3_vl_text": partial(read, VARIANTS["qwen3"]),
-}

@@ -1,6 +1,6 @@
-"""Mixtral and MiniMax-M2: every layer a mixture, experts named w1, w2 and w3.
+"""Mixtral, MiniMax-M2 and Phi-3.5-MoE: every layer a mixture, experts named w1, w2 and w3.
 
-Source: transformers, models/mixtral and models/minimax_m2; the checkpoints' own names.
+Sources: transformers, models/mixtral, minimax_m2 and phimoe; the checkpoints' own names.
 """
 
 from collections.abc import Mapping
@@ -25,10 +25,14 @@ from rackfit.architecture.rotary import read_rotary
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """A norm over all query and key heads at once, and a load-balancing bias, or neither."""
+    """A norm over all query and key heads at once, a load-balancing bias, biases; or none.
+
+    `biased` norms are LayerNorms; attention and head then have a bias where the config says so.
+    """
 
     query_norm: bool = False
     correction: str | None = None
+    biased: bool = False
 
 
 def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
@@ -37,12 +41,14 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     heads = read_heads(fields, frame.hidden)
     experts = read_mixture(fields, width=("intermediate_size",))
     at = f"{names.layer}.self_attn"
+    bias = variant.biased and fields.flag("attention_bias")
+    head_bias = variant.biased and fields.flag("lm_head_bias")
     norms = (
         *parts.norm(f"{at}.q_norm", heads.heads * heads.width),
         *parts.norm(f"{at}.k_norm", heads.kv_heads * heads.width),
     )
     tensors = (
-        *parts.grouped_attention(at, frame.hidden, heads),
+        *parts.grouped_attention(at, frame.hidden, heads, bias=bias, output_bias=bias),
         *(norms if variant.query_norm else ()),
         *mixture(
             f"{names.layer}.block_sparse_moe",
@@ -51,7 +57,7 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
             correction=variant.correction,
             names=parts.MIXTRAL,
         ),
-        *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
+        *parts.norms(names.layer, frame.hidden, *BEFORE_EACH, bias=variant.biased),
     )
 
     def layer(window: int | None) -> Layer:
@@ -61,7 +67,7 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
         names,
         frame,
         stack(windows.every_layer(fields, frame.layers), layer),
-        outer=parts.outer(names, frame),
+        outer=parts.outer(names, frame, norm_bias=variant.biased, head_bias=head_bias),
         rotaries=(read_rotary(fields, heads.width, frame.context),),
     )
 
@@ -73,4 +79,5 @@ MINIMAX_M2 = Variant(query_norm=True, correction="e_score_correction_bias")
 READERS: Mapping[str, Reader] = {
     "mixtral": partial(read, Variant()),
     "minimax_m2": partial(read, MINIMAX_M2),
+    "phimoe": partial(read, Variant(biased=True)),
 }

@@ -40,10 +40,12 @@ WRAPPERS = {
     "gemma4": Wrapper(text="gemma4_text", tower=gemma4.tower),
     "kimi_k25": KIMI,
     "kimi_vl": Wrapper(text="deepseek_v3", tower=moonvit.kimi_vl, base=OLD_BASE, head=OLD_HEAD),
+    "kimi_k3": Wrapper(text="kimi_linear", tower=moonvit.kimi_k3, base=OLD_BASE, head=OLD_HEAD),
     "llama4": Wrapper(text="llama4_text", tower=llama4.tower, base=OLD_BASE, head=OLD_HEAD),
     "llava_next": Wrapper(
         text="llama", tower=clip.llava_next, base=OLD_BASE, head=OLD_HEAD, any_text=True
     ),
+    "minimax_m3_vl": Wrapper(text="minimax_m3", tower=clip.minimax, base=OLD_BASE, head=OLD_HEAD),
     "mistral3": Wrapper(
         text="mistral", tower=pixtral.tower, base=OLD_BASE, head=OLD_HEAD, any_text=True
     ),

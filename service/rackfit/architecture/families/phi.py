@@ -9,7 +9,6 @@ from rackfit.architecture import parts, windows
 from rackfit.architecture.families.llama import BEFORE_EACH, grouped
 from rackfit.architecture.fields import Fields
 from rackfit.architecture.frame import (
-    Frame,
     Heads,
     Names,
     Reader,
@@ -42,17 +41,9 @@ def read_phi(fields: Fields, names: Names) -> Architecture:
         names,
         frame,
         stack([0] * frame.layers, lambda _: layer),
-        outer=phi_outer(names, frame),
+        outer=parts.outer(names, frame, final="final_layernorm", norm_bias=True, head_bias=True),
         rotaries=(rotary,),
     )
-
-
-def phi_outer(names: Names, frame: Frame) -> Iterator[Tensor]:
-    """Yield embedding, final LayerNorm and the head with its bias."""
-    yield parts.embedding(f"{names.base}embed_tokens.weight", frame)
-    yield from parts.norm(f"{names.base}final_layernorm", frame.hidden, bias=True)
-    if not frame.tied:
-        yield from parts.head(names.head, frame, bias=True)
 
 
 def read_phi3(fields: Fields, names: Names) -> Architecture:
@@ -62,7 +53,7 @@ def read_phi3(fields: Fields, names: Names) -> Architecture:
     dense = DenseFeedForward(width=fields.integer("intermediate_size"))
     tensors = (
         *fused_attention(f"{names.layer}.self_attn", frame.hidden, heads),
-        *fused_feed_forward(f"{names.layer}.mlp", frame.hidden, dense.width),
+        *parts.fused_feed_forward(f"{names.layer}.mlp", frame.hidden, dense.width),
         *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
     )
 
@@ -83,15 +74,6 @@ def fused_attention(at: str, hidden: int, heads: Heads) -> Iterator[Tensor]:
     rows = (heads.heads + 2 * heads.kv_heads) * heads.width
     yield from parts.linear(f"{at}.qkv_proj", rows, hidden, "attention", "qkv")
     yield from parts.linear(f"{at}.o_proj", hidden, heads.heads * heads.width, "attention", "heads")
-
-
-def fused_feed_forward(at: str, hidden: int, width: int) -> Iterator[Tensor]:
-    """Yield a gated feed-forward with one matrix for gate and up."""
-    for name, rows, columns in (
-        ("gate_up_proj", 2 * width, hidden),
-        ("down_proj", hidden, width),
-    ):
-        yield from parts.linear(f"{at}.{name}", rows, columns, "dense_feed_forward", "feed_forward")
 
 
 READERS: Mapping[str, Reader] = {"phi": read_phi, "phi3": read_phi3}

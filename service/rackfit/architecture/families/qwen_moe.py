@@ -1,13 +1,14 @@
-"""Qwen2-MoE and Qwen3-MoE: Qwen's attention over a mixture of experts.
+"""Qwen2-MoE, Qwen3-MoE and OLMoE: their dense sisters' attention over a mixture of experts.
 
-Source: transformers, models/qwen2_moe and models/qwen3_moe.
+Sources: transformers, models/qwen2_moe, qwen3_moe and olmoe.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from rackfit.architecture import parts, windows
+from rackfit.architecture import parts
 from rackfit.architecture.families.llama import BEFORE_EACH, Variant, attention, grouped, rotaries
+from rackfit.architecture.families.llama_like import QWEN2, QWEN3
 from rackfit.architecture.fields import Fields
 from rackfit.architecture.frame import (
     Frame,
@@ -27,15 +28,26 @@ from rackfit.architecture.model import (
     Tensor,
 )
 
+EXPERT_WIDTH = "moe_intermediate_size"
 WIDTH_MISSING = "intermediate_size is missing, and some layers are no mixtures."
 
 
-def read(variant: Variant, fields: Fields, names: Names, *, stacked: bool = False) -> Architecture:
-    """Read a Qwen mixture; Qwen3-VL's checkpoints hold its experts `stacked`."""
+def read(
+    variant: Variant,
+    fields: Fields,
+    names: Names,
+    *,
+    stacked: bool = False,
+    width: str = EXPERT_WIDTH,
+) -> Architecture:
+    """Read a mixture; Qwen3-VL's checkpoints hold its experts `stacked`.
+
+    `width` names the field of an expert's width.
+    """
     fields = fields.or_else(**variant.defaults)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
-    feeds = feed_forwards(fields, names, frame, stacked=stacked)
+    feeds = feed_forwards(fields, names, frame, stacked=stacked, width=width)
 
     def layer(key: tuple[int | None, Kind]) -> Layer:
         window, kind = key
@@ -62,14 +74,21 @@ def read(variant: Variant, fields: Fields, names: Names, *, stacked: bool = Fals
     )
 
 
-def feed_forwards(fields: Fields, names: Names, frame: Frame, *, stacked: bool = False) -> Feeds:
+def feed_forwards(
+    fields: Fields,
+    names: Names,
+    frame: Frame,
+    *,
+    stacked: bool = False,
+    width: str = EXPERT_WIDTH,
+) -> Feeds:
     """Return the mixtures and, where the config gives their width, the dense layers.
 
     `shared_expert_intermediate_size` 0 or left out means that no expert is shared.
     """
     at = f"{names.layer}.mlp"
     shared = fields.integer("shared_expert_intermediate_size", default=0, least=0)
-    experts = read_mixture(fields, shared_width=shared)
+    experts = read_mixture(fields, width=(width,), shared_width=shared)
     dense = DenseFeedForward(width=fields.integer("intermediate_size", default=1))
     return {
         "sparse": (experts, tuple(qwen_mixture(at, frame.hidden, experts, stacked=stacked))),
@@ -95,9 +114,10 @@ def layer_kinds(fields: Fields, layers: int) -> list[Kind]:
     return ["dense" if i in dense or (i + 1) % step else "sparse" for i in range(layers)]
 
 
-QWEN3 = Variant(query_norm=True, windows=windows.late_layers)
+OLMOE = Variant(query_norm="all")
 READERS: Mapping[str, Reader] = {
-    "qwen2_moe": partial(read, Variant(bias=True, output_bias=False, windows=windows.late_layers)),
+    "olmoe": partial(read, OLMOE, width="intermediate_size"),
+    "qwen2_moe": partial(read, QWEN2),
     "qwen3_moe": partial(read, QWEN3),
     "qwen3_vl_moe_text": partial(read, QWEN3, stacked=True),
 }

@@ -59,6 +59,16 @@ def kimi_k2(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
     yield from blocks.linear("mm_projector.proj.2", hidden, merged, bias=True)
 
 
+def kimi_k3(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
+    """Yield Kimi K3's tower and projector, which normalises behind itself."""
+    encoder = blocks.read_encoder(vision, "vt_")
+    yield from encoder_tensors(vision, encoder)
+    merged = merged_width(vision, vision.integer("mm_hidden_size", default=encoder.width))
+    yield from blocks.linear("mm_projector.proj.0", merged, merged)
+    yield from blocks.linear("mm_projector.proj.2", hidden, merged)
+    yield from blocks.norm("mm_projector.post_norm", hidden)
+
+
 def kimi_vl(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
     """Yield Kimi-VL's tower and projector."""
     encoder = blocks.read_encoder(vision)

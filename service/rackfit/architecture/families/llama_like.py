@@ -1,0 +1,109 @@
+"""Llama's relatives: how each dense family differs from it, as data.
+
+Sources: transformers, the models of the same names.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import msgspec
+
+from rackfit.architecture import windows
+from rackfit.architecture.families.llama import (
+    AROUND_EACH,
+    BEFORE_EACH,
+    UNGATED,
+    Variant,
+    read,
+)
+from rackfit.architecture.frame import Reader
+
+AFTER_EACH = ("post_attention_layernorm", "post_feedforward_layernorm")
+ONE_BEFORE = ("input_layernorm",)
+HUNYUAN_NORMS = ("query_layernorm", "key_layernorm")
+TIED = {"tie_word_embeddings": True}
+# Published Gemma configs leave out whatever equals transformers' defaults (the 4B's heads).
+GEMMA = {
+    **TIED,
+    "head_dim": 256,
+    "max_position_embeddings": 8192,
+    "vocab_size": 256_000,
+    "sliding_window": 4096,
+}
+GEMMA3 = {
+    **GEMMA,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 131_072,
+    "vocab_size": 262_208,
+}
+MISTRAL = Variant(bias=False, output_bias=False, windows=windows.every_layer)
+OLMO2 = Variant(query_norm="all", norms=AFTER_EACH)
+OLMO3 = msgspec.structs.replace(OLMO2, windows=windows.listed(full_every=4), local_rotary=True)
+QWEN2 = Variant(bias=True, output_bias=False, windows=windows.late_layers)
+QWEN3 = Variant(query_norm="head", windows=windows.late_layers, defaults={"head_dim": 128})
+
+VARIANTS: Mapping[str, Variant] = {
+    "apertus": Variant(
+        query_norm="head",
+        norms=("attention_layernorm", "feedforward_layernorm"),
+        matrices=UNGATED,
+        scalars=("act_fn.alpha_p", "act_fn.alpha_n"),
+    ),
+    "arcee": Variant(matrices=UNGATED),
+    "cohere": Variant(
+        norms=ONE_BEFORE, query_norm="all", query_norm_switch="use_qk_norm", defaults=TIED
+    ),
+    "cohere2": Variant(norms=ONE_BEFORE, windows=windows.listed(full_every=4), defaults=TIED),
+    "ernie4_5": Variant(
+        bias="use_bias",
+        output_bias="use_bias",
+        feed_bias="use_bias",
+        defaults={**TIED, "head_dim": 128},
+    ),
+    "exaone4": Variant(query_norm="head", norms=AFTER_EACH, windows=windows.listed(full_every=4)),
+    "gemma": Variant(defaults=GEMMA),
+    "gemma2": Variant(norms=AROUND_EACH, windows=windows.listed(full_every=2), defaults=GEMMA),
+    "gemma3_text": Variant(
+        query_norm="head",
+        norms=AROUND_EACH,
+        windows=windows.listed(full_every=6),
+        local_rotary=True,
+        defaults=GEMMA3,
+    ),
+    "glm": Variant(output_bias=False, fused=True, defaults={"attention_bias": True}),
+    "glm4": Variant(
+        output_bias=False,
+        fused=True,
+        norms=(*BEFORE_EACH, "post_self_attn_layernorm", "post_mlp_layernorm"),
+        defaults={"attention_bias": True},
+    ),
+    "granite": Variant(),
+    "hunyuan_v1_dense": Variant(query_norm="head", query_norm_names=HUNYUAN_NORMS),
+    "llama": Variant(),
+    "ministral": MISTRAL,
+    "ministral3": MISTRAL,
+    "mistral": MISTRAL,
+    "nemotron": Variant(matrices=UNGATED, norm_bias=True),
+    "olmo2": OLMO2,
+    "olmo3": OLMO3,
+    "qwen2": QWEN2,
+    "qwen3": QWEN3,
+    "qwen3_vl_text": QWEN3,
+    "seed_oss": Variant(
+        output_bias="attention_out_bias", defaults={"attention_bias": True, "head_dim": 128}
+    ),
+    "smollm3": Variant(windows=windows.late_layers, defaults=TIED),
+    "starcoder2": Variant(
+        bias="use_bias",
+        output_bias="use_bias",
+        feed_bias="use_bias",
+        norm_bias=True,
+        matrices=("c_fc", "c_proj"),
+        windows=windows.every_layer,
+        defaults={**TIED, "use_bias": True},
+    ),
+}
+READERS: Mapping[str, Reader] = {
+    model_type: partial(read, variant) for model_type, variant in VARIANTS.items()
+}

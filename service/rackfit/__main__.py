@@ -1,6 +1,7 @@
 """`python -m rackfit`: serve, as the environment says."""
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -41,7 +42,10 @@ def main() -> int:
         return _complain(f"The catalog cannot be used: {error}", FAILED)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
-        return _complain(f"Cannot listen on {where}: {error.strerror}", FAILED)
+        # What `socket` makes of it repeats the address; a host's name has no number of errno.
+        known = error.errno in errno.errorcode
+        reason = os.strerror(error.errno) if known else error.strerror
+        return _complain(f"Cannot listen on {where}: {reason}", FAILED)
     _announce(settings, listener)
     return _serve(settings, listener)
 

@@ -5,7 +5,12 @@ from prometheus_client import Counter, Gauge, Histogram
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 SPLITS = (1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000)
 
-BUILD = Gauge("rackfit_build_info", "Always 1; what is running.", ["version", "catalog"])
+BUILD = Gauge(
+    "rackfit_build_info",
+    "Always 1; what is running.",
+    ["version", "catalog"],
+    multiprocess_mode="livemax",
+)
 
 REQUESTS = Counter(
     "rackfit_http_requests_total",
@@ -77,6 +82,6 @@ COMPUTATIONS_IN_PROGRESS = Gauge(
 )
 REFUSED = Counter(
     "rackfit_requests_refused_total",
-    "Requests refused for want of room or time (full, deadline).",
+    "Requests refused for want of room or time (full, deadline, lost).",
     ["reason"],
 )

@@ -35,7 +35,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     batch_limit: Positive = 1000
     device_reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.10
     catalog_dir: Path | None = None
-    redis_url: str | None = None
+    redis_url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://")] | None = None
     redis_timeout_seconds: Seconds = 0.05
     redis_connect_timeout_seconds: Seconds = 0.1
     redis_cooldown_seconds: Seconds = 1.0
@@ -72,7 +72,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     try:
         return msgspec.convert(fields, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
-        msg = f"A {PREFIX}* setting is wrong: {error}"
+        said, _, field = str(error).rpartition(" - at `$.")
+        msg = f"{PREFIX}{field.rstrip('`').upper()} is wrong: {said}"
         raise ValueError(msg) from error
 
 

@@ -1,0 +1,203 @@
+"""`python -m rackfit`, run for real."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from servers import RedisServer, free_port
+from serving import Service, read_reply, service
+
+QUESTION = {"model": {"id": "Qwen/Qwen3-8B"}, "workload": {"context_tokens": 4096}}
+PLAN = QUESTION | {"inventory": {"nodes": [{"name": "a", "accelerator": "h200", "count": 8}]}}
+
+
+def ended(**environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the module, which is to end by itself."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("RACKFIT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "rackfit"],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def post(target: str, body: object) -> bytes:
+    """Spell a POST."""
+    content = json.dumps(body).encode()
+    head = f"POST {target} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
+    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(content) + content
+
+
+def get(target: str) -> bytes:
+    """Spell a GET."""
+    return f"GET {target} HTTP/1.1\r\nHost: t\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RACKFIT_PORT", "http"),
+        ("RACKFIT_WORKERS", "0"),
+        ("RACKFIT_REDIS_URL", "localhost:6379"),
+        ("RACKFIT_PROT", "80"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(name: str, value: str) -> None:
+    """The exit status tells a misconfiguration from a failure."""
+    process = ended(**{name: value})
+    assert 2 == process.returncode
+    (line,) = process.stderr.splitlines()
+    assert line.startswith("rackfit: ")
+    assert name in line
+
+
+def test_a_port_in_use_is_one_line() -> None:
+    """The line says where it could not listen and why."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = ended(RACKFIT_PORT=str(port))
+    expected = f"rackfit: Cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert (1, expected) == (process.returncode, process.stderr)
+
+
+@pytest.mark.parametrize("content", ["{", '{"id": "x"}'])
+def test_a_broken_catalog_is_one_line_that_names_the_file(tmp_path: Path, content: str) -> None:
+    """The service refuses to start on data it cannot use."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "broken.json").write_text(content)
+    process = ended(RACKFIT_CATALOG_DIR=str(tmp_path), RACKFIT_PORT="0")
+    assert 1 == process.returncode
+    (line,) = process.stderr.splitlines()
+    assert "broken.json" in line
+
+
+def test_a_private_model_of_an_unknown_family_is_named(tmp_path: Path) -> None:
+    """A model that no reader takes is told before serving, not when somebody asks."""
+    entry = {
+        "id": "us/secret",
+        "name": "Secret",
+        "family": "secret",
+        "developer": "us",
+        "licence": "none",
+        "config": {"model_type": "secret"},
+    }
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "secret.json").write_text(json.dumps(entry))
+    process = ended(RACKFIT_CATALOG_DIR=str(tmp_path), RACKFIT_PORT="0")
+    assert 1 == process.returncode
+    assert "us/secret" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_the_first_lines_say_where_which_cache_and_how_to_try() -> None:
+    """They come in this order, and the command can be pasted as it stands in the line."""
+    with service(RACKFIT_LOG_FORMAT="json") as running:
+        tried = running.logged("try")
+        assert ["listening", "cache", "try"] == [line["event"] for line in running.log[:3]]
+        assert f"http://127.0.0.1:{running.port}" == running.log[0]["url"]
+        assert "in-process" == running.log[1]["tiers"]
+        command = str(tried["command"])
+        assert json.dumps(command) == f'"{command}"'
+        shown = subprocess.run(  # noqa: S602 - the line itself is under test
+            command, shell=True, capture_output=True, text=True, timeout=30, check=True
+        )
+    assert "Q4_K_M" in shown.stdout
+
+
+def test_the_cache_line_keeps_the_password() -> None:
+    """Of the Redis URL only the host is told."""
+    with service(RACKFIT_REDIS_URL=f"redis://me:secret@127.0.0.1:{free_port()}/0") as running:
+        assert "in-process, then Redis at 127.0.0.1" == running.logged("cache")["tiers"]
+        assert not [line for line in running.log if "secret" in str(line)]
+
+
+def test_a_redis_that_is_dead_or_dies_changes_no_answer(own_redis: RedisServer) -> None:
+    """Answers are the same, to the byte, without Redis, with it, and after its death."""
+    with service() as alone, service(RACKFIT_REDIS_URL=own_redis.url) as shared:
+        expected = alone.raw(post("/v1/plans", PLAN))
+        first = shared.raw(post("/v1/plans", PLAN))
+        own_redis.kill()
+        answers = [shared.raw(post("/v1/plans", PLAN | {"limit": n})) for n in (5, 1, 2, 3, 5)]
+        ready = json.loads(shared.raw(get("/health/ready")).body)
+    with service(RACKFIT_REDIS_URL=own_redis.url) as dead:
+        answers.append(dead.raw(post("/v1/plans", PLAN)))
+    assert {200} == {reply.status for reply in (expected, first, *answers)}
+    same = (expected, first, answers[0], answers[4], answers[5])
+    assert 1 == len({(reply.body, reply.headers["etag"]) for reply in same})
+    assert ready["ready"] is True
+    assert ready["cache"]["redis"] is not None
+
+
+def test_a_request_under_way_is_answered_before_the_end() -> None:
+    """SIGTERM lets it finish, and the end comes within the time supervisors grant."""
+    sent = post("/v1/plans", PLAN)
+    with service() as running:
+        with socket.create_connection(("127.0.0.1", running.port), 10) as connection:
+            connection.sendall(sent[:-10])
+            time.sleep(0.2)
+            running.process.send_signal(signal.SIGTERM)
+            time.sleep(0.2)
+            connection.sendall(sent[-10:])
+            assert 200 == read_reply(connection).status
+        running.process.wait(10)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_no_process_is_left_behind(how: signal.Signals) -> None:
+    """The workers of the pool end with the service, without a traceback."""
+    with service() as running:
+        running.raw(post("/v1/plans", PLAN))
+        running.stop(how)
+    assert not [line for line in running.log if "Traceback" in str(line)]
+
+
+def test_workers_of_a_killed_service_end_too() -> None:
+    """Even SIGKILL leaves no orphans: their end of the pipe closes only when they exit."""
+    with service() as running:
+        running.raw(post("/v1/plans", PLAN))
+        running.stop(signal.SIGKILL)  # joins the reader of standard error, which they share
+
+
+def test_several_processes_share_a_port_and_sum_their_metrics() -> None:
+    """Whichever is scraped tells of all, and the dead are forgotten but for what they counted."""
+    with service(RACKFIT_WORKERS="2") as running:
+        for _ in range(40):
+            assert 200 == running.raw(get("/v1/version")).status
+        assert 40 == metric(running, "rackfit_http_requests_total", "/v1/version")
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):
+                connection = socket.create_connection(("127.0.0.1", running.port), 10)
+                stack.enter_context(connection).sendall(post("/v1/plans", PLAN)[:-1])
+            time.sleep(0.2)
+            assert 5 == metric(running, "rackfit_http_requests_in_progress")
+            for child in serving_processes(running):
+                os.kill(child, signal.SIGKILL)
+        assert 40 == metric(running, "rackfit_http_requests_total", "/v1/version")
+        assert 1 == metric(running, "rackfit_http_requests_in_progress")
+        assert 1 == metric(running, "rackfit_build_info")
+
+
+def serving_processes(running: Service) -> list[int]:
+    """Return the process ids of the serving processes."""
+    pid = running.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(c) for c in children if "spawn_main" in Path(f"/proc/{c}/cmdline").read_text()]
+
+
+def metric(running: Service, name: str, containing: str = "") -> float:
+    """Return the sum of a metric's samples."""
+    lines = running.raw(get("/metrics")).body.decode().splitlines()
+    wanted = [x for x in lines if re.match(rf"{name}[ {{]", x) and containing in x]
+    return sum(float(line.rpartition(" ")[2]) for line in wanted)

@@ -215,6 +215,39 @@ def test_context_beyond_the_models_is_refused() -> None:
     assert caught.value.violations[0].pointer == "/workload/context_tokens"
 
 
+@pytest.mark.parametrize(
+    ("constraints", "code"),
+    [
+        ({"pipeline": 81}, "more-stages-than-layers"),
+        ({"tensor": 8, "data": 2, "expert": 3}, "constraint"),
+        ({"tensor": 8, "pipeline": 5}, "not-enough-accelerators"),
+        ({"accelerators": ["NVIDIA-L4"]}, "constraint"),
+        ({"max_accelerators": 1}, "weights-exceed-memory"),
+        ({"replicas": 9, "tensor": 8, "pipeline": 2, "data": 1}, "not-enough-accelerators"),
+        ({"tensor": 16}, "domain-too-small"),
+    ],
+)
+def test_contradictory_constraints_explain_themselves(constraints: Json, code: str) -> None:
+    """What cannot be met is refused with the code that says why."""
+    question = request(nodes_of(H200, 4), quantization="Q4_K_M", constraints=constraints)
+    found = answer(CATALOG, question)
+    assert not found["feasible"]
+    assert code in [refusal["code"] for refusal in found["rejections"]]
+
+
+def test_given_replicas_share_the_sequences() -> None:
+    """Too many sequences for the replicas insisted on is a lack of memory, in numbers."""
+    question = request(
+        nodes_of(H200, 4),
+        quantization="Q4_K_M",
+        workload={"context_tokens": 1_048_576, "sequences": 40},
+        constraints={"tensor": 8, "pipeline": 2, "data": 1, "replicas": 2, "expert": 8},
+    )
+    (refusal,) = answer(CATALOG, question)["rejections"]
+    assert refusal["code"] == "memory-exceeded"
+    assert refusal["numbers"]["kv_cache_bytes"] == 20 * 40 * 1024 * 1_048_576 // 2
+
+
 def test_the_same_request_gives_the_same_bytes() -> None:
     """Planning is deterministic."""
     question = request(nodes_of(H200, 4), quantization="Q4_K_M", workload=LONG)

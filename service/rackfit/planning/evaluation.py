@@ -49,9 +49,10 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Miss(msgspec.Struct, frozen=True, kw_only=True):
-    """A split that does not fit: `short_bytes` over all devices, or too few devices.
+    """A split that does not fit: memory lacks when each data rank holds `sequences`, or devices.
 
-    `needed` and `available` count groups of tensor ranks (0 where memory is what lacks).
+    `needed` and `available` count groups of tensor ranks (0 where memory is what lacks);
+    `short_bytes` is what all devices lack together, or what the missing ones would hold.
     """
 
     split: Split
@@ -59,6 +60,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[StageMemory, ...]
     budgets: tuple[int, ...]
     short_bytes: int
+    sequences: int = 1
     held: int = 0
     needed: int = 0
     available: int = 0
@@ -118,12 +120,12 @@ class Evaluator:
         first, *lower = thinned(pool.free_levels)
         outcome = self._at_level(split, pool, stages, first)
         for level in lower:
-            if isinstance(outcome, Fit) or outcome.held < 1:
+            if isinstance(outcome, Fit) or not outcome.needed:
                 break  # devices with less free memory hold even less
-            next_outcome = self._at_level(split, pool, stages, level)
-            if isinstance(next_outcome, Miss) and next_outcome.held < 1:
+            with_more = self._at_level(split, pool, stages, level)
+            if isinstance(with_more, Miss) and not with_more.needed:
                 break
-            outcome = next_outcome
+            outcome = with_more
         return outcome
 
     def _at_level(
@@ -131,27 +133,39 @@ class Evaluator:
     ) -> Fit | Miss:
         budgets = self._budgets(stages, pool.accelerator.usable_bytes, level)
         held = sequences_held(stages, budgets)
-        if held < 1:
-            short = short_bytes(split, stages, budgets)
-            return Miss(split=split, pool=pool, stages=stages, budgets=budgets, short_bytes=short)
-        replicas = self._replicas(split, held)
-        whole = msgspec.structs.replace(split, replicas=replicas)
-        needed = split.pipeline * split.data * replicas
-        available = pool.cells(split.tensor, level)
-        if needed > available or replicas * split.data * held < self.question.sequences:
+        wanted = self._least_held(split)
+        if held < wanted:
             return Miss(
-                split=whole,
+                split=split,
                 pool=pool,
                 stages=stages,
                 budgets=budgets,
-                short_bytes=0,
-                held=held,
-                needed=needed,
-                available=available,
+                short_bytes=short_bytes(split, stages, budgets, wanted),
+                sequences=wanted,
+            )
+        whole = msgspec.structs.replace(split, replicas=self._replicas(split, held))
+        needed = whole.pipeline * whole.data * whole.replicas
+        available = pool.cells(whole.tensor, level)
+        if needed > available:
+            return too_few(
+                Fit(
+                    split=whole,
+                    pool=pool,
+                    stages=stages,
+                    budgets=budgets,
+                    least_free=level,
+                    held=held,
+                ),
+                available,
             )
         return Fit(
             split=whole, pool=pool, stages=stages, budgets=budgets, least_free=level, held=held
         )
+
+    def _least_held(self, split: Split) -> int:
+        """Sequences a data rank must hold: one, or its share where replicas are given."""
+        replicas = self.question.replicas
+        return 1 if replicas is None else -(-self.question.sequences // (replicas * split.data))
 
     def _replicas(self, split: Split, held: int) -> int:
         if self.question.replicas is not None:
@@ -168,11 +182,29 @@ class Evaluator:
 MAX_REPLICAS = 65_536
 
 
-def short_bytes(split: Split, stages: Sequence[StageMemory], budgets: Sequence[int]) -> int:
-    """What all devices of one replica lack to hold one sequence a data rank."""
+def short_bytes(
+    split: Split, stages: Sequence[StageMemory], budgets: Sequence[int], sequences: int
+) -> int:
+    """What all devices of one replica lack to hold `sequences` on each data rank."""
     rooms = zip(stages, budgets, strict=True)
-    lacking = (max(s.largest_fixed_bytes + s.sequence_bytes - b, 0) for s, b in rooms)
+    lacking = (max(s.largest_fixed_bytes + sequences * s.sequence_bytes - b, 0) for s, b in rooms)
     return sum(lacking) * split.tensor * split.data
+
+
+def too_few(fit: Fit, available: int) -> Miss:
+    """The miss of a split that fits its devices but finds only `available` groups of them."""
+    needed = fit.split.pipeline * fit.split.data * fit.split.replicas
+    each = max(s.largest_fixed_bytes + s.sequence_bytes for s in fit.stages)
+    return Miss(
+        split=fit.split,
+        pool=fit.pool,
+        stages=fit.stages,
+        budgets=fit.budgets,
+        short_bytes=(needed - available) * fit.split.tensor * each,
+        held=fit.held,
+        needed=needed,
+        available=available,
+    )
 
 
 def thinned(levels: tuple[int, ...]) -> tuple[int, ...]:

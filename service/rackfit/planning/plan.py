@@ -8,17 +8,14 @@ import msgspec
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.split import Split
 from rackfit.inventory.model import Node
-from rackfit.memory.answer import memory_rejection
 from rackfit.memory.resolve import check_context, resolve
-from rackfit.memory.stages import RankLoad, capacity, sequences_per_rank
+from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.planning.evaluation import Evaluator, Fit, Miss, Question
 from rackfit.planning.fixes import Fixer
 from rackfit.planning.placement import place_ranks
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.question import (
-    Constraints,
     Launch,
     Performance,
     Plan,
@@ -27,6 +24,7 @@ from rackfit.planning.question import (
     Shortfall,
 )
 from rackfit.planning.ranking import Order
+from rackfit.planning.refusals import miss_rejection, nothing_searched
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.shortfall import find_shortfall
 
@@ -164,8 +162,9 @@ class _Search:
 
     def _rejections(self) -> list[Rejection]:
         """Broken rules and near misses by turns, so that neither crowds out the other."""
-        if not self.findings.rejected and not self.findings.fits:
-            return [self._nothing_to_try()]
+        if self.findings.untried or not self.pools:
+            model = self.evaluator.question.model
+            return [nothing_searched(self.request.constraints, model, list(self.pools.values()))]
         fixer = Fixer(self.evaluator, self.catalog.schemes, self._finds)
         broken = iter(self.findings.illegal.values())
         missed = (miss for _, miss in self.findings.misses)
@@ -188,21 +187,6 @@ class _Search:
         fix = None if late else fixer.for_illegal(rejected, pool)
         return msgspec.structs.replace(rejected, nearest_fix=fix)
 
-    def _nothing_to_try(self) -> Rejection:
-        constraints = self.request.constraints
-        given: dict[str, float] = {
-            name: value
-            for name in constraints.__struct_fields__
-            if isinstance(value := getattr(constraints, name), int)
-        }
-        return Rejection(
-            split=_nearest_legal_split(constraints),
-            code="constraint",
-            detail="No split of this inventory's accelerators meets all constraints.",
-            numbers=given,
-            source="the request's own constraints",
-        )
-
     def _shortfall(self) -> Shortfall:
         return find_shortfall(
             self.evaluator,
@@ -211,54 +195,3 @@ class _Search:
             self.findings,
             self.expired,
         )
-
-
-def _nearest_legal_split(constraints: Constraints) -> Split:
-    return Split(
-        tensor=constraints.tensor or 1,
-        pipeline=constraints.pipeline or 1,
-        data=constraints.data or 1,
-    )
-
-
-def miss_rejection(miss: Miss) -> Rejection:
-    """Put a miss into words: the fullest rank's memory, or the devices that lack."""
-    name = miss.pool.accelerator.id
-    if not miss.needed:
-        return msgspec.structs.replace(_memory_rejection(miss), accelerator=name)
-    devices = miss.needed * miss.split.tensor
-    return Rejection(
-        split=miss.split,
-        code="not-enough-accelerators",
-        detail=(
-            f"{miss.split.replicas} replica(s) need {devices} {name}, in groups of "
-            f"{miss.split.tensor} inside a domain; there is room for {miss.available} of "
-            f"{miss.needed} groups."
-        ),
-        numbers={
-            "groups_needed": miss.needed,
-            "groups_available": miss.available,
-            "sequences_per_data_rank": miss.held,
-        },
-        source="the inventory",
-        accelerator=name,
-    )
-
-
-def _memory_rejection(miss: Miss) -> Rejection:
-    rooms = list(zip(miss.stages, miss.budgets, strict=True))
-    lacking = [s.largest_fixed_bytes + s.sequence_bytes - budget for s, budget in rooms]
-    worst = lacking.index(max(lacking))
-    stage, budget = rooms[worst]
-    load = RankLoad(
-        rank=worst * miss.split.tensor,
-        stage=worst,
-        sequences=1,
-        extra_expert=stage.extra_expert_bytes > 0,
-        budget_bytes=budget,
-    )
-    rejection = memory_rejection(miss.split, stage.rank_memory(load))
-    if rejection is None:
-        msg = f"a miss that fits: {miss.split}"
-        raise AssertionError(msg)
-    return rejection

@@ -15,14 +15,17 @@ from rackfit.planning.degrees import (
     expert_degrees,
     tensor_degrees,
 )
-from rackfit.planning.evaluation import Evaluator, Fit, Miss
+from rackfit.planning.evaluation import Evaluator, Fit, Miss, too_few
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
 from rackfit.planning.ranking import Key, Order
 
 
 class Findings(msgspec.Struct, kw_only=True):
-    """What a search has found so far; the one mutable thing in it."""
+    """What a search has found so far; the one mutable thing in it.
+
+    `untried` tells that tensor degrees were legal, but constraints left no split to try.
+    """
 
     limit: int
     rejection_limit: int = 0
@@ -31,6 +34,7 @@ class Findings(msgspec.Struct, kw_only=True):
     misses: list[tuple[tuple[int, ...], Miss]] = []
     illegal: dict[tuple[str, str], Rejection] = {}
     rejected: int = 0
+    untried: bool = False
     complete: bool = True
 
     def add(self, outcome: Fit | Miss) -> None:
@@ -67,11 +71,10 @@ def _keep(ranked: list[Ranked], entry: Ranked, most: int) -> None:
 
 
 def nearness(miss: Miss) -> tuple[int, ...]:
-    """How far a miss is from fitting: bytes first, then devices, then a fixed order."""
-    lacking = (miss.needed - miss.available) * miss.split.tensor if miss.needed else 0
+    """How far a miss is from fitting: the bytes that lack, then a fixed order."""
     split = miss.split
-    degrees = (split.pipeline, split.tensor, split.data, split.expert, split.replicas)
-    return (miss.short_bytes, lacking, split.devices, *degrees)
+    degrees = (split.pipeline, split.tensor, split.data, -split.expert, split.replicas)
+    return (miss.short_bytes, split.devices, *degrees)
 
 
 def search_pool(
@@ -84,6 +87,7 @@ def search_pool(
     """Try every split on one pool, smallest replica first, until no better can come."""
     devices = min(pool.devices(0), constraints.max_accelerators or MAX_REPLICA_DEVICES)
     tensors = list(_legal_tensors(evaluator, pool, constraints, findings))
+    findings.untried = bool(tensors)
     for size in range(1, min(devices, MAX_REPLICA_DEVICES) + 1):
         if findings.settled(size):
             return
@@ -156,6 +160,7 @@ def _try(
     constraints: Constraints,
     findings: Findings,
 ) -> None:
+    findings.untried = False
     rejection = evaluator.illegal(split)
     if rejection is not None:
         findings.add_illegal(rejection, pool.accelerator.id)
@@ -163,15 +168,5 @@ def _try(
     outcome = evaluator.evaluate(split, pool)
     most = constraints.max_accelerators
     if isinstance(outcome, Fit) and most is not None and outcome.split.devices > most:
-        needed, room = split.pipeline * split.data * outcome.split.replicas, most // split.tensor
-        outcome = Miss(
-            split=outcome.split,
-            pool=pool,
-            stages=outcome.stages,
-            budgets=outcome.budgets,
-            short_bytes=0,
-            held=outcome.held,
-            needed=needed,
-            available=room,
-        )
+        outcome = too_few(outcome, most // split.tensor)
     findings.add(outcome)

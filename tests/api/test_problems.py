@@ -9,7 +9,6 @@ from rackfit.api.problems import (
     KINDS,
     RequestError,
     as_request_error,
-    as_text,
     encode_json,
     unavailable,
 )
@@ -75,14 +74,3 @@ def test_an_error_survives_the_way_from_a_worker() -> None:
     copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes, as the pool has them
     assert isinstance(copy, RequestError)
     assert (error.problem, error.headers) == (copy.problem, copy.headers)
-
-
-def test_text_is_for_people() -> None:
-    """A terminal shows status, title, detail, pointers and the request id."""
-    error = as_request_error(InvalidInput.at("", "wrong all over"))
-    expected = (
-        "422 The request is well formed but wrong\n"
-        "  wrong all over\n"
-        "  at (the whole body): wrong all over\n"
-    )
-    assert expected == as_text(error.problem)

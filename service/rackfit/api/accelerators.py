@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from rackfit.api.answers import AcceleratorList
 from rackfit.api.operation import Context, Operation
+from rackfit.api.text import catalog as text
 from rackfit.catalog.entries import Accelerator
 from rackfit.errors import NotFound, UnknownName
 
@@ -69,6 +70,7 @@ LIST_ACCELERATORS = Operation(
     ),
     run=list_accelerators,
     answer=AcceleratorList,
+    text=text.accelerator_list,
     query=AcceleratorsQuery,
 )
 GET_ACCELERATOR = Operation(
@@ -80,5 +82,6 @@ GET_ACCELERATOR = Operation(
     description="Memory, bandwidths, speed and scale-up domain of one accelerator, with sources.",
     run=get_accelerator,
     answer=Accelerator,
+    text=text.accelerator_detail,
 )
 OPERATIONS = (LIST_ACCELERATORS, GET_ACCELERATOR)

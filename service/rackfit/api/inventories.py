@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from rackfit.api.operation import JSON, TEXT, Context, Operation
+from rackfit.api.text import inventories as text
 from rackfit.inventory.model import Inventory, Label
 from rackfit.inventory.normalize import normalize
 
@@ -48,6 +49,7 @@ NORMALIZE_INVENTORY = Operation(
     ),
     run=normalize_inventory,
     answer=Inventory,
+    text=text.inventory,
     query=NormalizeQuery,
     body=bytes,
     body_media_types=(JSON, TEXT, "text/csv"),

@@ -11,6 +11,7 @@ from rackfit.api.decoding import decode_body
 from rackfit.api.models import check_model, find_model
 from rackfit.api.operation import Context, Operation
 from rackfit.api.problems import RequestError, as_request_error
+from rackfit.api.text import memory as text
 from rackfit.catalog.entries import Name
 from rackfit.errors import DeadlineExceeded, InvalidInput, Violation
 from rackfit.memory.answer import answer_memory
@@ -127,6 +128,7 @@ MODEL_MEMORY = Operation(
     ),
     run=table,
     answer=MemoryTable,
+    text=text.memory_table,
     query=TableQuery,
     is_large=_is_large_table,
 )
@@ -143,6 +145,7 @@ ANSWER_MEMORY = Operation(
     ),
     run=answer,
     answer=MemoryAnswer,
+    text=text.memory_answer,
     body=MemoryRequest,
     is_large=_is_large,
 )
@@ -158,6 +161,7 @@ ANSWER_MEMORY_BATCH = Operation(
     ),
     run=answer_batch,
     answer=BatchAnswer,
+    text=text.batch_answer,
     body=BatchRequest,
     heavy=True,
 )

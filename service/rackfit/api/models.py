@@ -10,6 +10,7 @@ from msgspec import Meta
 from rackfit.api.answers import ModelDetail, ModelList, ModelSummary
 from rackfit.api.decoding import check_free_form
 from rackfit.api.operation import Context, Operation
+from rackfit.api.text import models as text
 from rackfit.architecture.parameters import count_parameters
 from rackfit.catalog import Catalog
 from rackfit.catalog.entries import ModelEntry
@@ -137,6 +138,7 @@ LIST_MODELS = Operation(
     description="Models in order of id, a page at a time; `family=deepseek` narrows the list.",
     run=list_models,
     answer=ModelList,
+    text=text.model_list,
     query=ModelsQuery,
 )
 GET_MODEL = Operation(
@@ -151,6 +153,7 @@ GET_MODEL = Operation(
     ),
     run=get_model,
     answer=ModelDetail,
+    text=text.model_detail,
 )
 INSPECT_MODEL = Operation(
     id="inspect_model",
@@ -164,6 +167,7 @@ INSPECT_MODEL = Operation(
     ),
     run=inspect,
     answer=InspectAnswer,
+    text=text.inspection,
     body=InspectRequest,
     is_large=lambda _, body: body.model.id is None,
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rackfit.api.models import check_model
 from rackfit.api.operation import Context, Operation, Search
+from rackfit.api.text import plans as text
 from rackfit.planning.plan import plan
 from rackfit.planning.question import PlanAnswer, PlanRequest
 
@@ -42,6 +43,7 @@ CREATE_PLAN = Operation(
     ),
     run=answer_plan,
     answer=PlanAnswer,
+    text=text.plan_answer,
     body=PlanRequest,
     body_limit="plan_body_limit_bytes",
     heavy=True,

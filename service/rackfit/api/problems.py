@@ -94,15 +94,6 @@ def encode_json(problem: Problem) -> bytes:
     return msgspec.json.encode(problem)
 
 
-def as_text(problem: Problem) -> str:
-    """Render a problem for people."""
-    lines = [f"{problem.status} {problem.title}", f"  {problem.detail}"]
-    lines += [f"  at {v.pointer or '(the whole body)'}: {v.detail}" for v in problem.errors]
-    if problem.request_id:
-        lines.append(f"  request id {problem.request_id}")
-    return "\n".join(lines) + "\n"
-
-
 def _summary(violations: Sequence[Violation]) -> str:
     if len(violations) == 1:
         return violations[0].detail

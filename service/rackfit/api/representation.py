@@ -1,18 +1,15 @@
 """From an answer to the bytes and media type it goes out in."""
 
-import re
 from typing import Any
 
 import msgspec
 
 from rackfit.api.operation import JSON, MESSAGE_PACK, Document, Operation
+from rackfit.api.text.screen import printable
 
 TEXT_UTF_8 = "text/plain; charset=utf-8"
 _MAX_PACKED = (1 << 64) - 1
 _MIN_PACKED = -(1 << 63)
-# Controls but for the line feed, and what turns the direction of text: a node's name must not
-# be able to steer a terminal.
-_UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def represent(operation: Operation, answer: object, media_type: str) -> tuple[bytes, str]:
@@ -32,8 +29,7 @@ def represent(operation: Operation, answer: object, media_type: str) -> tuple[by
 
 def encode_text(text: str) -> bytes:
     """Encode text for a terminal; characters that would steer it are spelled out."""
-    shown = _UNPRINTABLE.sub(lambda match: ascii(match[0])[1:-1], text)
-    return shown.encode("utf-8", "backslashreplace")
+    return "\n".join(map(printable, text.split("\n"))).encode()
 
 
 def _message_pack(answer: object) -> bytes:

@@ -17,8 +17,9 @@ from rackfit.api.exchange import exchange_of
 from rackfit.api.negotiation import negotiate
 from rackfit.api.operation import JSON, TEXT, Operation
 from rackfit.api.pipeline import Pipeline, accept_of
-from rackfit.api.problems import KINDS, PROBLEM_JSON, RequestError, as_text, encode_json
+from rackfit.api.problems import KINDS, PROBLEM_JSON, RequestError, encode_json
 from rackfit.api.representation import TEXT_UTF_8, encode_text
+from rackfit.api.text.service import problem as problem_text
 
 _log = structlog.get_logger(__name__)
 
@@ -79,7 +80,7 @@ def _on_request_error(request: Request[Any, Any, Any], error: RequestError) -> R
     as_json, media_type = encode_json(problem), PROBLEM_JSON
     content = as_json
     if negotiate(accept_of(request), (JSON, TEXT)) == TEXT:
-        content, media_type = encode_text(as_text(problem)), TEXT_UTF_8
+        content, media_type = encode_text(problem_text(problem)), TEXT_UTF_8
     headers = {
         **error.headers,
         "Content-Type": media_type,

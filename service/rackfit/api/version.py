@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rackfit import __version__
 from rackfit.api.answers import Version
 from rackfit.api.operation import Context, Operation
+from rackfit.api.text import service as text
 
 
 def get_version(context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Version:
@@ -25,5 +26,6 @@ GET_VERSION = Operation(
     description="The same version and digest give the same answers, to the byte.",
     run=get_version,
     answer=Version,
+    text=text.version,
 )
 OPERATIONS = (GET_VERSION,)

@@ -1,0 +1,1 @@
+"""Answers as text for an 80-column terminal: `table` and `screen` lay out, one module a topic."""

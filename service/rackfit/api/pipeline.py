@@ -15,6 +15,9 @@ from rackfit.api.operation import Document, Operation
 from rackfit.api.problems import RequestError
 from rackfit.settings import Settings
 
+MAX_ACCEPT = 1000
+"""Characters of an Accept header that are looked at; browsers send about a hundred."""
+
 CACHE_STATUS: Final = {
     "memory": "rackfit; hit; detail=memory",
     "redis": "rackfit; hit; detail=redis",
@@ -56,7 +59,7 @@ class Pipeline:
             )
         )
         exchange_of(request.scope).cache = given.source
-        return _response(given, request)
+        return _response(operation, given, request)
 
     async def _body(self, operation: Operation, request: Request[Any, Any, Any]) -> bytes:
         if operation.body is None:
@@ -70,8 +73,8 @@ class Pipeline:
 
 
 def accept_of(request: Request[Any, Any, Any]) -> str:
-    """Return all Accept headers of a request as one."""
-    return ",".join(request.headers.getall("accept", []))
+    """Return all Accept headers of a request as one, of reasonable length."""
+    return ",".join(request.headers.getall("accept", []))[:MAX_ACCEPT]
 
 
 def _acceptable(operation: Operation, request: Request[Any, Any, Any]) -> str:
@@ -93,11 +96,13 @@ def _path(request: Request[Any, Any, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in given.items()}
 
 
-def _response(given: Given, request: Request[Any, Any, Any]) -> Response[bytes]:
-    headers = {"Vary": "Accept", "Cache-Status": CACHE_STATUS[given.source]}
-    if given.etag is None:
-        headers["Cache-Control"] = "no-store"
-    else:
+def _response(
+    operation: Operation, given: Given, request: Request[Any, Any, Any]
+) -> Response[bytes]:
+    headers = {"Cache-Status": CACHE_STATUS[given.source], "Cache-Control": "no-store"}
+    if operation.answer is not Document:
+        headers["Vary"] = "Accept"
+    if given.etag is not None:
         # An answer may be kept, but a new release or catalog changes it: always ask again.
         headers |= {"Cache-Control": "no-cache", "ETag": given.etag}
         known = ",".join(request.headers.getall("if-none-match", []))

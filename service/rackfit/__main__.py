@@ -43,8 +43,8 @@ def main() -> int:
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         # What `socket` makes of it repeats the address; a host's name has no number of errno.
-        known = error.errno in errno.errorcode
-        reason = os.strerror(error.errno) if known else error.strerror
+        number = error.errno or 0
+        reason = os.strerror(number) if number in errno.errorcode else error.strerror
         return _complain(f"Cannot listen on {where}: {reason}", FAILED)
     _announce(settings, listener)
     return _serve(settings, listener)

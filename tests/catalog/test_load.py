@@ -112,11 +112,18 @@ def test_every_name_resolves(shipped: Catalog) -> None:
     assert [] == wrong
 
 
+def test_no_model_is_served_in_an_index_type(shipped: Catalog) -> None:
+    """Integer types store tables beside weights; asked for as a quantization they are unknown."""
+    assert "i64" in shipped.schemes
+    with pytest.raises(UnknownName):
+        shipped.scheme("i64")
+
+
 def test_scheme_names(shipped: Catalog) -> None:
     """A quantization scheme answers to its id and its aliases in any case."""
     wrong = [
         name
-        for scheme in shipped.schemes.values()
+        for scheme in shipped.quantizations
         for name in (scheme.id, scheme.id.swapcase(), *scheme.aliases)
         if shipped.scheme(name) is not scheme
     ]

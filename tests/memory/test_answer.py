@@ -156,6 +156,7 @@ def test_inline_accelerator_is_taken_as_it_is() -> None:
     ("more", "pointer"),
     [
         ({"quantization": "q9"}, "/quantization"),
+        ({"quantization": "i64"}, "/quantization"),
         ({"kv_cache_dtype": "fp7"}, "/kv_cache_dtype"),
         ({"accelerator": "h1000"}, "/accelerator"),
         ({"engine": {"name": "vlm"}}, "/engine/name"),

@@ -49,14 +49,15 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     A matrix of r x c elements takes r x c / `block_elements` x `block_bytes` bytes, one
     scale of `scale_bytes` per `scale_rows` x `scale_columns` tile (0: the whole side),
     `column_bytes` per column (input), and `tensor_bytes` once. `bits_per_weight` is the
-    published average with scales included;
-    `card_bytes_per_weight` the nominal figure of the public card's rule of thumb, where it
-    has one. `covers` says what is converted: the decoder's linear layers, or every matrix.
+    published average with scales included; `card_bytes_per_weight` the nominal figure of the
+    public card's rule of thumb, where it has one. `covers` says what is converted: the
+    decoder's linear layers, or every matrix. Schemes of kind "index" store tables beside the
+    weights; no model is served in one.
     """
 
     id: Name
     name: str
-    kind: Literal["plain", "scaled", "gguf", "gguf-mixture"]
+    kind: Literal["plain", "index", "scaled", "gguf", "gguf-mixture"]
     bits_per_weight: float
     block_elements: int = 1
     block_bytes: float = 2

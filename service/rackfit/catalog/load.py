@@ -54,6 +54,7 @@ class Catalog:
     Built once and never changed; the mappings are in order of id. `digest` is BLAKE2b over the
     content (16 bytes, in hexadecimal): equal entries give an equal digest, whatever files they
     came from and in whatever order. `date` is the ISO date of the shipped data's last review.
+    `quantizations` are the schemes a model can be served in, index types left out.
     """
 
     def __init__(
@@ -74,7 +75,8 @@ class Catalog:
         self.date: Final = date
         self.digest: Final = _digest(self.models, self.accelerators, self.schemes)
         self._model_names: Final = _Names("model", self.models.values())
-        self._scheme_names: Final = _Names("quantization scheme", self.schemes.values())
+        self.quantizations: Final = tuple(s for s in self.schemes.values() if s.kind != "index")
+        self._scheme_names: Final = _Names("quantization scheme", self.quantizations)
         self._accelerator_index: Final = AcceleratorIndex(list(self.accelerators.values()))
         _check_related(self.models)
 

@@ -105,12 +105,18 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if not self.storage.layer_dependent:
             tensors = tuple(self._stored(layer.tensors, None) for layer in layers)
             return layers, self.architecture.order, tensors
-        found: dict[tuple[int, tuple[StoredTensor, ...]], int] = {}
-        order = tuple(
-            found.setdefault((kind, self._stored(layers[kind].tensors, number)), len(found))
-            for number, kind in enumerate(self.architecture.order)
-        )
-        return tuple(layers[kind] for kind, _ in found), order, tuple(t for _, t in found)
+        found: dict[tuple[int, tuple[bool, ...]], int] = {}
+        first: list[int] = []
+        order = []
+        for number, kind in enumerate(self.architecture.order):
+            shape = (kind, self.storage.layer_signature(number))
+            if shape not in found:
+                first.append(number)
+            order.append(found.setdefault(shape, len(found)))
+        distinct = tuple(layers[self.architecture.order[number]] for number in first)
+        pairs = zip(distinct, first, strict=True)
+        stored = tuple(self._stored(layer.tensors, number) for layer, number in pairs)
+        return distinct, tuple(order), stored
 
     def _stored(self, tensors: tuple[Tensor, ...], layer: int | None) -> tuple[StoredTensor, ...]:
         named = [(t, self.schemes[self.storage.scheme_of(t, layer)]) for t in tensors]

@@ -82,6 +82,10 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
                 return rule.scheme
         return self.default
 
+    def layer_signature(self, layer: int) -> tuple[bool, ...]:
+        """Which of the rules about single layers are about this one: alike, stored alike."""
+        return tuple(layer in rule.layers for rule in self.rules if rule.layers is not None)
+
 
 def listed(
     scheme: str,

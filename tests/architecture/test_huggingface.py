@@ -14,6 +14,7 @@ from rackfit.architecture.huggingface import known_families, read_config
 from rackfit.architecture.model import (
     Architecture,
     CompressedAttention,
+    DenseFeedForward,
     ExpertFeedForward,
     GroupedAttention,
     Indexer,
@@ -25,8 +26,12 @@ from rackfit.architecture.model import (
 from rackfit.architecture.parameters import count_parameters
 from rackfit.errors import InvalidInput
 
-TRUTH = Path(__file__).parents[1] / "truth" / "data" / "parameters.json"
-CONFIGS: dict[str, Any] = {k: v["config"] for k, v in json.loads(TRUTH.read_text()).items()}
+TRUTH = Path(__file__).parents[1] / "truth" / "data"
+CONFIGS: dict[str, Any] = {
+    name: model["config"]
+    for file in ("parameters_more.json", "parameters.json")
+    for name, model in json.loads((TRUTH / file).read_text()).items()
+}
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -197,6 +202,100 @@ def test_shared_indexers_have_no_tensors_of_their_own() -> None:
     assert (shared.attention.indexer, shared.attention.top_k) == (None, 2048)
     assert any(".indexer." in t.name for t in full.tensors)
     assert not any(".indexer." in t.name for t in shared.tensors)
+
+
+def test_indexers_are_shared_on_a_schedule_where_no_list_says_so() -> None:
+    """Every fourth layer has an indexer of its own, and so have the first ones (GLM-5.2)."""
+    config = dict(CONFIGS["zai-org/GLM-5.3"])
+    listed = [t == "full" for t in config.pop("indexer_types")]
+    layers = read_config(config).layers
+
+    assert listed == [any(".indexer." in t.name for t in layer.tensors) for layer in layers]
+
+
+def test_block_sparse_attention_keeps_index_keys() -> None:
+    """MiniMax M3's layers behind the first three keep an index key of 128 and read 2048 rows."""
+    layers = read_config(CONFIGS["nvidia/MiniMax-M3-NVFP4"]).layers
+    indexers = [a.attention.indexer for a in layers if isinstance(a.attention, GroupedAttention)]
+
+    assert indexers == [None] * 3 + [Indexer(heads=4, width=128, top_k=2048)] * 57
+
+
+def test_values_may_be_narrower_than_keys() -> None:
+    """MiMo-V2-Flash caches keys of 192 and values of 128, of twice the heads where it slides."""
+    full, sliding = read_config(CONFIGS["XiaomiMiMo/MiMo-V2-Flash"]).layers[:2]
+
+    assert full.attention == GroupedAttention(heads=64, kv_heads=4, key_width=192, value_width=128)
+    assert sliding.attention == GroupedAttention(
+        heads=64, kv_heads=8, key_width=192, value_width=128, window=128
+    )
+
+
+def test_layers_that_a_search_left_out_have_no_tensors() -> None:
+    """A thinned Llama's layers lose attention, feed-forward or both, or keep a plain matrix."""
+    whole = {"n_heads_in_group": 4}
+    blocks = [
+        {"attention": whole, "ffn": {"ffn_mult": 3.0}},
+        {"attention": {"no_op": True}, "ffn": {"ffn_mult": 3.0}},
+        {"attention": {"replace_with_linear": True}, "ffn": {"no_op": True}},
+        {"attention": whole, "ffn": {"replace_with_linear": True}},
+    ]
+    first, second, third, fourth = llama(model_type="nemotron-nas", block_configs=blocks).layers
+
+    assert first.attention == GroupedAttention(heads=8, kv_heads=2, key_width=8, value_width=8)
+    assert first.feed_forward == DenseFeedForward(width=256)
+    assert (second.attention, second.feed_forward) == (None, first.feed_forward)
+    assert (third.attention, third.feed_forward) == (None, None)
+    assert [t.shape for t in third.tensors] == [(64, 64), (64,)]
+    assert (fourth.attention, fourth.feed_forward) == (first.attention, None)
+
+
+def test_numbers_repeated_for_every_layer_are_read_once() -> None:
+    """Hunyuan's configs may hold a list where one number would do; unlike ones are refused."""
+    config = CONFIGS["tencent/Hunyuan-A13B-Instruct"]
+    listed = {**config, "moe_topk": [8] * 32, "num_shared_expert": [1] * 32}
+
+    assert read_config(listed) == read_config(config)
+    assert refusals({**listed, "moe_topk": [8, 4]}) == ["/model/config/moe_topk"]
+
+
+def test_kimi_k3_joins_latent_experts_gates_and_residuals() -> None:
+    """Kimi K3's switches add what its checkpoint holds beyond Kimi Linear's."""
+    config = {
+        **CONFIGS["moonshotai/Kimi-Linear-48B-A3B-Instruct"],
+        "mla_use_output_gate": True,
+        "attn_res_block_size": 12,
+        "routed_expert_hidden_size": 1152,
+        "latent_moe_use_norm": True,
+    }
+    config["linear_attn_config"] = {**config["linear_attn_config"], "use_full_rank_gate": True}
+    architecture = read_config(config)
+    ends = {t.name.removeprefix("model.layers.*.") for k in architecture.kinds for t in k.tensors}
+
+    assert ends >= {
+        "self_attn.g_proj.weight",
+        "self_attention_res_norm.weight",
+        "mlp_res_proj.weight",
+        "block_sparse_moe.routed_expert_down_proj.weight",
+        "block_sparse_moe.routed_expert_norm.weight",
+    }
+    assert "model.output_attn_res_norm.weight" in {t.name for t in architecture.outer}
+    expert = next(t for t in architecture.layers[-1].tensors if "experts.*.w1" in t.name)
+    assert (expert.copies, expert.shape) == (256, (1024, 1152))
+
+
+def test_mimo_drafts_with_a_layer_of_its_own() -> None:
+    """MiMo-7B appends one layer, joined by a projection, under names of its own."""
+    config = {
+        **CONFIGS["Qwen/Qwen2.5-7B-Instruct"],
+        "model_type": "mimo",
+        "num_nextn_predict_layers": 1,
+    }
+    architecture = read_config(config)
+
+    assert architecture.draft_layers == 1
+    assert "model.mtp_layers.0.input_proj.weight" in {t.name for t in architecture.draft}
+    assert "model.mtp_layers.0.self_attn.q_proj.weight" in {t.name for t in architecture.draft}
 
 
 def test_compressed_attention_of_the_published_v4_pro() -> None:

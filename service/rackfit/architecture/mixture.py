@@ -98,5 +98,4 @@ def mixture(
         yield from parts.fused_experts(at, hidden, experts.width, experts.experts)
     else:
         yield from parts.routed_experts(at, hidden, experts.width, experts.experts, names=names)
-    if experts.shared_width:
-        yield from parts.shared_experts(f"{at}.{shared}", hidden, experts.shared_width)
+    yield from parts.shared_experts(f"{at}.{shared}", hidden, experts.shared_width)

@@ -225,8 +225,9 @@ def fused_experts(at: str, hidden: int, width: int, experts: int) -> Iterator[Te
 def shared_experts(
     at: str, hidden: int, width: int, *, names: Sequence[str] = GATED
 ) -> Iterator[Tensor]:
-    """Yield the shared experts, which checkpoints keep as one feed-forward of their joint width."""
-    yield from feed_forward(at, hidden, width, "shared_experts", "shared_experts", names=names)
+    """Yield the shared experts, kept as one feed-forward of their joint width; 0 is none."""
+    if width:
+        yield from feed_forward(at, hidden, width, "shared_experts", "shared_experts", names=names)
 
 
 def router(

@@ -100,11 +100,19 @@ def read_indexer(fields: Fields) -> Indexer:
 
 
 def indexed_layers(variant: Variant, fields: Fields, layers: int) -> list[bool]:
-    """Say which layers have an indexer of their own; GLM-5.2 shares one among several layers."""
-    if variant.indexed and fields.has("indexer_types"):
+    """Say which layers have an indexer of their own; GLM-5.2 shares one among several layers.
+
+    Where no list says it, every `index_topk_freq`-th layer has one, counted from
+    `index_skip_topk_offset` less one, and so has every layer before.
+    """
+    if not variant.indexed:
+        return [False] * layers
+    if fields.has("indexer_types"):
         types = fields.words("indexer_types", length=layers, known=("full", "shared"))
         return [t == "full" for t in types]
-    return [variant.indexed] * layers
+    every = fields.integer("index_topk_freq", default=1)
+    first = fields.integer("index_skip_topk_offset", default=2, least=0) - 1
+    return [max(i - first, 0) % every == 0 for i in range(layers)]
 
 
 def remembering(latent: parts.Latent, indexer: Indexer | None, *, own: bool) -> LatentAttention:

@@ -170,8 +170,7 @@ def mixture(at: str, hidden: int, experts: ExpertFeedForward, inner: int) -> Ite
     correction = f"{at}.gate.e_score_correction_bias"
     yield from parts.router(f"{at}.gate", experts.experts, hidden, correction=correction)
     yield from parts.routed_experts(at, inner, experts.width, experts.experts, names=parts.MIXTRAL)
-    if experts.shared_width:
-        yield from parts.shared_experts(f"{at}.shared_experts", hidden, experts.shared_width)
+    yield from parts.shared_experts(f"{at}.shared_experts", hidden, experts.shared_width)
 
 
 def latent_space(at: str, hidden: int, latent: int, *, normed: bool) -> Iterator[Tensor]:

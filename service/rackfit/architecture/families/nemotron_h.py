@@ -206,9 +206,9 @@ def expert_tensors(
     yield from parts.router(f"{at}.gate", experts.experts, hidden, correction=correction)
     inner = hidden if latent is None else latent
     yield from parts.routed_experts(at, inner, experts.width, experts.experts, names=UNGATED)
-    if experts.shared_width:
-        name = f"{at}.shared_experts"
-        yield from parts.shared_experts(name, hidden, experts.shared_width, names=UNGATED)
+    yield from parts.shared_experts(
+        f"{at}.shared_experts", hidden, experts.shared_width, names=UNGATED
+    )
     if latent is not None:
         yield from parts.linear(f"{at}.fc1_latent_proj", latent, hidden, "other")
         yield from parts.linear(f"{at}.fc2_latent_proj", hidden, latent, "other")

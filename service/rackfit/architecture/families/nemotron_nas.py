@@ -23,6 +23,7 @@ from rackfit.architecture.model import (
 from rackfit.architecture.rotary import read_rotary
 
 WIDTH_BLOCK = 256  # feed-forwards are rounded up to a multiple of it
+MAX_KINDS = 256  # the published models have a few dozen different layers
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,11 @@ def read(fields: Fields, names: Names) -> Architecture:
         read_block(section, heads, frame)
         for section in fields.sections("block_configs", length=frame.layers)
     ]
+    fields.require(
+        "block_configs",
+        f"There are more than {MAX_KINDS} different layers.",
+        holds=len(set(blocks)) <= MAX_KINDS,
+    )
 
     def layer(block: Block) -> Layer:
         attention, mixing = attending(names, frame, block, heads, width)
@@ -75,7 +81,7 @@ def read_block(section: Fields, heads: int, frame: Frame) -> Block:
         kv_heads = max(1, heads // group)
     if not feed.flag("no_op") and not plain_feed:
         # Two thirds of `ffn_mult` x width, for three matrices stand in the place of two.
-        exact = int(2 * feed.number("ffn_mult", default=1.0) * frame.hidden / 3)
+        exact = max(1, int(2 * feed.number("ffn_mult", default=1.0) * frame.hidden / 3))
         width = min(MAX_SIDE, -(-exact // WIDTH_BLOCK) * WIDTH_BLOCK)
     return Block(
         kv_heads=kv_heads,

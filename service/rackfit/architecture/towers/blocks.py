@@ -30,6 +30,14 @@ def read_encoder(vision: Fields, prefix: str = "") -> Encoder:
     )
 
 
+def patches(vision: Fields, patch: int, *, image_size: int) -> int:
+    """Return how many patches a square image has; `image_size` is the default side."""
+    side = vision.integer("image_size", default=image_size)
+    detail = f"image_size = {side} is less than patch_size = {patch}."
+    vision.require("image_size", detail, holds=side >= patch)
+    return max(1, side // patch) ** 2
+
+
 def weight(name: str, *shape: int, copies: int = 1) -> Tensor:
     """Return a parameter that is no Linear module's matrix."""
     return Tensor(name=name, shape=shape, component="vision", shard="vision", copies=copies)

@@ -18,7 +18,7 @@ def siglip(vision: Fields) -> Iterator[Tensor]:
     patch = vision.integer("patch_size", default=14, most=4096)
     name = f"{AT}.embeddings.patch_embedding"
     yield from blocks.convolution(name, encoder.width, 3, patch, patch, bias=True)
-    positions = (vision.integer("image_size", default=896) // patch) ** 2
+    positions = blocks.patches(vision, patch, image_size=896)
     yield blocks.weight(f"{AT}.embeddings.position_embedding.weight", positions, encoder.width)
     yield from encoder_layers(encoder)
     yield from blocks.norm(f"{AT}.post_layernorm", encoder.width, bias=True)

@@ -13,7 +13,6 @@ def tower(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
         hidden_size=1408,
         intermediate_size=5632,
         num_hidden_layers=34,
-        image_size=336,
         patch_size=14,
     )
     at = "vision_model"
@@ -21,7 +20,7 @@ def tower(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
     patch = vision.integer("patch_size", most=4096)
     yield from blocks.linear(f"{at}.patch_embedding.linear", encoder.width, 3 * patch * patch)
     yield blocks.weight(f"{at}.class_embedding", encoder.width)
-    positions = (vision.integer("image_size") // patch) ** 2 + 1
+    positions = blocks.patches(vision, patch, image_size=336) + 1
     yield blocks.weight(f"{at}.positional_embedding_vlm", positions, encoder.width)
     yield from blocks.norm(f"{at}.layernorm_pre", encoder.width, bias=True)
     yield from blocks.norm(f"{at}.layernorm_post", encoder.width, bias=True)

@@ -18,7 +18,7 @@ def tower(vision: Fields, config: Fields, hidden: int) -> Iterator[Tensor]:
     encoder = blocks.Encoder(width=width, inner=int(width * ratio), depth=depth)
     patch = vision.integer("patch_size", default=14, most=4096)
     yield from blocks.convolution(f"{at}.conv1", width, 3, patch, patch)
-    positions = (vision.integer("image_size", default=728) // patch) ** 2
+    positions = blocks.patches(vision, patch, image_size=728)
     yield blocks.weight(f"{at}.positional_embedding", positions, width)
     yield from blocks.norm(f"{at}.ln_pre", width, bias=True)
     yield from layers(f"{at}.transformer.resblocks.*", encoder)

@@ -61,8 +61,9 @@ class FakePool(ComputePool):
         self.answers = list(answers)
         self.functions: list[str] = []
 
-    async def run(self, _seconds: float, function: Callable[..., Any], *_: Any, **__: Any) -> Any:  # noqa: ANN401 - as the pool's
+    async def run(self, seconds: float, function: Callable[..., Any], *_: Any, **__: Any) -> Any:  # noqa: ANN401 - as the pool's
         """Give the next answer."""
+        assert seconds > 0
         self.functions.append(function.__name__)
         answer = self.answers.pop(0)
         await asyncio.sleep(0.02)

@@ -1,14 +1,17 @@
 """`/health` and `/metrics`: what a supervisor asks a process."""
 
+import contextlib
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from rackfit.api.answers import Live, Ready
 from rackfit.api.operation import Context, Document, Operation
+from rackfit.api.text import service as text
 
 
 def get_live(_context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Live:
@@ -24,10 +27,22 @@ def get_ready(context: Context, _path: Mapping[str, str], _query: None, _body: N
 def get_metrics(_context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Document:
     """Expose the metrics of all serving processes."""
     registry = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if directory := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        _forget_the_dead(Path(directory))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # prometheus-client's own
     return Document(generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _forget_the_dead(directory: Path) -> None:
+    """Drop the gauges of processes that are gone, however they went; counters stay."""
+    for file in directory.glob("gauge_live*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                mark_process_dead(pid)  # type: ignore[no-untyped-call] # prometheus-client's own
 
 
 GET_LIVE = Operation(
@@ -39,6 +54,7 @@ GET_LIVE = Operation(
     description="Answered on the event loop, whatever is being computed.",
     run=get_live,
     answer=Live,
+    text=text.live,
     cacheable=False,
 )
 GET_READY = Operation(
@@ -53,6 +69,7 @@ GET_READY = Operation(
     ),
     run=get_ready,
     answer=Ready,
+    text=text.ready,
     cacheable=False,
 )
 GET_METRICS = Operation(

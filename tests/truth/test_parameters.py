@@ -38,7 +38,7 @@ RULES = (
     (r"experts\.", "routed_experts"),
     (r"\brouter\b|(mlp|mixer|block_sparse_moe)\.gate\b", "router"),
     (r"mixer\.(up|down)_proj|\bmlp\.|feed_forward\.", "dense_feed_forward"),
-    (r"attn|attention|mixer\.", "attention"),
+    (r"attn|attention|mixer\.|mamba\.", "attention"),
 )
 
 

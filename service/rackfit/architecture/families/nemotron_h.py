@@ -24,6 +24,7 @@ from rackfit.architecture.frame import (
     read_heads,
     stack,
 )
+from rackfit.architecture.mamba import Mamba
 from rackfit.architecture.mixture import read_mixture
 from rackfit.architecture.model import (
     Architecture,
@@ -32,7 +33,6 @@ from rackfit.architecture.model import (
     ExpertFeedForward,
     FeedForward,
     Layer,
-    RecurrentAttention,
     Tensor,
 )
 
@@ -49,29 +49,6 @@ KINDS = {
     "moe": "moe",
     "mlp": "mlp",
 }
-
-
-class Mamba(msgspec.Struct, frozen=True, kw_only=True):
-    """A Mamba-2 mixer's geometry."""
-
-    heads: int
-    width: int
-    groups: int
-    state: int
-    kernel: int
-    bias: bool
-    convolution_bias: bool
-    state_dtype: str
-
-    @property
-    def inner(self) -> int:
-        """Channels of all heads."""
-        return self.heads * self.width
-
-    @property
-    def convolved(self) -> int:
-        """Channels of the convolution: inputs and each group's two state projections."""
-        return self.inner + 2 * self.groups * self.state
 
 
 def read(fields: Fields, names: Names) -> Architecture:
@@ -142,15 +119,9 @@ def dense_mixer(fields: Fields, at: str, hidden: int) -> Mixer:
 
 
 def mamba_mixer(fields: Fields, at: str, hidden: int) -> Mixer:
-    """Return a Mamba-2 mixer with the state of a sequence (vLLM, mamba_utils.py)."""
-    mamba = read_mamba(fields)
-    state = RecurrentAttention(
-        heads=mamba.heads,
-        convolution_elements=mamba.convolved * (mamba.kernel - 1),
-        state_elements=mamba.inner * mamba.state,
-        state_dtype=mamba.state_dtype,
-    )
-    return state, None, mamba_tensors(at, hidden, mamba)
+    """Return a Mamba-2 mixer."""
+    mixer = read_mamba(fields)
+    return mixer.remembering(), None, mixer.tensors(at, hidden)
 
 
 def read_mamba(fields: Fields) -> Mamba:
@@ -165,28 +136,6 @@ def read_mamba(fields: Fields) -> Mamba:
         bias=fields.flag("use_bias"),
         convolution_bias=fields.flag("use_conv_bias", "mamba_conv_bias", default=True),
         state_dtype=DTYPES.get(fields.text("mamba_ssm_cache_dtype"), plain),
-    )
-
-
-def mamba_tensors(at: str, hidden: int, mamba: Mamba) -> Iterator[Tensor]:
-    """Yield a Mamba-2 mixer: one projection in for gate, inputs, states and time steps."""
-    rows = mamba.inner + mamba.convolved + mamba.heads
-    yield from parts.linear(f"{at}.in_proj", rows, hidden, "attention", "heads", bias=mamba.bias)
-    vectors: list[tuple[str, tuple[int, ...]]]
-    vectors = [("conv1d.weight", (mamba.convolved, 1, mamba.kernel))]
-    vectors += [("conv1d.bias", (mamba.convolved,))] if mamba.convolution_bias else []
-    vectors += [(name, (mamba.heads,)) for name in ("dt_bias", "A_log", "D")]
-    for name, shape in vectors:
-        yield Tensor(name=f"{at}.{name}", shape=shape, component="attention", shard="heads")
-    yield from parts.norm(f"{at}.norm", mamba.inner)
-    yield from parts.linear(
-        f"{at}.out_proj",
-        hidden,
-        mamba.inner,
-        "attention",
-        "heads",
-        bias=mamba.bias,
-        bias_shard="replicated",
     )
 
 

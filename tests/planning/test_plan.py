@@ -182,6 +182,16 @@ def test_identical_nodes_cost_nothing_more() -> None:
     assert many["splits_evaluated"] == few["splits_evaluated"]
 
 
+def test_of_very_many_ranks_the_first_replicas_are_listed() -> None:
+    """A deployment of 12,000 ranks names every node and lists whole replicas within a bound."""
+    workload = {"context_tokens": 8192, "sequences": 1_500_000}
+    question = request(nodes_of(H200, 4000), "Qwen/Qwen2.5-7B-Instruct", workload=workload, limit=1)
+    (one,) = answer(CATALOG, question)["plans"]
+    replica = one["accelerators"] // one["split"]["replicas"]
+    assert one["accelerators"] > len(one["ranks"]) == one["replicas_listed"] * replica
+    assert len(one["nodes"]) * 8 >= one["accelerators"]
+
+
 def test_expired_search_says_that_it_is_incomplete() -> None:
     """A search without time returns what it has and is marked incomplete."""
     decoded = msgspec.convert(request(nodes_of(H200, 4)), PlanRequest)

@@ -5,11 +5,14 @@ so that they share a node or a domain where they fit.
 """
 
 from collections.abc import Sequence
+from itertools import islice
+
+import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.engines.split import Split
 from rackfit.inventory.model import Node
-from rackfit.memory.rank_order import held_experts, positions
+from rackfit.memory.rank_order import Position, held_experts, positions
 from rackfit.memory.stages import RankLoad, sequences_per_rank
 from rackfit.planning.evaluation import Fit
 from rackfit.planning.pools import Domain, DomainGroup, Pool
@@ -20,6 +23,9 @@ Device = tuple[int, int]
 
 Cell = tuple[Device, ...]
 """The devices of one tensor group."""
+
+MAX_LISTED = 4096
+"""Ranks listed a plan; a million of them would be an answer of hundreds of megabytes."""
 
 
 def choose_cells(pool: Pool, size: int, least_free: int, needed: int) -> list[Cell]:
@@ -69,40 +75,62 @@ def _sliced(devices: Sequence[Device], size: int) -> list[Cell]:
     return [tuple(devices[start : start + size]) for start in range(0, len(devices), size)]
 
 
-def place_ranks(
+class Placement(msgspec.Struct, frozen=True):
+    """Where a split's ranks are: every node used, and the ranks of `replicas_listed` replicas."""
+
+    nodes: tuple[str, ...]
+    ranks: tuple[PlannedRank, ...]
+    replicas_listed: int
+
+
+def place(
     fit: Fit, nodes: Sequence[Node], experts: ExpertFeedForward | None, sequences: int
-) -> list[PlannedRank]:
-    """Put every rank of a fitting split on a device, `sequences` over the deployment."""
+) -> Placement:
+    """Put the ranks of a fitting split on devices, `sequences` over the deployment.
+
+    Replicas are alike: beyond `MAX_LISTED` ranks only the first are listed.
+    """
     split = fit.split
     needed = split.pipeline * split.data * split.replicas
     cells = choose_cells(fit.pool, split.tensor, fit.least_free, needed)
+    used = dict.fromkeys(node for cell in cells for node, _ in cell)
+    listed = min(split.replicas, max(MAX_LISTED // split.devices_per_replica, 1))
     carried = sequences_per_rank(split, sequences)
+    ranks = tuple(
+        _planned(fit, at, cells=cells, nodes=nodes, experts=experts, carried=carried)
+        for at in islice(positions(split), listed * split.devices_per_replica)
+    )
+    return Placement(tuple(nodes[number].name for number in used), ranks, listed)
+
+
+def _planned(
+    fit: Fit,
+    at: Position,
+    *,
+    cells: Sequence[Cell],
+    nodes: Sequence[Node],
+    experts: ExpertFeedForward | None,
+    carried: int,
+) -> PlannedRank:
+    split = fit.split
+    cell = cells[(at.replica * split.pipeline + at.stage) * split.data + at.data]
+    node, device = cell[at.tensor]
     larger = experts.experts % split.expert if experts else 0
-    ranks = []
-    for at in positions(split):
-        node, device = cells[_cell_number(split, at.replica, at.stage, at.data)][at.tensor]
-        load = RankLoad(
-            rank=at.rank,
-            stage=at.stage,
-            sequences=carried,
-            extra_expert=at.expert < larger,
-            budget_bytes=fit.budgets[at.stage],
-        )
-        ranks.append(
-            PlannedRank(
-                rank=at.rank,
-                node=nodes[node].name,
-                device=device,
-                stage=at.stage,
-                experts=expert_ranges(experts, split, at.expert),
-                memory=fit.stages[at.stage].rank_memory(load),
-            )
-        )
-    return ranks
-
-
-def _cell_number(split: Split, replica: int, stage: int, data: int) -> int:
-    return (replica * split.pipeline + stage) * split.data + data
+    load = RankLoad(
+        rank=at.rank,
+        stage=at.stage,
+        sequences=carried,
+        extra_expert=at.expert < larger,
+        budget_bytes=fit.budgets[at.stage],
+    )
+    return PlannedRank(
+        rank=at.rank,
+        node=nodes[node].name,
+        device=device,
+        stage=at.stage,
+        experts=expert_ranges(experts, split, at.expert),
+        memory=fit.stages[at.stage].rank_memory(load),
+    )
 
 
 def expert_ranges(experts: ExpertFeedForward | None, split: Split, place: int) -> str | None:

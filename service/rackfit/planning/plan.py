@@ -13,7 +13,7 @@ from rackfit.memory.resolve import check_context, resolve
 from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.planning.evaluation import Evaluator, Fit, Miss, Question
 from rackfit.planning.fixes import Fixer
-from rackfit.planning.placement import place_ranks
+from rackfit.planning.placement import place
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.question import (
     Launch,
@@ -116,16 +116,18 @@ class _Search:
 
     def answer(self, warnings: tuple[str, ...]) -> PlanAnswer:
         """Turn the findings into an answer."""
-        evaluated = self.evaluator.evaluated
+        evaluated, fits = self.evaluator.evaluated, self.findings.fits
         rejections = self._rejections()
+        plans = tuple(self._plan(fit) for fit in fits)
+        shortfall = None if fits else self._shortfall()
         return PlanAnswer(
-            feasible=bool(self.findings.fits),
-            complete=self.findings.complete,
-            plans=tuple(self._plan(fit) for fit in self.findings.fits),
+            feasible=bool(fits),
+            complete=self.findings.complete and not self.expired(),
+            plans=plans,
             rejections=tuple(rejections),
             rejections_total=max(self.findings.rejected, len(rejections)),
             splits_evaluated=evaluated,
-            shortfall=None if self.findings.fits else self._shortfall(),
+            shortfall=shortfall,
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
@@ -134,15 +136,16 @@ class _Search:
         sequences = self.request.workload.sequences
         engine = self.evaluator.question.engine
         model = self.evaluator.question.model
-        ranks = place_ranks(fit, nodes, model.architecture.experts, sequences)
+        placed = place(fit, nodes, model.architecture.experts, sequences)
         utilization = engine.utilization(fit.pool.accelerator.usable_bytes, fit.least_free)
         arguments = engine.arguments(model, fit.split, utilization)
         return Plan(
             split=fit.split,
             accelerator=fit.pool.accelerator.id,
             accelerators=fit.split.devices,
-            nodes=tuple(dict.fromkeys(rank.node for rank in ranks)),
-            ranks=tuple(ranks),
+            nodes=placed.nodes,
+            ranks=placed.ranks,
+            replicas_listed=placed.replicas_listed,
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
             capacity=capacity(engine, fit.split, fit.stages, fit.budgets),
             performance=self._performance(fit),

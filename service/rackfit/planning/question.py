@@ -82,7 +82,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One split on named nodes.
 
     `headroom_bytes` is the least over ranks of what the engine may use less the rank's
-    total; `capacity` is for the whole plan.
+    total; `capacity` is for the whole plan. Replicas are alike: of a plan with thousands of
+    ranks, those of the first `replicas_listed` replicas are listed.
     """
 
     split: Split
@@ -90,6 +91,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     accelerators: int
     nodes: tuple[str, ...]
     ranks: tuple[PlannedRank, ...]
+    replicas_listed: int
     headroom_bytes: int
     capacity: Capacity
     performance: Performance | None

@@ -97,12 +97,16 @@ def row_bytes(elements: int, kv_cache_dtype: str) -> int:
 def grouped_terms(
     attention: GroupedAttention, kv_cache_dtype: str, tensor: int
 ) -> tuple[CacheTerm, ...]:
-    """Keys and values of the KV heads one of `tensor` ranks holds, at least one head."""
+    """Keys and values of the KV heads one of `tensor` ranks holds, at least one head.
+
+    A sparse layer's indexer adds its key, whole on every rank (MiniMax M3).
+    """
     if attention.shares_cache:
         return ()
     heads = max(1, -(-attention.kv_heads // tensor))
-    elements = heads * (attention.key_width + attention.value_width)
-    row = row_bytes(elements, kv_cache_dtype)
+    row = row_bytes(heads * (attention.key_width + attention.value_width), kv_cache_dtype)
+    if attention.indexer is not None:
+        row += row_bytes(attention.indexer.width, kv_cache_dtype)
     return (CacheTerm(row_bytes=row, window=attention.window),)
 
 

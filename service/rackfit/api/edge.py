@@ -33,7 +33,7 @@ class _Record:
     def note(self, message: Message) -> None:
         """Take note of one message to the server, and add the headers all responses have."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status = int(message["status"])  # not a member of HTTPStatus, for the log
             request_id = self.exchange.request_id.encode("ascii")
             message["headers"] = [
                 *message["headers"],

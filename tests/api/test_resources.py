@@ -1,0 +1,172 @@
+"""What each resource answers, over the catalog as it ships."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from rackfit import __version__
+from rackfit.catalog import Catalog
+from rackfit.settings import Settings
+from serving import running
+
+pytestmark = pytest.mark.anyio
+
+CARD = "deepseek-v4-pro"
+GIB = 1 << 30
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """Run the application in this process."""
+    async with running(Settings(compute_processes=1)) as client:
+        yield client
+
+
+async def test_models_are_listed_by_family(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    """The family is read case aside, and `total` counts all pages."""
+    listed = (await client.get("/v1/models?family=DeepSeek&limit=3")).json()
+    expected = [m.id for m in catalog.models.values() if m.family == "deepseek"]
+    assert expected[:3] == [model["id"] for model in listed["models"]]
+    assert (len(expected), 3, 0) == (listed["total"], listed["limit"], listed["offset"])
+
+
+async def test_pages_of_models_join_without_gap(
+    client: httpx.AsyncClient, catalog: Catalog
+) -> None:
+    """Page after page gives every model once, in order."""
+    pages = [
+        (await client.get(f"/v1/models?limit=90&offset={offset}")).json()["models"]
+        for offset in range(0, len(catalog.models), 90)
+    ]
+    assert list(catalog.models) == [model["id"] for page in pages for model in page]
+
+
+async def test_the_card_is_shown_as_published(client: httpx.AsyncClient) -> None:
+    """All the card's fields, and the checkpoint that goes by the same name."""
+    model = (await client.get(f"/v1/models/{CARD}")).json()
+    card = model["card"]
+    assert (1_600_000_000_000, 49_000_000_000, 1_048_576) == (
+        card["parameters"],
+        card["active_parameters"],
+        card["context_tokens"],
+    )
+    assert ("MIT", "2026-04-01") == (model["licence"], model["released"])
+    assert "deepseek-ai/DeepSeek-V4-Pro" in model["related"]
+
+
+async def test_an_unknown_model_offers_the_closest(client: httpx.AsyncClient) -> None:
+    """A path that names nothing is a 404 with what may have been meant."""
+    response = await client.get("/v1/models/deepseek-v4-por")
+    assert 404 == response.status_code
+    assert "'deepseek-v4-pro'" in response.json()["detail"]
+
+
+async def test_the_table_is_the_cards(client: httpx.AsyncClient) -> None:
+    """The rule of thumb gives the card's Q4_K_M row to its printed decimal."""
+    response = await client.get(f"/v1/models/{CARD}/memory?method=rule-of-thumb&overhead=0.10")
+    row = response.json()["rows"][0]
+    assert "Q4_K_M" == row["quantization"]
+    gib = [round(cell["total_bytes"] / GIB, 1) for cell in row["cells"]]
+    assert [827.3, 888.0, 1132.2, 1147.0] == gib
+
+
+async def test_a_table_of_ones_own_rows_and_columns(client: httpx.AsyncClient) -> None:
+    """Lists are comma-separated; columns beyond the context are left out."""
+    target = f"/v1/models/{CARD}/memory?quantization=Q8_0,fp8&context_tokens=1000,2000,9999999"
+    rows = (await client.get(target)).json()["rows"]
+    assert [2, 2] == [len(row["cells"]) for row in rows]
+    assert [1000, 2000] == [cell["context_tokens"] for cell in rows[0]["cells"]]
+
+
+async def test_a_large_table_is_filled_off_the_event_loop(client: httpx.AsyncClient) -> None:
+    """Many cells make the same table."""
+    columns = ",".join(str(1000 * n) for n in range(1, 50))
+    response = await client.get(f"/v1/models/{CARD}/memory?context_tokens={columns}")
+    assert 49 == len(response.json()["rows"][0]["cells"])
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("quantization=Q5", "?quantization"),
+        ("kv_cache_dtype=fp7", "?kv_cache_dtype"),
+        ("method=guess", "?method"),
+        ("overhead=11", "?overhead"),
+        ("context_tokens=0", "?context_tokens"),
+    ],
+)
+async def test_a_wrong_parameter_of_the_table_is_named(
+    client: httpx.AsyncClient, query: str, pointer: str
+) -> None:
+    """The domain's refusals point at parameters too."""
+    response = await client.get(f"/v1/models/{CARD}/memory?{query}")
+    assert (422, pointer) == (response.status_code, response.json()["errors"][0]["pointer"])
+
+
+async def test_a_short_name_is_resolved_and_said_so(client: httpx.AsyncClient) -> None:
+    """`h100` alone is the SXM part, and a warning says so."""
+    found = (await client.get("/v1/accelerators?name=h100")).json()
+    assert ["NVIDIA-H100-80GB-HBM3"] == [a["id"] for a in found["accelerators"]]
+    assert found["warnings"]
+
+
+@pytest.mark.parametrize("query", ["vendor=AMD", "kind=consumer", "vendor=nvidia&kind=consumer"])
+async def test_accelerators_are_filtered(
+    client: httpx.AsyncClient, catalog: Catalog, query: str
+) -> None:
+    """Vendor and kind narrow the list, together or alone."""
+    wanted = dict(part.split("=") for part in query.lower().split("&"))
+    expected = [
+        accelerator.id
+        for accelerator in catalog.accelerators.values()
+        if all(getattr(accelerator, name) == value for name, value in wanted.items())
+    ]
+    listed = (await client.get(f"/v1/accelerators?{query}")).json()
+    assert expected == [accelerator["id"] for accelerator in listed["accelerators"]]
+    assert expected
+
+
+@pytest.mark.parametrize(("name", "status"), [("nvidia-h200", 200), ("NVIDIA-H199", 404)])
+async def test_an_accelerator_is_shown_by_name(
+    client: httpx.AsyncClient, name: str, status: int
+) -> None:
+    """Any unambiguous name will do, and none that means nothing."""
+    assert status == (await client.get(f"/v1/accelerators/{name}")).status_code
+
+
+async def test_every_scheme_to_serve_in_is_listed(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    """In order of id."""
+    listed = (await client.get("/v1/quantizations")).json()["quantizations"]
+    assert [s.id for s in catalog.quantizations] == [scheme["id"] for scheme in listed]
+
+
+async def test_the_version_names_the_catalog(client: httpx.AsyncClient, catalog: Catalog) -> None:
+    """Version, digest and date decide every answer."""
+    expected = {
+        "version": __version__,
+        "catalog_digest": catalog.digest,
+        "catalog_date": catalog.date,
+    }
+    assert expected == (await client.get("/v1/version")).json()
+
+
+async def test_a_normalised_inventory_is_planned_on_unchanged(client: httpx.AsyncClient) -> None:
+    """What nvidia-smi printed becomes an inventory that a plan takes as it is."""
+    printed = "index, name, memory.total [MiB], memory.used [MiB]\n" + "".join(
+        f"{n}, NVIDIA H200, 143771 MiB, 0 MiB\n" for n in range(8)
+    )
+    normalised = await client.post(
+        "/v1/inventories/normalize?format=nvidia-smi&node=gpu-01",
+        content=printed,
+        headers={"Content-Type": "text/csv"},
+    )
+    assert (200, None) == (normalised.status_code, normalised.headers.get("etag"))
+    body = {
+        "model": {"id": "Qwen/Qwen3-8B"},
+        "workload": {"context_tokens": 4096},
+        "inventory": normalised.json(),
+    }
+    plan = (await client.post("/v1/plans", json=body)).json()
+    assert plan["feasible"] is True
+    assert ["gpu-01"] == plan["plans"][0]["nodes"]

@@ -135,7 +135,9 @@ async def test_an_accelerator_is_shown_by_name(
     assert status == (await client.get(f"/v1/accelerators/{name}")).status_code
 
 
-async def test_every_scheme_to_serve_in_is_listed(client: httpx.AsyncClient, catalog: Catalog) -> None:
+async def test_every_scheme_to_serve_in_is_listed(
+    client: httpx.AsyncClient, catalog: Catalog
+) -> None:
     """In order of id."""
     listed = (await client.get("/v1/quantizations")).json()["quantizations"]
     assert [s.id for s in catalog.quantizations] == [scheme["id"] for scheme in listed]

@@ -80,6 +80,7 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         search: what the metrics record of an answer that took a search.
         statuses: what it can answer beside `COMMON_STATUSES` and those its shape implies.
         text: renders an answer as `text/plain`, at most 80 columns wide.
+        headers: sent with every answer, beside those all answers have.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     search: Callable[[Any], Search] | None = None
     statuses: tuple[HTTPStatus, ...] = ()
     text: Callable[[Any], str] = as_indented_json
+    headers: Mapping[str, str] = {}
 
     @property
     def all_statuses(self) -> tuple[HTTPStatus, ...]:
@@ -124,13 +126,15 @@ COMMON_STATUSES = (
     HTTPStatus.METHOD_NOT_ALLOWED,
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
 )
-"""Any operation can answer these: an unknown query parameter alone is a 422."""
+"""Any operation can answer these: an unknown query parameter alone is a 422, and every request
+has a deadline.
+"""
 
 BODY_STATUSES = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.SERVICE_UNAVAILABLE,  # a large body is computed in the pool
 }
 """Operations with a body can answer these too."""

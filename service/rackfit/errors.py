@@ -64,10 +64,14 @@ SHOWN = 80
 """Characters of an unknown name repeated to the caller."""
 
 
+CLOSE = 0.55
+"""How alike two names must be, 1 being equal, for one to be offered for the other."""
+
+
 def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Return up to `limit` of `known` that look most like `name`, case aside."""
     by_folded = {k.casefold(): k for k in known}
-    found = difflib.get_close_matches(name.casefold(), by_folded, n=limit, cutoff=0.4)
+    found = difflib.get_close_matches(name.casefold(), by_folded, n=limit, cutoff=CLOSE)
     return [by_folded[f] for f in found]
 
 

@@ -30,7 +30,8 @@ format: $(VENV)/.development ## Mend what the linter and the formatter can
 types: $(VENV)/.development ## Types, strictly
 	$(BIN)/mypy
 
-openapi: $(VENV)/.development ## Write openapi/openapi.json anew
+openapi: $(VENV)/.development ## Record the examples anew and write openapi/openapi.json
+	$(BIN)/python tests/recording.py openapi/examples
 	$(BIN)/python -m rackfit.api.openapi openapi/openapi.json
 
 bench: $(VENV)/.development ## Time it: ratios to a no-op route in the same run

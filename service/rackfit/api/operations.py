@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rackfit.api import (
     accelerators,
+    documentation,
     health,
     inventories,
     memory,
@@ -23,5 +24,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *quantizations.OPERATIONS,
     *version.OPERATIONS,
     *health.OPERATIONS,
+    *documentation.OPERATIONS,
 )
 BY_ID: Mapping[str, Operation] = {operation.id: operation for operation in OPERATIONS}

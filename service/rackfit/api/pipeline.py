@@ -110,6 +110,7 @@ def _response(
         # it means to GET.
         if known and is_current(known, given.etag):
             return Response(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    headers |= operation.headers
     headers |= {"Content-Type": given.media_type, "Content-Length": str(len(given.content))}
     content = b"" if request.method == "HEAD" else given.content
     return Response(content, status_code=HTTPStatus.OK, headers=headers)

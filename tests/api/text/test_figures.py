@@ -2,7 +2,7 @@
 
 import pytest
 
-from rackfit.api.text.figures import billions, count, numbers, ranges, split_label
+from rackfit.api.text.figures import billions, count, numbers, ranges, split_label, things
 from rackfit.engines.split import Split
 
 
@@ -18,6 +18,11 @@ def test_runs_are_ranges(given: list[int], expected: str) -> None:
 def test_thousands_are_apart() -> None:
     """A dash stands for none."""
     assert ("1,234,567", "-", "1,600.0") == (count(1_234_567), count(None), billions(1600 * 10**9))
+
+
+def test_one_is_no_plural() -> None:
+    """`1 node`, and any other number of nodes."""
+    assert ["0 nodes", "1 node", "1,200 nodes"] == [things(n, "node") for n in (0, 1, 1200)]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Plans as text."""
 
+import msgspec
 import pytest
 
 from rackfit.api.text.plans import plan_answer
@@ -53,6 +54,7 @@ PLAN = Plan(
     accelerator="NVIDIA-H200",
     accelerators=8,
     nodes=("a", "b"),
+    replicas_listed=1,
     ranks=tuple(rank(n, "ab"[n // 4], "0-7" if n < 6 else "8-15") for n in range(8)),
     headroom_bytes=25 * GIB,
     capacity=Capacity(kv_cache_bytes=25 * GIB, kv_cache_tokens=1_000, sequences=3),
@@ -106,6 +108,14 @@ def test_devices_of_a_node_that_carry_the_same_share_a_line() -> None:
         "b     2-3          0  8-15        100.0   125.0",
     ]
     assert "\n".join(expected) in text
+
+
+def test_replicas_that_are_not_listed_are_said() -> None:
+    """A plan of many thousand ranks lists the first of them."""
+    many = msgspec.structs.replace(PLAN, split=Split(tensor=4, data=2, expert=8, replicas=3_000))
+    said = "The ranks of the first 1 of 3,000 replicas are listed."
+    assert said in plan_answer(answer(many))
+    assert said not in plan_answer(answer(PLAN))
 
 
 def test_arguments_stand_one_below_the_other() -> None:

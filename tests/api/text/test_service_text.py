@@ -43,7 +43,7 @@ def test_readiness_tells_the_condition_of_each_part() -> None:
         "rackfit  1.0.0, catalog abc",
         "cache    1,200 answers, 0.5 GiB",
         "redis    none configured",
-        "compute  2 processes",
+        "compute  2 worker processes",
         "         1 of at most 66 in progress",
     ]
     assert expected == ready(readiness(None)).splitlines()

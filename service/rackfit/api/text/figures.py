@@ -14,6 +14,11 @@ def count(number: int | None) -> str:
     return NONE if number is None else f"{number:,}"
 
 
+def things(number: int, noun: str) -> str:
+    """Some of a thing: `1 node`, `1,200 nodes`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def billions(parameters: int) -> str:
     """A number of parameters in billions, as cards print them."""
     return f"{parameters / 1e9:,.1f}"

@@ -1,7 +1,7 @@
 """Inventories as text: what a plan may use, and what was left out and why."""
 
-from rackfit.api.text.figures import NONE, count
-from rackfit.api.text.table import Lines, page, paragraph, section, sentences, table
+from rackfit.api.text.figures import NONE, count, things
+from rackfit.api.text.table import Lines, page, paragraph, sentences, table
 from rackfit.catalog.entries import Accelerator
 from rackfit.inventory.model import Inventory, Node
 from rackfit.memory.answer import gib
@@ -11,7 +11,7 @@ def inventory(answer: Inventory) -> str:
     """A line a node; free GiB as least and most over its devices."""
     devices = sum(node.count for node in answer.nodes)
     return page(
-        paragraph(f"{len(answer.nodes):,} nodes, {devices:,} accelerators"),
+        paragraph(f"{things(len(answer.nodes), 'node')}, {things(devices, 'accelerator')}"),
         table(("NODE", ">COUNT", "ACCELERATOR", ">FREE GiB", "DOMAIN"), map(_node, answer.nodes)),
         _skipped(answer),
         sentences("Warnings", answer.warnings),
@@ -32,5 +32,5 @@ def _free(node: Node) -> str:
 
 
 def _skipped(answer: Inventory) -> Lines:
-    rows = [(f"  {skipped.name}", skipped.reason) for skipped in answer.skipped]
-    return section("Left out", table(("  NAME", "REASON"), rows)) if rows else []
+    rows = [(skipped.name, skipped.reason) for skipped in answer.skipped]
+    return table(("LEFT OUT", "REASON"), rows) if rows else []

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from rackfit.api.answers import Answered, BatchAnswer, Refused
-from rackfit.api.text.figures import NONE, count, ranges
+from rackfit.api.text.figures import NONE, count, ranges, things
 from rackfit.api.text.rejections import rejections
 from rackfit.api.text.table import Lines, facts, page, paragraph, sentences, table
 from rackfit.memory.answer import gib
@@ -71,8 +71,7 @@ def memory_answer(answer: MemoryAnswer) -> str:
 
 
 def _verdict(answer: MemoryAnswer) -> str:
-    ranks = len(answer.ranks)
-    total = f"{gib(answer.total_bytes)} GiB on {ranks:,} {'rank' if ranks == 1 else 'ranks'}"
+    total = f"{gib(answer.total_bytes)} GiB on {things(len(answer.ranks), 'rank')}"
     if answer.feasible is None:
         return f"{total}: {_smallest(answer.fits)} ({answer.method})"
     return f"{'FITS' if answer.feasible else 'DOES NOT FIT'}: {total} ({answer.method})"

@@ -6,7 +6,7 @@ import msgspec
 
 from rackfit.api.answers import ModelDetail, ModelList, ModelSummary
 from rackfit.api.text.figures import NONE, billions, count
-from rackfit.api.text.table import Lines, facts, names, page, paragraph, section, sentences, table
+from rackfit.api.text.table import Lines, facts, names, page, paragraph, sentences, table
 from rackfit.architecture.parameters import Parameters
 from rackfit.catalog.entries import Card
 from rackfit.memory.answer import gib
@@ -18,7 +18,7 @@ def model_list(answer: ModelList) -> str:
     last = answer.offset + len(answer.models)
     shown = f"{answer.offset + 1:,} to {last:,}" if answer.models else "none"
     lines = table(
-        ("MODEL", ">PARAMS B", ">ACTIVE B", ">CONTEXT", "FAMILY", "RELEASED"),
+        ("MODEL", ">PARAMS B", ">ACTIVE B", ">CONTEXT"),
         map(_summary, answer.models),
     )
     return page(lines, paragraph(f"{shown} of {answer.total:,}; ?limit= and ?offset= give others"))
@@ -30,8 +30,6 @@ def _summary(model: ModelSummary) -> tuple[str, ...]:
         billions(model.parameters),
         billions(model.active_parameters),
         count(model.context_tokens),
-        model.family,
-        model.released or NONE,
     )
 
 
@@ -93,7 +91,8 @@ def _card(card: Card | None) -> Lines:
     if card is None:
         return []
     given = msgspec.structs.asdict(card).items()
-    return section("Card", facts((f"  {n.replace('_', ' ')}", _shown(v)) for n, v in given))
+    rows = [(name.replace("_", " "), _shown(value)) for name, value in given]
+    return table(("CARD", "AS PUBLISHED"), rows)
 
 
 def _shown(value: int | str | Sequence[str] | None) -> str:

@@ -29,6 +29,7 @@ def plan_answer(answer: PlanAnswer) -> str:
         _verdict(answer),
         _plans(answer.plans),
         _placement(best.ranks) if best else [],
+        _unlisted(best) if best else [],
         capacity(best.capacity) if best else [],
         _launch(best.launch) if best and best.launch else [],
         rejections(_rejected(answer), answer.rejections),
@@ -87,6 +88,13 @@ def _placement(ranks: Sequence[PlannedRank]) -> Lines:
         ("NODE", "DEVICES", ">STAGE", "EXPERTS", ">GiB EACH", ">BUDGET"),
         [_place(place, on) for place, on in devices.items()],
     )
+
+
+def _unlisted(plan: Plan) -> Lines:
+    listed, replicas = plan.replicas_listed, plan.split.replicas
+    if listed >= replicas:
+        return []
+    return paragraph(f"The ranks of the first {listed:,} of {replicas:,} replicas are listed.")
 
 
 def _place(place: _Place, devices: Sequence[int]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The service itself as text: version, health and problems."""
 
 from rackfit.api.answers import Live, Problem, Ready, Version
-from rackfit.api.text.figures import yes_or_no
+from rackfit.api.text.figures import things, yes_or_no
 from rackfit.api.text.table import facts, page, paragraph
 from rackfit.caching.redis_store import RedisState
 from rackfit.memory.answer import gib
@@ -32,9 +32,9 @@ def ready(answer: Ready) -> str:
             (
                 ("ready", yes_or_no(value=answer.ready)),
                 ("rackfit", f"{answer.version}, catalog {answer.catalog_digest}"),
-                ("cache", f"{memory.entries:,} answers, {gib(memory.held_bytes)} GiB"),
+                ("cache", f"{things(memory.entries, 'answer')}, {gib(memory.held_bytes)} GiB"),
                 ("redis", _redis(answer.cache.redis)),
-                ("compute", f"{compute.processes:,} processes"),
+                ("compute", f"{compute.processes:,} worker processes"),
                 ("", f"{compute.in_progress:,} of at most {compute.limit:,} in progress"),
             )
         )

@@ -1,0 +1,91 @@
+"""The whole document: operations by path, and the components they share."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, get_args
+
+from rackfit import __version__
+from rackfit.api.openapi.examples import Example, Examples
+from rackfit.api.openapi.parameters import SHARED, parameters, request_body
+from rackfit.api.openapi.responses import HEADERS, responses, shared_responses
+from rackfit.api.openapi.schemas import Schema, components
+from rackfit.api.operation import Operation, Tag
+
+DESCRIPTION = """\
+Will this model fit on these machines, how should it be split, and if not, what is the smallest \
+change that makes it fit?
+
+- Sizes are integers in bytes and say so in their names; bandwidths are bytes a second, times \
+seconds. Text made for people has GiB.
+- Every answer is to be had as JSON, MessagePack or a table for a terminal: ask with `Accept`.
+- Names of models, accelerators and schemes are read case aside.
+- An answer that may be kept has an `ETag`, on POST as well: the same question has the same \
+answer, to the byte, until the version or the catalog changes (`GET /v1/version`).
+- Whatever goes wrong is a problem document (RFC 9457) with a JSON Pointer to each field at \
+fault. A split that does not work is no error: it is an answer with the reason.
+- HEAD is taken wherever GET is, OPTIONS everywhere.
+- Within v1 operations, fields and codes are only added: be ready for ones you do not know.
+"""
+TAGS: Mapping[Tag, str] = {
+    "models": "What the catalog knows of models, and what a model of yours is made of.",
+    "memory": "How many bytes a model takes, on one device or on every rank of a split.",
+    "plans": "Fitting a model on an inventory.",
+    "inventories": "Reading what other tools print.",
+    "catalog": "Accelerators and quantization schemes.",
+    "service": "The service itself: version, health, metrics and this document.",
+}
+
+
+def build(operations: Iterable[Operation], examples: Examples) -> Schema:
+    """Build the document."""
+    listed = tuple(operations)
+    return {
+        "openapi": "3.1.0",
+        "info": _info(),
+        "servers": [{"url": "/", "description": "The server this document came from."}],
+        "security": [],
+        "tags": [{"name": tag, "description": TAGS[tag]} for tag in get_args(Tag)],
+        "paths": _paths(listed, examples),
+        "components": {
+            "schemas": components(listed),
+            "responses": shared_responses(listed, examples),
+            "parameters": SHARED,
+            "headers": HEADERS,
+        },
+    }
+
+
+def _info() -> Schema:
+    return {
+        "title": "Rackfit",
+        "version": __version__,
+        "summary": "Which split of a model fits on which machines, and why not.",
+        "description": DESCRIPTION,
+        "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+    }
+
+
+def _paths(operations: Iterable[Operation], examples: Examples) -> Schema:
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        described = _operation(operation, examples.get(operation.id, {}))
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    return dict(sorted(paths.items()))
+
+
+def _operation(operation: Operation, examples: Mapping[str, Example]) -> Schema:
+    described: Schema = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": operation.description,
+        "parameters": parameters(operation, examples),
+    }
+    if operation.body is not None:
+        described["requestBody"] = request_body(operation, examples)
+    return described | {"responses": responses(operation, examples)}
+
+
+def spelled(document: Schema) -> bytes:
+    """Spell a document as it is committed: indented, one spelling only."""
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()

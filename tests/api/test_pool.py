@@ -27,6 +27,13 @@ async def pool() -> AsyncIterator[ComputePool]:
     pool.close()
 
 
+async def _idle(pool: ComputePool) -> None:
+    """Wait until nothing is in progress, for much less than any computation's time."""
+    async with asyncio.timeout(PLENTY_SECONDS / 3):
+        while pool.condition.in_progress:  # noqa: ASYNC110 - the pool tells nobody
+            await asyncio.sleep(0.01)
+
+
 async def test_a_function_runs_in_another_process(pool: ComputePool) -> None:
     """What is computed is not computed here."""
     assert os.getpid() != await pool.run(PLENTY_SECONDS, os.getpid)
@@ -68,8 +75,7 @@ async def test_a_computation_past_its_time_is_given_up_but_still_counted(
     assert 503 == caught.value.problem.status
     assert 1 == counted("rackfit_requests_refused_total", reason="deadline")
     assert 1 == pool.condition.in_progress
-    await asyncio.sleep(0.6)
-    assert 0 == pool.condition.in_progress
+    await _idle(pool)
 
 
 async def test_a_caller_that_goes_away_leaves_the_queue(pool: ComputePool) -> None:
@@ -80,18 +86,16 @@ async def test_a_caller_that_goes_away_leaves_the_queue(pool: ComputePool) -> No
     await asyncio.sleep(0)
     queued.cancel()
     await running
-    await asyncio.sleep(0.05)
-    assert 0 == pool.condition.in_progress
+    await _idle(pool)
 
 
 async def test_waiting_for_a_worker_takes_time_too(pool: ComputePool) -> None:
     """A queue that does not move refuses at the deadline, not after it."""
-    running = asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, 0.3))
+    running = asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, 1))
     await asyncio.sleep(0.05)
-    started = time.monotonic()
     with pytest.raises(RequestError):
         await pool.run(0.1, time.sleep, 0)
-    assert time.monotonic() - started < 0.25
+    assert not running.done()
     await running
 
 

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format types openapi bench lock clean
+.PHONY: help run test unit lint format types openapi docs bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,9 @@ types: $(VENV)/.development ## Types, strictly
 openapi: $(VENV)/.development ## Record the examples anew and write openapi/openapi.json
 	$(BIN)/python tests/recording.py openapi/examples
 	$(BIN)/python -m rackfit.api.openapi openapi/openapi.json
+
+docs: $(VENV)/.development ## Write into the documents what their commands print now
+	$(BIN)/python tests/refreshing.py
 
 bench: $(VENV)/.development ## Time it: ratios to a no-op route in the same run
 	$(BIN)/python -m benchmarks

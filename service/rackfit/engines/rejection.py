@@ -18,7 +18,6 @@ RejectionCode = Literal[
     "degree-unsupported",  # the engine lacks this kind of parallelism
     "scheme-unsupported",  # the engine cannot load this quantization scheme
     "kv-dtype-unsupported",  # the engine cannot store this KV cache type
-    "accelerator-unsupported",  # the engine or scheme does not run on this accelerator
     "weights-exceed-memory",  # the largest rank's weights alone do not fit
     "memory-exceeded",  # weights, KV cache and overhead together do not fit
     "not-enough-accelerators",  # the inventory has fewer than the split needs

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from rackfit.planning.question import Constraints
 
-MAX_REPLICA_DEVICES = 1024
+MAX_REPLICA_DEVICES = 512
 """Largest replica searched; published deployments reach 320 devices."""
 
 

@@ -128,6 +128,22 @@ class Evaluator:
             outcome = with_more
         return outcome
 
+    def nodes_to_add(self, split: Split, pool: Pool) -> int | None:
+        """Fewest whole nodes, all free, to add to a pool before `split` fits; None if none do."""
+        cells_a_node = pool.largest_node // split.tensor
+        if not cells_a_node:
+            return None
+        fewest = None
+        for level in thinned((pool.accelerator.usable_bytes, *pool.free_levels)):
+            outcome = self._at_level(split, pool, self.stages(split), level)
+            if isinstance(outcome, Fit):
+                return 0
+            if not outcome.needed:
+                break  # devices with less free memory hold even less
+            nodes = -(-(outcome.needed - outcome.available) // cells_a_node)
+            fewest = nodes if fewest is None else min(fewest, nodes)
+        return fewest
+
     def _at_level(
         self, split: Split, pool: Pool, stages: tuple[StageMemory, ...], level: int
     ) -> Fit | Miss:

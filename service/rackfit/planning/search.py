@@ -86,7 +86,7 @@ def search_pool(
 ) -> None:
     """Try every split on one pool, smallest replica first, until no better can come."""
     devices = min(pool.devices(0), constraints.max_accelerators or MAX_REPLICA_DEVICES)
-    tensors = list(_legal_tensors(evaluator, pool, constraints, findings))
+    tensors = list(legal_tensors(evaluator, pool, constraints, findings))
     findings.untried = bool(tensors)
     for size in range(1, min(devices, MAX_REPLICA_DEVICES) + 1):
         if findings.settled(size):
@@ -94,13 +94,14 @@ def search_pool(
         if expired():
             findings.complete = False
             return
-        for split in _splits(evaluator, size, tensors, constraints):
+        for split in splits_of_size(evaluator, size, tensors, constraints):
             _try(evaluator, pool, split, constraints, findings)
 
 
-def _legal_tensors(
+def legal_tensors(
     evaluator: Evaluator, pool: Pool, constraints: Constraints, findings: Findings
 ) -> Iterator[int]:
+    """Yield the tensor degrees worth trying on a pool; note why the others are not."""
     for tensor in tensor_degrees(constraints, pool.largest_domain):
         split = Split(tensor=tensor)
         rejection = _leaves_domain(split, pool) or evaluator.illegal(split)
@@ -126,7 +127,7 @@ def _leaves_domain(split: Split, pool: Pool) -> Rejection | None:
     )
 
 
-def _splits(
+def splits_of_size(
     evaluator: Evaluator, size: int, tensors: list[int], constraints: Constraints
 ) -> Iterator[Split]:
     """Yield the splits of `size` devices a replica that the constraints allow."""

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from rackfit.planning.evaluation import Evaluator, Fit
+from rackfit.planning.degrees import MAX_REPLICA_DEVICES
+from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints, Shortfall
-from rackfit.planning.ranking import Order
-from rackfit.planning.search import Findings, search_pool
-
-LARGEST_ADDITIONS = (1 << 10, 1 << 14, 1 << 18)
-"""Devices added to see whether any number of them would do, fewest first."""
+from rackfit.planning.search import Findings, legal_tensors, splits_of_size
 
 
 def find_shortfall(
@@ -21,7 +18,7 @@ def find_shortfall(
 ) -> Shortfall:
     """Say what is missing: in bytes, and in accelerators of each type on its own."""
     lacking = {
-        pool.accelerator.id: _missing(evaluator, pool, constraints, findings.order, expired)
+        pool.accelerator.id: _missing(evaluator, pool, constraints, findings, expired)
         for pool in pools
     }
     short = min((miss.short_bytes for _, miss in findings.misses), default=0)
@@ -33,22 +30,26 @@ def _missing(
     evaluator: Evaluator,
     pool: Pool,
     constraints: Constraints,
-    order: Order,
+    findings: Findings,
     expired: Callable[[], bool],
 ) -> int | None:
-    """Fewest accelerators to add, in whole nodes; None where no number helps."""
-    size = pool.largest_node
+    """Fewest accelerators to add, in whole nodes; None where no number helps.
 
-    def fits_with(nodes: int) -> Fit | None:
-        findings = Findings(limit=1, order=order)
-        search_pool(evaluator, pool.with_more(nodes), constraints, findings, expired)
-        return findings.fits[0] if findings.fits else None
-
-    enough = next((f for d in LARGEST_ADDITIONS if (f := fits_with(-(-d // size)))), None)
-    if enough is None:
-        return None
-    low, high = 0, -(-enough.split.devices // size)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits_with(middle) else (middle, high)
-    return high * size
+    Larger and larger replicas are asked how many nodes they lack, until the devices alone
+    lack as many as the best so far.
+    """
+    most = constraints.max_accelerators
+    there, each = pool.devices(0), pool.largest_node
+    scratch = Findings(limit=1, order=findings.order)
+    tensors = list(legal_tensors(evaluator, pool, constraints, scratch))
+    fewest: int | None = None
+    for size in range(1, min(MAX_REPLICA_DEVICES, most or MAX_REPLICA_DEVICES) + 1):
+        if expired() or (fewest is not None and (size - there) / each >= fewest):
+            break
+        for split in splits_of_size(evaluator, size, tensors, constraints):
+            if evaluator.illegal(split) is not None:
+                continue
+            nodes = evaluator.nodes_to_add(split, pool)
+            if nodes is not None and (fewest is None or nodes < fewest):
+                fewest = nodes
+    return None if fewest is None else fewest * each

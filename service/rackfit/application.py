@@ -19,10 +19,7 @@ from rackfit.api.operations import OPERATIONS
 from rackfit.api.pipeline import Pipeline
 from rackfit.api.pool import ComputePool
 from rackfit.api.routing import EXCEPTION_HANDLERS, route_handlers
-from rackfit.caching.circuit import CircuitLimits
-from rackfit.caching.memory_store import MemoryLimits, MemoryStore
-from rackfit.caching.redis_store import RedisLimits, RedisStore
-from rackfit.caching.tiers import AnswerCache
+from rackfit.caching.tiers import AnswerCache, cache_for
 from rackfit.catalog import Catalog, load_catalog
 from rackfit.logs import configure_logging
 from rackfit.settings import Settings, read_settings
@@ -47,7 +44,7 @@ def create_application(settings: Settings) -> ASGIApp:
         CatalogError: a catalog file is wrong.
     """
     catalog = load_catalog(settings.catalog_dir)
-    cache = create_cache(settings)
+    cache = cache_for(settings)
     pool = ComputePool(settings)
     context = Context(
         settings=settings,
@@ -68,22 +65,6 @@ def create_application(settings: Settings) -> ASGIApp:
         logging_config=None,
     )
     return Edge(litestar)
-
-
-def create_cache(settings: Settings) -> AnswerCache:
-    """Make the answer cache: in process, and Redis behind it where one is configured."""
-    memory = MemoryStore(
-        MemoryLimits(max_bytes=settings.cache_bytes, max_entries=settings.cache_entries)
-    )
-    if settings.redis_url is None:
-        return AnswerCache(memory)
-    limits = RedisLimits(
-        connect_timeout_seconds=settings.redis_connect_timeout_seconds,
-        operation_timeout_seconds=settings.redis_timeout_seconds,
-        ttl_seconds=settings.cache_ttl_seconds,
-    )
-    circuit = CircuitLimits(cool_down_seconds=settings.redis_cooldown_seconds)
-    return AnswerCache(memory, RedisStore(settings.redis_url, limits, circuit))
 
 
 def _condition(catalog: Catalog, cache: AnswerCache, pool: ComputePool) -> Callable[[], Ready]:

@@ -14,7 +14,7 @@ from rackfit.api.computing import Canonical, Computed
 from rackfit.api.operation import JSON, MESSAGE_PACK, Context, Operation, Search
 from rackfit.api.pool import ComputePool
 from rackfit.api.problems import RequestError
-from rackfit.application import create_cache
+from rackfit.caching.tiers import cache_for
 from rackfit.catalog import Catalog
 from rackfit.errors import InvalidInput
 from rackfit.settings import Settings
@@ -98,7 +98,7 @@ class Process:
     """What one serving process answers with, over an empty catalog."""
 
     def __init__(self, settings: Settings, pool: ComputePool | None = None) -> None:
-        self.cache = create_cache(settings)
+        self.cache = cache_for(settings)
         context = Context(
             settings=settings,
             catalog=Catalog([], [], [], "2026-01-01"),

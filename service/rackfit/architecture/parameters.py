@@ -1,6 +1,7 @@
 """Counting parameters: exact integers, each tensor once."""
 
 from collections.abc import Iterator
+from typing import get_args
 
 import msgspec
 
@@ -39,7 +40,7 @@ def counted_tensors(architecture: Architecture) -> Iterator[tuple[int, Tensor]]:
 
 def count_parameters(architecture: Architecture) -> Parameters:
     """Count the trainable parameters of `architecture` by part."""
-    sums: dict[Component, int] = dict.fromkeys(_PARTS, 0)
+    sums: dict[Component, int] = dict.fromkeys(get_args(Component), 0)
     for count, tensor in counted_tensors(architecture):
         if not tensor.buffer:
             sums[tensor.component] += count * tensor.elements
@@ -60,18 +61,3 @@ def _idle_in(kind: Layer) -> int:
     routed = sum(t.elements for t in kind.tensors if t.component == "routed_experts")
     experts = kind.feed_forward
     return routed * (experts.experts - experts.active) // experts.experts
-
-
-_PARTS: tuple[Component, ...] = (
-    "embedding",
-    "head",
-    "attention",
-    "dense_feed_forward",
-    "routed_experts",
-    "shared_experts",
-    "router",
-    "norm",
-    "vision",
-    "other",
-    "draft",
-)

@@ -3,6 +3,8 @@
 from typing import ClassVar
 
 from rackfit.engines.interface import Engine
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
 
 
 class Generic(Engine):
@@ -14,6 +16,11 @@ class Generic(Engine):
         """Any scheme some engine loads."""
         del scheme, engines
         return True
+
+    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
+        """None of its own: the reserve stands for it."""
+        del model, split, last_stage
+        return 0
 
     def utilization(self, usable: int, free: int) -> float:
         """All but the reserve."""

@@ -12,6 +12,7 @@ from typing import ClassVar
 from rackfit.architecture.model import Attention
 from rackfit.engines.cache_layout import CacheTerm, layer_terms
 from rackfit.engines.choice import EngineChoice
+from rackfit.engines.peak import activation_peak
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -22,6 +23,9 @@ PLAIN_SCHEMES = ("f32", "bf16", "f16")
 
 class Engine(ABC):
     """A serving engine with the options it is started with.
+
+    `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
+    batch it prepares for where the caller names none.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -35,6 +39,8 @@ class Engine(ABC):
         "bf16", "f16", "f32", "fp8", "int8", "q8_0", "q4_0", "nvfp4",
     )  # fmt: skip
     block_tokens: ClassVar[int] = 1
+    batched_tokens: ClassVar[int] = 8192
+    sequences: ClassVar[int] = 1024
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:
         self.choice = choice or EngineChoice(name=self.name)
@@ -95,9 +101,14 @@ class Engine(ABC):
         return 0
 
     def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
-        """Peak of activations on one rank."""
-        del model, split, last_stage
-        return 0
+        """Peak of activations on one rank, of as full a batch as the engine prepares for."""
+        return activation_peak(
+            model,
+            split,
+            tokens=self.choice.max_batched_tokens or self.batched_tokens,
+            sequences=self.choice.max_sequences or self.sequences,
+            last_stage=last_stage,
+        )
 
     def overhead_bytes(self, model: ServedModel, split: Split) -> int:
         """What the engine holds besides weights, cache and activations on one rank."""

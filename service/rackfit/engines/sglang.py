@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.peak import activation_peak
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -11,8 +10,6 @@ from rackfit.engines.split import Split
 
 MIB = 1 << 20
 DEFAULT_STATIC_SHARE = 0.88  # sglang/srt/server_args.py: mem_fraction_static without other needs
-CHUNKED_PREFILL_TOKENS = 8192  # server_args.py: chunked_prefill_size on 80 GB and up
-DEFAULT_SEQUENCES = 256  # cuda_graph_max_bs: the largest decode batch prepared for
 CONTEXT_BYTES = 512 * MIB
 
 
@@ -37,6 +34,8 @@ class Sglang(Engine):
     name: ClassVar[str] = "sglang"
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, experts_divide)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")
+    batched_tokens: ClassVar[int] = 8192  # server_args.py: chunked_prefill_size on 80 GB and up
+    sequences: ClassVar[int] = 256  # cuda_graph_max_bs: the largest decode batch prepared for
 
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:
         """The remainder goes to the last stages."""
@@ -45,16 +44,6 @@ class Sglang(Engine):
     def feed_forward_parts(self, split: Split) -> int:
         """Feed-forwards are divided over all of `--tp`, attention DP lying inside it."""
         return split.tensor * split.data
-
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
-        """A chunk of prefill, or the sampler of a full decode batch."""
-        return activation_peak(
-            model,
-            split,
-            tokens=self.choice.max_batched_tokens or CHUNKED_PREFILL_TOKENS,
-            sequences=self.choice.max_sequences or DEFAULT_SEQUENCES,
-            last_stage=last_stage,
-        )
 
     def overhead_bytes(self, model: ServedModel, split: Split) -> int:
         """The CUDA context."""

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.peak import activation_peak
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -11,8 +10,6 @@ from rackfit.engines.split import Split
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
-DEFAULT_BATCHED_TOKENS = 8192  # LlmArgs.max_num_tokens
-DEFAULT_SEQUENCES = 2048  # LlmArgs.max_batch_size
 CONTEXT_BYTES = 512 * MIB
 NCCL_BYTES = {1: 0, 2: 342 * MIB, 4: 392 * MIB}
 """Communication buffers by group size (aiconfigurator systems/*.yaml, nccl_mem)."""
@@ -56,16 +53,8 @@ class TensorRtLlm(Engine):
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data, slots_divide)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "int8", "nvfp4")
     block_tokens: ClassVar[int] = 32
-
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
-        """The peak of a full batch of tokens."""
-        return activation_peak(
-            model,
-            split,
-            tokens=self.choice.max_batched_tokens or DEFAULT_BATCHED_TOKENS,
-            sequences=self.choice.max_sequences or DEFAULT_SEQUENCES,
-            last_stage=last_stage,
-        )
+    batched_tokens: ClassVar[int] = 8192  # LlmArgs.max_num_tokens
+    sequences: ClassVar[int] = 2048  # LlmArgs.max_batch_size
 
     def overhead_bytes(self, model: ServedModel, split: Split) -> int:
         """The CUDA context and NCCL's buffers."""

@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from rackfit.engines.cache_layout import PLAIN_BYTES
 from rackfit.engines.interface import Engine
-from rackfit.engines.peak import activation_peak
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -12,8 +11,6 @@ from rackfit.engines.split import Split
 
 MIB = 1 << 20
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
-DEFAULT_BATCHED_TOKENS = 8192  # vllm/engine/arg_utils.py, OpenAI server on 80 GB and up
-DEFAULT_SEQUENCES = 1024  # the same
 NON_TORCH_BYTES = {1: 256 * MIB, 2: 2120 * MIB}
 """CUDA context at TP1; NCCL and the custom all-reduce's buffers from TP2 (0.19 on H100)."""
 
@@ -40,6 +37,8 @@ class Vllm(Engine):
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, expert_parallel_or_not)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
     block_tokens: ClassVar[int] = 16
+    batched_tokens: ClassVar[int] = 8192  # vllm/engine/arg_utils.py, on 80 GB and up
+    sequences: ClassVar[int] = 1024  # the same
 
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:
         """The remainder goes backwards from the last stage but one (vLLM get_pp_indices)."""
@@ -63,16 +62,6 @@ class Vllm(Engine):
         """
         element = PLAIN_BYTES[model.architecture.dtype]
         return sum(r.positions * r.width * element for r in model.architecture.rotaries)
-
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
-        """The profiling run's peak: a full batch, and the sampler of every sequence."""
-        return activation_peak(
-            model,
-            split,
-            tokens=self.choice.max_batched_tokens or DEFAULT_BATCHED_TOKENS,
-            sequences=self.choice.max_sequences or DEFAULT_SEQUENCES,
-            last_stage=last_stage,
-        )
 
     def overhead_bytes(self, model: ServedModel, split: Split) -> int:
         """Memory outside PyTorch's allocator."""

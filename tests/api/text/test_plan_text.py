@@ -125,6 +125,16 @@ def test_arguments_stand_one_below_the_other() -> None:
     )
 
 
+def test_splits_refused_for_the_same_figures_share_their_lines() -> None:
+    """Splits that differ in nothing the reason looks at are named together."""
+    refused = [
+        Rejection(split=Split(tensor=8, expert=expert), code="memory-exceeded", detail="Full.")
+        for expert in (8, 4)
+    ]
+    lines = plan_answer(answer(rejections=tuple(refused))).splitlines()
+    assert ["  TP8 EP8, TP8 EP4: memory-exceeded", "    Full."] == lines[-2:]
+
+
 def test_a_rejection_has_its_code_its_numbers_and_the_nearest_fix() -> None:
     """What was tried, why not, in figures, and what would do."""
     rejection = Rejection(

@@ -6,17 +6,31 @@ from rackfit.api.text.figures import numbers, split_label
 from rackfit.api.text.table import Lines, paragraph, section
 from rackfit.engines.rejection import Fix, Rejection
 
+Reason = tuple[str | None, str, tuple[tuple[str, float], ...], str | None]
+"""What is said of a rejection, whichever split it is about."""
+
 
 def rejections(title: str, rejected: Sequence[Rejection]) -> Lines:
-    """A few lines a rejection, under a title."""
-    return section(title, (line for rejection in rejected for line in _rejection(rejection)))
+    """A few lines a rejection, under a title; splits refused for the same figures share them."""
+    alike: dict[Reason, list[Rejection]] = {}
+    for rejection in rejected:
+        alike.setdefault(_reason(rejection), []).append(rejection)
+    return section(title, (line for refused in alike.values() for line in _rejection(refused)))
 
 
-def _rejection(rejection: Rejection) -> Lines:
+def _reason(rejection: Rejection) -> Reason:
+    fix = rejection.nearest_fix
+    figures = tuple(rejection.numbers.items())
+    return (rejection.accelerator, rejection.detail, figures, fix.change if fix else None)
+
+
+def _rejection(alike: Sequence[Rejection]) -> Lines:
+    rejection = alike[0]
     on = f" on {rejection.accelerator}" if rejection.accelerator else ""
     figures = numbers(list(rejection.numbers.items()))
+    labels = ", ".join(split_label(one.split) for one in alike)
     return [
-        *paragraph(f"{split_label(rejection.split)}{on}: {rejection.code}", 1),
+        *paragraph(f"{labels}{on}: {rejection.code}", 1),
         *paragraph(rejection.detail, 2),
         *(paragraph(f"({figures})", 2) if figures else ()),
         *(paragraph(_fix(rejection.nearest_fix), 2) if rejection.nearest_fix else ()),

@@ -25,17 +25,14 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 class Ratio(msgspec.Struct, frozen=True):
     """One figure of a measure over the same figure of its unit: over rounds, in the middle.
 
-    `low` and `high` are the least and the greatest of the rounds' own ratios.
+    `low` and `high` are the least and the greatest of the rounds' own ratios; half of them are
+    within `spread` of the median, which is a share of it.
     """
 
     median: float
+    spread: float
     low: float
     high: float
-
-    @property
-    def spread(self) -> float:
-        """Half the distance between the extremes, as a share of the median."""
-        return (self.high - self.low) / 2 / self.median
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -68,4 +65,6 @@ def ratio(each_round: Sequence[float]) -> Ratio:
     A round's two figures were taken moments apart, so what slows the machine down for longer
     slows both and is gone from their ratio; the median drops what hit only one of them.
     """
-    return Ratio(statistics.median(each_round), min(each_round), max(each_round))
+    median = statistics.median(each_round)
+    off = statistics.median(abs(one - median) for one in each_round)
+    return Ratio(median, off / median, min(each_round), max(each_round))

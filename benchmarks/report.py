@@ -20,9 +20,9 @@ COLUMNS = {
 """Figures the table shows, and what it calls them."""
 
 LEGEND = """\
-Ratios to the measure named second, the median over rounds; +- is half the way between the
-rounds' extremes. p50, p99: time to the answer over 1 connection. requests/s: over 16. CPU:
-what all processes of the server spend on a request, or a process on a computation.
+Ratios to the measure named second, the median over rounds; half of the rounds are within +-.
+p50, p99: time to the answer over 1 connection. requests/s: over 16. CPU: what all processes
+of the server spend on a request, or one process on a computation.
 """
 
 _NAME_WIDTH = 18

@@ -163,13 +163,13 @@ def test_a_ratio_is_taken_round_by_round() -> None:
     unit = Measured(name="unit", rounds=({"p50": 1.0}, {"p50": 2.0}))
     slow = Measured(name="slow", units=("unit",), rounds=({"p50": 3.0}, {"p50": 6.0}))
     (comparison,) = compare([unit, slow])
-    assert {"p50": Ratio(3.0, 3.0, 3.0)} == comparison.ratios
+    assert {"p50": Ratio(median=3.0, spread=0.0, low=3.0, high=3.0)} == comparison.ratios
 
 
-def test_the_spread_is_half_the_way_between_the_extremes() -> None:
-    """It is told as a share of the median."""
-    summary = ratio([1.0, 2.0, 4.0])
-    assert (2.0, 0.75) == (summary.median, summary.spread)
+def test_half_of_the_rounds_are_within_the_spread() -> None:
+    """It is a share of the median, so that a few wild rounds change neither."""
+    summary = ratio([1.0, 2.0, 3.0, 2.5, 900.0])
+    assert Ratio(median=2.5, spread=0.2, low=1.0, high=900.0) == summary
 
 
 def test_inventories_have_as_many_shapes_as_they_say() -> None:

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit lint format types openapi docs bench lock clean
+.PHONY: help run test unit fuzz lint format types openapi docs bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -18,6 +18,9 @@ test: lint types unit ## Everything: lint, types and the whole fast suite
 
 unit: $(VENV)/.development
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.development ## The contract at length: 300 examples an operation, a seed of its own
+	$(BIN)/python -m pytest -m slow tests/contract
 
 lint: $(VENV)/.development ## Lint and formatting
 	$(BIN)/ruff check .

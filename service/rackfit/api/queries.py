@@ -1,5 +1,6 @@
 """From a query string to a struct: every parameter known, given once and well formed."""
 
+import math
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -14,7 +15,7 @@ from rackfit.errors import InvalidInput, Violation, closest
 
 MAX_PARAMETERS = 100
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?\Z", re.ASCII)
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?(?:[eE][+-]?[0-9]{1,3})?\Z", re.ASCII)
 
 
 class _Parameter(msgspec.Struct, frozen=True):
@@ -39,7 +40,10 @@ class _Parameter(msgspec.Struct, frozen=True):
         """Read a number where one is due; what is wrong is left for msgspec to say."""
         if not (self.numeric and _NUMBER.match(text)):
             return text
-        return float(text) if "." in text else int(text)
+        if text.lstrip("-").isdecimal():
+            return int(text)
+        number = float(text)
+        return number if math.isfinite(number) else text
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Nodes and their accelerators, and readers of foreign formats."""

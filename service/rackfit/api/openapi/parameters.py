@@ -111,4 +111,4 @@ def request_body(operation: Operation, examples: Mapping[str, Example]) -> Schem
 def _body_schema(operation: Operation, media_type: str) -> Schema:
     if operation.body is not None and operation.body is not bytes:
         return reference(operation.body)
-    return {"type": "object"} if media_type == JSON else {"type": "string"}
+    return {"type": "object"} if media_type == JSON else {"type": "string", "minLength": 1}

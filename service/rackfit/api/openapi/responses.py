@@ -8,7 +8,7 @@ from rackfit.api.answers import Problem
 from rackfit.api.openapi.examples import Example, Examples, content_examples
 from rackfit.api.openapi.links import links
 from rackfit.api.openapi.schemas import Schema, reference
-from rackfit.api.operation import TEXT, Document, Operation
+from rackfit.api.operation import JSON, TEXT, Document, Operation
 from rackfit.api.problems import KINDS, PROBLEM_JSON
 
 HEADERS: Mapping[str, Schema] = {
@@ -90,8 +90,10 @@ def _answer_headers(operation: Operation) -> Iterable[str]:
 
 
 def _content(operation: Operation, media_type: str, examples: Mapping[str, Example]) -> Schema:
-    is_text = operation.answer is Document or media_type == TEXT
-    schema = {"type": "string"} if is_text else reference(operation.answer)
+    if operation.answer is Document or media_type == TEXT:
+        schema: Schema = {"type": "object" if media_type == JSON else "string"}
+    else:
+        schema = reference(operation.answer)
     return _with_examples(schema, content_examples(examples, HTTPStatus.OK, media_type))
 
 

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 
 
@@ -17,13 +16,9 @@ class Generic(Engine):
         del scheme, engines
         return True
 
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
-        """None of its own: the reserve stands for it."""
-        del model, split, last_stage
-        return 0
-
-    def utilization(self, usable: int, free: int) -> float:
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """All but the reserve."""
+        del split
         return min(1 - self.device_reserve, free / usable)
 
     def warnings(self) -> tuple[str, ...]:

@@ -6,17 +6,21 @@ its source.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+import msgspec
+
 from rackfit.architecture.model import Attention
-from rackfit.engines.cache_layout import CacheTerm, layer_terms
+from rackfit.catalog.entries import Accelerator
+from rackfit.engines.cache_layout import layer_terms, merged
+from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
-from rackfit.engines.peak import activation_peak
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Fixed, Limits, Term, linked
 
 PLAIN_SCHEMES = ("f32", "bf16", "f16")
 
@@ -84,45 +88,82 @@ class Engine(ABC):
         """Into how many parts shared experts are divided."""
         return self.feed_forward_parts(split)
 
-    def cache_terms(
-        self, model: ServedModel, attention: Attention | None, split: Split
-    ) -> tuple[CacheTerm, ...]:
-        """What one layer keeps of a sequence on one rank."""
-        return layer_terms(
-            attention,
-            kv_cache_dtype=model.kv_cache_dtype,
-            dtype=model.architecture.dtype,
-            tensor=split.tensor,
+    def vision_parts(self, split: Split) -> int:
+        """Into how many parts the matrices of a vision tower are divided."""
+        del split
+        return 1
+
+    def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
+        """The batch prepared for on a device, of an unknown kind where none is named."""
+        del context_tokens
+        plain = Limits(
+            batched_tokens=self.batched_tokens,
+            sequences=self.sequences,
+            linked=linked(accelerator),
         )
+        return self.chosen(plain)
+
+    def chosen(self, limits: Limits) -> Limits:
+        """The engine's own limits, the caller's where named."""
+        return msgspec.structs.replace(
+            limits,
+            batched_tokens=self.choice.max_batched_tokens or limits.batched_tokens,
+            sequences=self.choice.max_sequences or limits.sequences,
+        )
+
+    def stage_cache(
+        self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
+    ) -> StageCache:
+        """What a stage with `counts` layers of each kind keeps of sequences on one rank."""
+        del limits
+        each = (
+            layer_terms(
+                kind.attention,
+                kv_cache_dtype=model.kv_cache_dtype,
+                dtype=model.dtype,
+                tensor=split.tensor,
+            )
+            for kind in model.kinds
+        )
+        terms = merged(zip(counts, each, strict=True), self.block_tokens)
+        return StageCache(terms=terms, block_tokens=self.block_tokens)
+
+    def allocated_bytes(self, size: int) -> int:
+        """What is taken of a device for a tensor of `size` bytes."""
+        return size
 
     def computed_bytes(self, model: ServedModel) -> int:
         """What is computed at loading and kept beside the checkpoint's weights on each rank."""
         del model
         return 0
 
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
-        """Peak of activations on one rank, of as full a batch as the engine prepares for."""
-        return activation_peak(
-            model,
-            split,
-            tokens=self.choice.max_batched_tokens or self.batched_tokens,
-            sequences=self.choice.max_sequences or self.sequences,
-            last_stage=last_stage,
-        )
-
-    def overhead_bytes(self, model: ServedModel, split: Split) -> int:
-        """What the engine holds besides weights, cache and activations on one rank."""
-        del model, split
+    def layer_computed_bytes(
+        self, model: ServedModel, attention: Attention | None, split: Split
+    ) -> int:
+        """The same of one layer."""
+        del model, attention, split
         return 0
 
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
+        """Peak of activations on one rank of a stage; `first` and `last` tell the ends."""
+        del model, split, limits, first, last
+        return ()
+
+    def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
+        """What the engine holds besides weights, cache and activations on one rank."""
+        del model, split, limits
+        return ()
+
     @abstractmethod
-    def utilization(self, usable: int, free: int) -> float:
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """The share of a device's `usable` bytes the engine is given."""
 
-    def budget_bytes(self, usable: int, free: int, *, weights: int, other: int) -> int:
-        """What a rank may take in all, given its weights and what is neither they nor cache."""
-        del weights, other
-        return int(self.utilization(usable, free) * usable)
+    def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
+        """What a rank may take in all, given all that it takes besides the cache."""
+        del fixed
+        return int(self.utilization(usable, free, split) * usable)
 
     def warnings(self) -> tuple[str, ...]:
         """What a caller should know of how this engine is planned for."""

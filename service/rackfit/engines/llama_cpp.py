@@ -7,10 +7,10 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits, Term
 
 MIB = 1 << 20
 FIT_MARGIN_BYTES = 1024 * MIB  # common/arg.cpp --fit-target: kept free on each device
-DEFAULT_UBATCH_TOKENS = 512  # common.h n_ubatch
 F32_BYTES = 4
 
 
@@ -35,17 +35,21 @@ class LlamaCpp(Engine):
     name: ClassVar[str] = "llama.cpp"
     rules: ClassVar[tuple[Rule, ...]] = (layers_only, *COMMON_RULES)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("f16", "bf16", "f32", "q8_0", "q4_0")
+    batched_tokens: ClassVar[int] = 512  # common.h n_ubatch
 
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
         """The compute buffer: f32 logits and states of one micro-batch."""
-        del split
-        tokens = self.choice.max_batched_tokens or DEFAULT_UBATCH_TOKENS
+        del split, first
         width = 4 * model.architecture.hidden_size
-        logits = model.architecture.vocabulary_size if last_stage else 0
-        return tokens * (width + logits) * F32_BYTES
+        logits = model.architecture.vocabulary_size if last else 0
+        size = limits.batched_tokens * (width + logits) * F32_BYTES
+        return (Term("compute buffer", size, 0.3, "llama.cpp graph_reserve of one micro-batch"),)
 
-    def utilization(self, usable: int, free: int) -> float:
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """All but the margin that llama.cpp keeps when it fits a model to a device."""
+        del split
         return max(min(usable, free) - FIT_MARGIN_BYTES, 0) / usable
 
     def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:

@@ -3,10 +3,12 @@
 from typing import ClassVar
 
 from rackfit.engines.interface import Engine
+from rackfit.engines.peak import peak_terms
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Fixed, Limits, Term
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
@@ -56,22 +58,33 @@ class TensorRtLlm(Engine):
     batched_tokens: ClassVar[int] = 8192  # LlmArgs.max_num_tokens
     sequences: ClassVar[int] = 2048  # LlmArgs.max_batch_size
 
-    def overhead_bytes(self, model: ServedModel, split: Split) -> int:
-        """The CUDA context and NCCL's buffers."""
-        del model
-        group = split.tensor * split.data
-        return CONTEXT_BYTES + NCCL_BYTES[1 if group == 1 else 2 if group <= 3 else 4]  # noqa: PLR2004 (the table's own steps)
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
+        """The forward pass of a full batch, or the sampler."""
+        del first
+        return peak_terms(model, split, limits, last=last)
 
-    def utilization(self, usable: int, free: int) -> float:
+    def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
+        """The CUDA context and NCCL's buffers."""
+        del model, limits
+        group = split.tensor * split.data
+        nccl = NCCL_BYTES[1 if group == 1 else 2 if group <= 3 else 4]  # noqa: PLR2004 (the table's own steps)
+        return (
+            Term("CUDA context", CONTEXT_BYTES, 0.5, "start-up logs"),
+            Term("NCCL buffers", nccl, 0.2, "aiconfigurator systems/*.yaml, nccl_mem"),
+        )
+
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """The share of what is free after the weights; what is taken before lowers it."""
-        del usable, free
+        del usable, free, split
         return self.choice.gpu_memory_utilization or DEFAULT_FREE_SHARE
 
-    def budget_bytes(self, usable: int, free: int, *, weights: int, other: int) -> int:
+    def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
         """All that is loaded first, and the cache's share of what is then free."""
-        left = max(min(usable, free) - weights - other, 0)
-        loaded = min(weights + other, usable, free)
-        return loaded + int(self.utilization(usable, free) * left)
+        room = min(usable, free)
+        left = max(room - fixed.all, 0)
+        return min(fixed.all, room) + int(self.utilization(usable, free, split) * left)
 
     def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
         """Arguments of `trtllm-serve`."""

@@ -11,6 +11,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Fixed
 from rackfit.errors import InvalidInput
 from rackfit.memory.question import Fits, MemoryAnswer, MemoryRequest, RankMemory
 from rackfit.memory.rank_order import positions
@@ -74,9 +75,8 @@ def _by_rule(
     tokens = request.workload.context_tokens * request.workload.sequences
     parts = rule_of_thumb(resolved.model, scheme, overhead=request.overhead, tokens=tokens)
     usable = None if accelerator is None else accelerator.usable_bytes
-    budget = usable and engine.budget_bytes(
-        usable, usable, weights=parts.weights_bytes, other=parts.overhead_bytes
-    )
+    fixed = Fixed(weights=parts.weights_bytes, activation=0, overhead=parts.overhead_bytes)
+    budget = usable and engine.budget_bytes(usable, usable, Split(), fixed)
     rank = _rule_rank(parts, int(token_bytes(resolved.model)), budget)
     rejections = [] if budget is None else _shortages(Split(), [rank])
     answer = _summed([rank], "rule-of-thumb", (*resolved.warnings, *notes))
@@ -106,9 +106,9 @@ def _by_architecture(
 ) -> MemoryAnswer:
     split = request.split or Split()
     check_ranks(split)
-    stages = stage_memories(
-        RankSizes(resolved.model, engine, split), split, request.workload.context_tokens
-    )
+    tokens = request.workload.context_tokens
+    limits = engine.limits(accelerator, tokens)
+    stages = stage_memories(RankSizes(resolved.model, engine, split, limits), split, tokens)
     held = sequences_per_rank(split, request.workload.sequences)
     warnings = (*resolved.warnings, *engine.warnings(), *notes)
     rejections = list(engine.rejections(resolved.model, split))
@@ -117,12 +117,12 @@ def _by_architecture(
         answer = _summed(ranks, "architecture", warnings)
         return _judged(answer, rejections) if rejections else answer
     usable = accelerator.usable_bytes
-    budgets = [stage.budget_bytes(engine, usable, usable) for stage in stages]
+    budgets = [stage.budget_bytes(engine, split, usable, usable) for stage in stages]
     ranks = rank_memories(resolved.model, split, stages, held, budgets)
     answer = _judged(
         _summed(ranks, "architecture", warnings), rejections + _shortages(split, ranks)
     )
-    return msgspec.structs.replace(answer, capacity=capacity(engine, split, stages, budgets))
+    return msgspec.structs.replace(answer, capacity=capacity(split, stages, budgets))
 
 
 def check_ranks(split: Split) -> None:

@@ -3,7 +3,6 @@
 from rackfit.architecture.parameters import count_parameters
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
-from rackfit.engines.cache_layout import bytes_per_token, merged
 from rackfit.engines.served import ServedModel, StoredTensor
 from rackfit.engines.split import Split
 from rackfit.memory.question import InspectAnswer, InspectRequest, KvCacheLayout, TensorLine
@@ -72,16 +71,15 @@ def _line(stored: StoredTensor, layers: int) -> TensorLine:
 
 def _kv_cache(model: ServedModel, request: InspectRequest) -> KvCacheLayout:
     engine = engine_for(request.engine, 0)
-    split = Split()
-    terms = merged(
-        (model.order.count(kind), engine.cache_terms(model, layer.attention, split))
-        for kind, layer in enumerate(model.kinds)
-    )
+    counts = [model.order.count(kind) for kind in range(len(model.kinds))]
+    limits = engine.limits(None, model.architecture.context_tokens)
+    cache = engine.stage_cache(model, Split(), counts, limits)
     constant = sum(
         term.constant_bytes if term.window is None else term.sequence_bytes(term.window)
-        for term in terms
+        for term in cache.terms
     )
-    each = bytes_per_token(terms)
     return KvCacheLayout(
-        dtype=model.kv_cache_dtype, bytes_per_token=round(each), bytes_per_sequence=constant
+        dtype=model.kv_cache_dtype,
+        bytes_per_token=round(cache.bytes_per_token),
+        bytes_per_sequence=constant,
     )

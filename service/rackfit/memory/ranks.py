@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer
-from rackfit.engines.cache_layout import CacheTerm, merged
+from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rules import padded_vocabulary
 from rackfit.engines.served import FIRST_STAGE, ServedModel, StoredTensor
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits
 
 
 class RankSizes:
@@ -22,22 +23,17 @@ class RankSizes:
     The pipeline degree of `split` is not looked at: stages are asked for by their layers.
     """
 
-    def __init__(self, model: ServedModel, engine: Engine, split: Split) -> None:
+    def __init__(self, model: ServedModel, engine: Engine, split: Split, limits: Limits) -> None:
         self.model = model
         self.engine = engine
         self.split = split
+        self.limits = limits
 
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
         """For each kind: bytes besides routed experts, and of the fewest and most experts."""
         kinds = zip(self.model.kinds, self.model.layer_tensors, strict=True)
         return tuple(self._layer_bytes(kind, stored) for kind, stored in kinds)
-
-    @cached_property
-    def layer_terms(self) -> tuple[tuple[CacheTerm, ...], ...]:
-        """For each kind: what one layer keeps of a sequence."""
-        terms = self.engine.cache_terms
-        return tuple(terms(self.model, kind.attention, self.split) for kind in self.model.kinds)
 
     @cached_property
     def first_stage_bytes(self) -> int:
@@ -71,20 +67,35 @@ class RankSizes:
         ends += self.engine.computed_bytes(self.model)
         return layers + ends + (self.tied_head_bytes if last and not first else 0)
 
-    def cache_terms(self, counts: tuple[int, ...]) -> tuple[CacheTerm, ...]:
-        """What a stage with `counts` layers of each kind keeps of a sequence."""
-        return merged(zip(counts, self.layer_terms, strict=True))
+    def stage_cache(self, counts: tuple[int, ...]) -> StageCache:
+        """What a stage with `counts` layers of each kind keeps of sequences."""
+        return self.engine.stage_cache(self.model, self.split, counts, self.limits)
 
     def _layer_bytes(self, kind: Layer, stored: tuple[StoredTensor, ...]) -> tuple[int, int, int]:
-        plain = sum(self._layer_tensor_bytes(s, kind) for s in stored if not _is_routed(s))
-        routed = sum(s.stored_bytes for s in stored if _is_routed(s))
+        rest = [(s, self._layer_tensor_bytes(s, kind)) for s in stored if not _is_routed(s)]
+        plain = self._allocated(rest)
+        plain += self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
         if not isinstance(kind.feed_forward, ExpertFeedForward):
             return plain, 0, 0
-        experts = kind.feed_forward.experts
-        few, more = divmod(experts, self.split.expert)
+        routed = [s for s in stored if _is_routed(s)]
+        few, more = divmod(kind.feed_forward.experts, self.split.expert)
+        fewest = self._routed_bytes(routed, kind.feed_forward.experts, few)
+        if not more:
+            return plain, fewest, fewest
+        return plain, fewest, self._routed_bytes(routed, kind.feed_forward.experts, few + 1)
+
+    def _routed_bytes(self, routed: list[StoredTensor], experts: int, held: int) -> int:
+        """Bytes of `held` of a layer's experts on one rank."""
         parts = experts * (self.split.expert_tensor or 1)
-        most = few + (more > 0)
-        return plain, -(-routed * few // parts), -(-routed * most // parts)
+        return self._allocated([(s, -(-s.stored_bytes * held // parts)) for s in routed])
+
+    def _allocated(self, tensors: list[tuple[StoredTensor, int]]) -> int:
+        """Bytes the engine allocates for tensors of one layer, given each one's part here."""
+        sizes: dict[tuple[str, str], int] = {}
+        for stored, size in tensors:
+            key = (stored.tensor.component, stored.tensor.fused or stored.tensor.name)
+            sizes[key] = sizes.get(key, 0) + size
+        return sum(map(self.engine.allocated_bytes, sizes.values()))
 
     def _layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
         tensor = self.split.tensor
@@ -103,11 +114,13 @@ class RankSizes:
                 return stored.stored_bytes
 
     def _outer_bytes(self, stored: StoredTensor) -> int:
+        if stored.tensor.shard == "vision" and stored.tensor.linear:
+            return -(-stored.stored_bytes // self.engine.vision_parts(self.split))
         if stored.tensor.shard != "vocabulary":
             return stored.stored_bytes
         rows = self.model.architecture.vocabulary_size
         padded = stored.stored_bytes * padded_vocabulary(rows)
-        return -(-padded // (rows * self.split.tensor))
+        return self.engine.allocated_bytes(-(-padded // (rows * self.split.tensor)))
 
 
 def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

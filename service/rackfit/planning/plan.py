@@ -137,7 +137,9 @@ class _Search:
         engine = self.evaluator.question.engine
         model = self.evaluator.question.model
         placed = place(fit, nodes, model.architecture.experts, sequences)
-        utilization = engine.utilization(fit.pool.accelerator.usable_bytes, fit.least_free)
+        utilization = engine.utilization(
+            fit.pool.accelerator.usable_bytes, fit.least_free, fit.split
+        )
         arguments = engine.arguments(model, fit.split, utilization)
         return Plan(
             split=fit.split,
@@ -147,7 +149,7 @@ class _Search:
             ranks=placed.ranks,
             replicas_listed=placed.replicas_listed,
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
-            capacity=capacity(engine, fit.split, fit.stages, fit.budgets),
+            capacity=capacity(fit.split, fit.stages, fit.budgets),
             performance=self._performance(fit),
             launch=Launch(
                 engine=engine.name, gpu_memory_utilization=utilization, arguments=arguments

@@ -1,18 +1,29 @@
 """vLLM: rules, memory and arguments."""
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 
+from rackfit.architecture.model import Attention, LatentAttention
+from rackfit.catalog.entries import Accelerator
 from rackfit.engines.cache_layout import PLAIN_BYTES
+from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits, Term
+from rackfit.engines.torch_memory import allocated_bytes
+from rackfit.engines.version import Version, read_version
+from rackfit.engines.vllm import memory, pages
 
-MIB = 1 << 20
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
-NON_TORCH_BYTES = {1: 256 * MIB, 2: 2120 * MIB}
-"""CUDA context at TP1; NCCL and the custom all-reduce's buffers from TP2 (0.19 on H100)."""
+CURRENT: Version = (0, 19)
+"""The version planned for where none is named: the newest that tests/truth has logs of."""
+
+HYBRID_CACHE = (0, 10)
+"""From here sliding layers drop what they no longer see (hybrid KV cache manager)."""
 
 
 def expert_parallel_or_not(model: ServedModel, split: Split) -> Rejection | None:
@@ -31,14 +42,16 @@ def expert_parallel_or_not(model: ServedModel, split: Split) -> Rejection | None
 
 
 class Vllm(Engine):
-    """vLLM 0.19 and later."""
+    """vLLM; what differs by version is asked of `version`."""
 
     name: ClassVar[str] = "vllm"
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, expert_parallel_or_not)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
-    block_tokens: ClassVar[int] = 16
-    batched_tokens: ClassVar[int] = 8192  # vllm/engine/arg_utils.py, on 80 GB and up
-    sequences: ClassVar[int] = 1024  # the same
+
+    @cached_property
+    def version(self) -> Version:
+        """Major and minor of the version that serves."""
+        return read_version(self.choice.version, CURRENT)
 
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:
         """The remainder goes backwards from the last stage but one (vLLM get_pp_indices)."""
@@ -54,22 +67,62 @@ class Vllm(Engine):
         exchanged = split.expert > 1 and split.data > 1
         return 1 if exchanged else split.tensor
 
+    def allocated_bytes(self, size: int) -> int:
+        """As PyTorch's allocator rounds it."""
+        return allocated_bytes(size)
+
+    def vision_parts(self, split: Split) -> int:
+        """Towers are divided like the language model (MultiModalConfig.mm_encoder_tp_mode)."""
+        return split.tensor
+
+    def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
+        """What vLLM prepares for on such a device."""
+        return self.chosen(memory.limits(self.version, accelerator, context_tokens))
+
+    def stage_cache(
+        self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
+    ) -> StageCache:
+        """Pages of one size in groups of alike layers."""
+        return pages.stage_cache(
+            model, split, counts, limits.batched_tokens, hybrid=self.version >= HYBRID_CACHE
+        )
+
     def computed_bytes(self, model: ServedModel) -> int:
         """One table of cosines and sines for each distinct rotary embedding.
 
         vLLM RotaryEmbedding._compute_cos_sin_cache: positions x rotary dimension, in the
         model's type.
         """
-        element = PLAIN_BYTES[model.architecture.dtype]
+        element = PLAIN_BYTES[model.dtype]
         return sum(r.positions * r.width * element for r in model.architecture.rotaries)
 
-    def overhead_bytes(self, model: ServedModel, split: Split) -> int:
-        """Memory outside PyTorch's allocator."""
-        del model
-        return NON_TORCH_BYTES[min(split.tensor, 2)]
+    def layer_computed_bytes(
+        self, model: ServedModel, attention: Attention | None, split: Split
+    ) -> int:
+        """The up-projections of latent attention once more, unpacked for absorbed decoding.
 
-    def utilization(self, usable: int, free: int) -> float:
+        vLLM MLACommonImpl.process_weights_after_loading: W_UK_T and W_UV.
+        """
+        if not isinstance(attention, LatentAttention):
+            return 0
+        widths = attention.nope_width + attention.value_width
+        elements = attention.heads // split.tensor * widths * attention.latent_width
+        return elements * PLAIN_BYTES[model.dtype]
+
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
+        """The peak of the profiling run."""
+        return memory.activation_terms(self.version, model, split, limits, first=first, last=last)
+
+    def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
+        """Memory outside torch's allocator."""
+        del model
+        return memory.overhead_terms(self.version, split, limits)
+
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """The caller's share of the total, lowered to what is free (in whole per mille)."""
+        del split
         wanted = self.choice.gpu_memory_utilization or DEFAULT_UTILIZATION
         return wanted if free >= wanted * usable else free * 1000 // usable / 1000
 

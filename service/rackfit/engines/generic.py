@@ -10,6 +10,7 @@ class Generic(Engine):
     """Whatever serves: the rules all engines share, and nothing of any one's own."""
 
     name: ClassVar[str] = "generic"
+    takes_utilization: ClassVar[bool] = False
 
     def loads(self, scheme: str, engines: list[str]) -> bool:
         """Any scheme some engine loads."""

@@ -7,12 +7,13 @@ its source.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from fractions import Fraction
+from typing import ClassVar, Self
 
 import msgspec
 
-from rackfit.architecture.model import Attention
-from rackfit.catalog.entries import Accelerator
+from rackfit.architecture.model import Attention, ExpertFeedForward
+from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_layout import layer_terms, merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
@@ -29,7 +30,8 @@ class Engine(ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
-    batch it prepares for where the caller names none.
+    batch it prepares for where the caller names none; `takes_utilization` tells whether it is
+    started with a share of each device.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -45,10 +47,16 @@ class Engine(ABC):
     block_tokens: ClassVar[int] = 1
     batched_tokens: ClassVar[int] = 8192
     sequences: ClassVar[int] = 1024
+    takes_utilization: ClassVar[bool] = True
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:
         self.choice = choice or EngineChoice(name=self.name)
         self.device_reserve = device_reserve
+
+    def given(self, utilization: float) -> Self:
+        """This engine with another share of each device."""
+        choice = msgspec.structs.replace(self.choice, gpu_memory_utilization=utilization)
+        return type(self)(choice, self.device_reserve)
 
     def rejections(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Yield every rule that `split` breaks."""
@@ -100,6 +108,7 @@ class Engine(ABC):
             batched_tokens=self.batched_tokens,
             sequences=self.sequences,
             linked=linked(accelerator),
+            generation=accelerator.generation if accelerator else "",
         )
         return self.chosen(plain)
 
@@ -127,6 +136,13 @@ class Engine(ABC):
         )
         terms = merged(zip(counts, each, strict=True), self.block_tokens)
         return StageCache(terms=terms, block_tokens=self.block_tokens)
+
+    def expert_padding(
+        self, mixture: ExpertFeedForward, hidden: int, scheme: Scheme, split: Split, limits: Limits
+    ) -> Fraction:
+        """How much larger routed experts are as loaded than as stored."""
+        del mixture, hidden, scheme, split, limits
+        return Fraction(1)
 
     def allocated_bytes(self, size: int) -> int:
         """What is taken of a device for a tensor of `size` bytes."""

@@ -33,6 +33,7 @@ class LlamaCpp(Engine):
     """llama.cpp's server with its layers on several devices."""
 
     name: ClassVar[str] = "llama.cpp"
+    takes_utilization: ClassVar[bool] = False
     rules: ClassVar[tuple[Rule, ...]] = (layers_only, *COMMON_RULES)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("f16", "bf16", "f32", "q8_0", "q4_0")
     batched_tokens: ClassVar[int] = 512  # common.h n_ubatch

@@ -93,7 +93,12 @@ class Sglang(Engine):
         usable = 80 * GIB if accelerator is None else accelerator.usable_bytes
         _, chunk, graphs, _ = _tier(usable)
         return self.chosen(
-            Limits(batched_tokens=chunk, sequences=graphs, linked=linked(accelerator))
+            Limits(
+                batched_tokens=chunk,
+                sequences=graphs,
+                linked=linked(accelerator),
+                generation=accelerator.generation if accelerator else "",
+            )
         )
 
     def stage_cache(

@@ -23,11 +23,16 @@ class Term(msgspec.Struct, frozen=True, gc=False):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine prepares for: the fullest batch, and how devices of a group are joined."""
+    """What an engine prepares for: the fullest batch, and the device's kind.
+
+    `linked` tells whether devices of a group are joined by more than PCIe; `generation` is the
+    device's, empty where none is named.
+    """
 
     batched_tokens: int
     sequences: int
     linked: bool = True
+    generation: str = ""
 
 
 class Fixed(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -13,10 +13,19 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Fixed
 from rackfit.errors import InvalidInput
-from rackfit.memory.question import Fits, MemoryAnswer, MemoryRequest, RankMemory
+from rackfit.memory.explanation import explain
+from rackfit.memory.question import (
+    Capacity,
+    Fits,
+    MemoryAnswer,
+    MemoryRequest,
+    RankMemory,
+    Reach,
+)
 from rackfit.memory.rank_order import positions
 from rackfit.memory.ranks import RankSizes
 from rackfit.memory.resolve import Resolved, check_context, resolve, rule_scheme
+from rackfit.memory.reverse import Deployment, longest_context, smallest_utilization
 from rackfit.memory.rule_of_thumb import RuleOfThumb, rule_of_thumb, token_bytes
 from rackfit.memory.stages import (
     RankLoad,
@@ -106,23 +115,52 @@ def _by_architecture(
 ) -> MemoryAnswer:
     split = request.split or Split()
     check_ranks(split)
+    check_draft(resolved.model, engine)
     tokens = request.workload.context_tokens
-    limits = engine.limits(accelerator, tokens)
-    stages = stage_memories(RankSizes(resolved.model, engine, split, limits), split, tokens)
+    sizes = RankSizes(resolved.model, engine, split, engine.limits(accelerator, tokens))
+    stages = stage_memories(sizes, split, tokens)
     held = sequences_per_rank(split, request.workload.sequences)
-    warnings = (*resolved.warnings, *engine.warnings(), *notes)
+    largest, terms = explain(sizes, stages, held)
+    answer = msgspec.structs.replace(
+        _summed(
+            rank_memories(sizes, stages, held, accelerator),
+            "architecture",
+            (*resolved.warnings, *engine.warnings(), *notes),
+        ),
+        largest_rank=largest,
+        terms=terms,
+    )
     rejections = list(engine.rejections(resolved.model, split))
     if accelerator is None:
-        ranks = rank_memories(resolved.model, split, stages, held, None)
-        answer = _summed(ranks, "architecture", warnings)
         return _judged(answer, rejections) if rejections else answer
-    usable = accelerator.usable_bytes
-    budgets = [stage.budget_bytes(engine, split, usable, usable) for stage in stages]
-    ranks = rank_memories(resolved.model, split, stages, held, budgets)
-    answer = _judged(
-        _summed(ranks, "architecture", warnings), rejections + _shortages(split, ranks)
+    deployment = Deployment(
+        engine=engine, split=split, stages=stages, usable=accelerator.usable_bytes, sequences=held
     )
-    return msgspec.structs.replace(answer, capacity=capacity(split, stages, budgets))
+    room = capacity(split, stages, deployment.budgets())
+    return msgspec.structs.replace(
+        _judged(answer, rejections + _shortages(split, answer.ranks)),
+        capacity=room,
+        reach=_reach(deployment, resolved.model, room),
+    )
+
+
+def _reach(deployment: Deployment, model: ServedModel, room: Capacity) -> Reach:
+    return Reach(
+        longest_context_tokens=longest_context(deployment, model.architecture.context_tokens),
+        most_sequences=room.sequences,
+        smallest_gpu_memory_utilization=smallest_utilization(deployment),
+    )
+
+
+def check_draft(model: ServedModel, engine: Engine) -> None:
+    """Refuse to draft with layers the checkpoint does not have.
+
+    Raises:
+        InvalidInput: at `/engine/speculative_tokens`.
+    """
+    if engine.choice.speculative_tokens and not model.architecture.draft_layers:
+        detail = "This model has no multi-token-prediction layers to draft with; leave it out."
+        raise InvalidInput.at("/engine/speculative_tokens", detail)
 
 
 def check_ranks(split: Split) -> None:
@@ -137,23 +175,24 @@ def check_ranks(split: Split) -> None:
 
 
 def rank_memories(
-    model: ServedModel,
-    split: Split,
+    sizes: RankSizes,
     stages: Sequence[StageMemory],
     sequences: int,
-    budgets: Sequence[int] | None,
+    accelerator: Accelerator | None,
 ) -> list[RankMemory]:
     """Every rank's memory, `sequences` being those of one data rank."""
-    experts = model.architecture.experts
-    larger = experts.experts % split.expert if experts else 0
+    split, experts = sizes.split, sizes.model.architecture.experts
+    slots = experts.experts + sizes.engine.choice.redundant_experts if experts else 0
+    usable = None if accelerator is None else accelerator.usable_bytes
+    budgets = [usable and s.budget_bytes(sizes.engine, split, usable, usable) for s in stages]
     return [
         stages[at.stage].rank_memory(
             RankLoad(
                 rank=at.rank,
                 stage=at.stage,
                 sequences=sequences,
-                extra_expert=at.expert < larger,
-                budget_bytes=budgets[at.stage] if budgets else None,
+                extra_expert=at.expert < slots % split.expert,
+                budget_bytes=budgets[at.stage],
             )
         )
         for at in positions(split)

@@ -5,16 +5,19 @@ expert ranks where the experts do not divide), so a stage is counted once or twi
 rank.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer
+from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Tensor
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rules import padded_vocabulary
 from rackfit.engines.served import FIRST_STAGE, ServedModel, StoredTensor
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
+
+UNADAPTED = ("experts", "vision", "vocabulary")
+"""What adapters leave alone: routed experts, the vision tower, embedding and head."""
 
 
 class RankSizes:
@@ -45,7 +48,21 @@ class RankSizes:
     def last_stage_bytes(self) -> int:
         """Head, final norm and whatever else stands after the layers."""
         outer = self.model.outer
-        return sum(self._outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
+        ends = sum(self._outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
+        return ends + (self._draft_bytes if self.engine.choice.speculative_tokens else 0)
+
+    @property
+    def _draft_bytes(self) -> int:
+        """Multi-token-prediction layers, divided as the last layer is."""
+        kind = self.model.kinds[self.model.order[-1]]
+        mixture = kind.feed_forward
+        rest = [s for s in self.model.draft if not _is_routed(s)]
+        size = self._allocated([(s, self._layer_tensor_bytes(s, kind)) for s in rest])
+        if isinstance(mixture, ExpertFeedForward):
+            held = -(-self._slots(mixture) // self.split.expert)
+            routed = [s for s in self.model.draft if _is_routed(s)]
+            size += self._routed_bytes(routed, mixture, held)
+        return size
 
     @cached_property
     def tied_head_bytes(self) -> int:
@@ -71,25 +88,57 @@ class RankSizes:
         """What a stage with `counts` layers of each kind keeps of sequences."""
         return self.engine.stage_cache(self.model, self.split, counts, self.limits)
 
+    def with_draft(self, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """The last stage's layers and those the engine drafts with, alike the last one."""
+        if not self.engine.choice.speculative_tokens:
+            return counts
+        last, more = self.model.order[-1], self.model.architecture.draft_layers
+        return tuple(n + more * (kind == last) for kind, n in enumerate(counts))
+
     def _layer_bytes(self, kind: Layer, stored: tuple[StoredTensor, ...]) -> tuple[int, int, int]:
         rest = [(s, self._layer_tensor_bytes(s, kind)) for s in stored if not _is_routed(s)]
         plain = self._allocated(rest)
         plain += self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
+        plain += sum(self._adapter_bytes(s.tensor) for s in stored)
         if not isinstance(kind.feed_forward, ExpertFeedForward):
             return plain, 0, 0
         routed = [s for s in stored if _is_routed(s)]
-        few, more = divmod(kind.feed_forward.experts, self.split.expert)
-        fewest = self._routed_bytes(routed, kind.feed_forward.experts, few)
+        few, more = divmod(self._slots(kind.feed_forward), self.split.expert)
+        fewest = self._routed_bytes(routed, kind.feed_forward, few)
         if not more:
             return plain, fewest, fewest
-        return plain, fewest, self._routed_bytes(routed, kind.feed_forward.experts, few + 1)
+        return plain, fewest, self._routed_bytes(routed, kind.feed_forward, few + 1)
 
-    def _routed_bytes(self, routed: list[StoredTensor], experts: int, held: int) -> int:
+    def _slots(self, mixture: ExpertFeedForward) -> int:
+        return mixture.experts + self.engine.choice.redundant_experts
+
+    def _routed_bytes(
+        self, routed: Sequence[StoredTensor], mixture: ExpertFeedForward, held: int
+    ) -> int:
         """Bytes of `held` of a layer's experts on one rank."""
-        parts = experts * (self.split.expert_tensor or 1)
-        return self._allocated([(s, -(-s.stored_bytes * held // parts)) for s in routed])
+        parts = mixture.experts * (self.split.expert_tensor or 1)
+        hidden = self.model.architecture.hidden_size
+        sizes = []
+        for s in routed:
+            padding = self.engine.expert_padding(mixture, hidden, s.scheme, self.split, self.limits)
+            whole = s.stored_bytes * held * padding.numerator
+            sizes.append((s, -(-whole // (parts * padding.denominator))))
+        return self._allocated(sizes)
 
-    def _allocated(self, tensors: list[tuple[StoredTensor, int]]) -> int:
+    def _adapter_bytes(self, tensor: Tensor) -> int:
+        """Both low-rank matrices of every adapter slot, in 16 bits.
+
+        The side that the tensor ranks divide is divided, the other whole (vLLM lora/layers).
+        """
+        choice = self.engine.choice
+        if not choice.lora_slots or not tensor.linear or tensor.shard in UNADAPTED:
+            return 0
+        rows, columns = tensor.shape[-2:]
+        parts = 1 if tensor.shard == "replicated" else self.split.tensor
+        rows, columns = (rows // parts, columns) if tensor.fused else (rows, columns // parts)
+        return choice.lora_slots * choice.lora_rank * (rows + columns) * 2
+
+    def _allocated(self, tensors: Sequence[tuple[StoredTensor, int]]) -> int:
         """Bytes the engine allocates for tensors of one layer, given each one's part here."""
         sizes: dict[tuple[str, str], int] = {}
         for stored, size in tensors:

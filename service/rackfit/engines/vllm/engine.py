@@ -1,11 +1,12 @@
 """vLLM: rules, memory and arguments."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import cached_property
 from typing import ClassVar
 
-from rackfit.architecture.model import Attention, LatentAttention
-from rackfit.catalog.entries import Accelerator
+from rackfit.architecture.model import Attention, ExpertFeedForward, LatentAttention
+from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_layout import PLAIN_BYTES
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
@@ -17,6 +18,7 @@ from rackfit.engines.terms import Limits, Term
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
 from rackfit.engines.vllm import memory, pages
+from rackfit.engines.vllm.padding import mxfp4_padding
 
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
 CURRENT: Version = (0, 19)
@@ -66,6 +68,14 @@ class Vllm(Engine):
         """
         exchanged = split.expert > 1 and split.data > 1
         return 1 if exchanged else split.tensor
+
+    def expert_padding(
+        self, mixture: ExpertFeedForward, hidden: int, scheme: Scheme, split: Split, limits: Limits
+    ) -> Fraction:
+        """MXFP4 experts are padded for the kernels."""
+        if scheme.id != "mxfp4":
+            return Fraction(1)
+        return mxfp4_padding(mixture, hidden, split, self.version, limits.generation)
 
     def allocated_bytes(self, size: int) -> int:
         """As PyTorch's allocator rounds it."""

@@ -70,7 +70,10 @@ def limits(version: Version, accelerator: Accelerator | None, context_tokens: in
         tokens = max(context_tokens, 2048) if context_tokens <= PROMPT_PROFILED else 2048
     many = large and version >= MANY_SEQUENCES
     return Limits(
-        batched_tokens=tokens, sequences=1024 if many else 256, linked=linked(accelerator)
+        batched_tokens=tokens,
+        sequences=1024 if many else 256,
+        linked=linked(accelerator),
+        generation=accelerator.generation if accelerator else "",
     )
 
 

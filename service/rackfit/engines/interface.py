@@ -31,7 +31,8 @@ class Engine(ABC):
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
     batch it prepares for where the caller names none; `takes_utilization` tells whether it is
-    started with a share of each device.
+    started with a share of each device, `even_slots` whether expert ranks hold equally many
+    experts even without redundant ones.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -48,6 +49,8 @@ class Engine(ABC):
     batched_tokens: ClassVar[int] = 8192
     sequences: ClassVar[int] = 1024
     takes_utilization: ClassVar[bool] = True
+    even_slots: ClassVar[bool] = False
+    slots_source: ClassVar[str] = "(experts + redundant experts) % EP == 0, all engines alike"
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:
         self.choice = choice or EngineChoice(name=self.name)
@@ -65,6 +68,21 @@ class Engine(ABC):
             rejection = rule(model, split)
             if rejection is not None:
                 yield rejection
+        yield from self._uneven_slots(model, split)
+
+    def _uneven_slots(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
+        """Slots are spread evenly where the engine insists, and wherever experts are redundant."""
+        experts, redundant = model.architecture.experts, self.choice.redundant_experts
+        slots = experts.experts + redundant if experts else 0
+        if slots % split.expert == 0 or not (self.even_slots or redundant):
+            return
+        detail = (
+            f"{self.name} spreads expert slots evenly: {slots} slots over EP{split.expert} leave "
+            f"{slots % split.expert} over; redundant_experts = "
+            f"{redundant + -slots % split.expert} would fill them."
+        )
+        numbers = {"slots": slots, "expert": split.expert, "redundant_experts": redundant}
+        yield reject(split, "experts-not-divisible", detail, self.slots_source, **numbers)
 
     def _unloadable(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         for scheme in model.used_schemes:

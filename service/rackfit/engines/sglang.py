@@ -11,8 +11,7 @@ from rackfit.engines.cache_layout import CacheTerm
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.peak import peak_terms
-from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject
+from rackfit.engines.rules import COMMON_RULES, Rule
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Fixed, Limits, Term, linked
@@ -49,26 +48,13 @@ A log on eight H200 leaves 137.9 of 139.8 GiB; one rank has no collectives.
 """
 
 
-def experts_divide(model: ServedModel, split: Split) -> Rejection | None:
-    """Routed experts are spread evenly over expert ranks."""
-    experts = model.architecture.experts
-    if experts is None or experts.experts % split.expert == 0:
-        return None
-    return reject(
-        split,
-        "experts-not-divisible",
-        f"SGLang spreads experts evenly: {experts.experts} experts over EP{split.expert}.",
-        "SGLang FusedMoE: num_experts % moe_ep_size == 0",
-        experts=experts.experts,
-        expert=split.expert,
-    )
-
-
 class Sglang(Engine):
     """SGLang 0.5; its `--tp` is our tensor x data, its attention DP lies inside."""
 
     name: ClassVar[str] = "sglang"
-    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, experts_divide)
+    rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
+    even_slots: ClassVar[bool] = True
+    slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")
 
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:

@@ -17,22 +17,6 @@ NCCL_BYTES = {1: 0, 2: 342 * MIB, 4: 392 * MIB}
 """Communication buffers by group size (aiconfigurator systems/*.yaml, nccl_mem)."""
 
 
-def slots_divide(model: ServedModel, split: Split) -> Rejection | None:
-    """Expert slots are spread evenly over expert ranks."""
-    experts = model.architecture.experts
-    if experts is None or experts.experts % split.expert == 0:
-        return None
-    return reject(
-        split,
-        "experts-not-divisible",
-        f"TensorRT-LLM wants slots % EP == 0: {experts.experts} experts over EP{split.expert} "
-        "need redundant slots.",
-        "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0",
-        experts=experts.experts,
-        expert=split.expert,
-    )
-
-
 def attention_is_tensor_or_data(_model: ServedModel, split: Split) -> Rejection | None:
     """Attention is divided over all ranks or repeated on all of them."""
     if 1 in (split.tensor, split.data):
@@ -52,7 +36,9 @@ class TensorRtLlm(Engine):
     """TensorRT-LLM 1.x with its PyTorch back end."""
 
     name: ClassVar[str] = "tensorrt-llm"
-    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data, slots_divide)
+    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data)
+    even_slots: ClassVar[bool] = True
+    slots_source: ClassVar[str] = "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "int8", "nvfp4")
     block_tokens: ClassVar[int] = 32
     batched_tokens: ClassVar[int] = 8192  # LlmArgs.max_num_tokens

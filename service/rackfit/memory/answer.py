@@ -115,7 +115,7 @@ def _by_architecture(
 ) -> MemoryAnswer:
     split = request.split or Split()
     check_ranks(split)
-    check_draft(resolved.model, engine)
+    check_options(resolved.model, engine)
     tokens = request.workload.context_tokens
     sizes = RankSizes(resolved.model, engine, split, engine.limits(accelerator, tokens))
     stages = stage_memories(sizes, split, tokens)
@@ -136,7 +136,7 @@ def _by_architecture(
     deployment = Deployment(
         engine=engine, split=split, stages=stages, usable=accelerator.usable_bytes, sequences=held
     )
-    room = capacity(split, stages, deployment.budgets())
+    room = capacity(split, stages, deployment.budgets(), tokens)
     return msgspec.structs.replace(
         _judged(answer, rejections + _shortages(split, answer.ranks)),
         capacity=room,
@@ -152,12 +152,15 @@ def _reach(deployment: Deployment, model: ServedModel, room: Capacity) -> Reach:
     )
 
 
-def check_draft(model: ServedModel, engine: Engine) -> None:
-    """Refuse to draft with layers the checkpoint does not have.
+def check_options(model: ServedModel, engine: Engine) -> None:
+    """Refuse options that need what the model does not have.
 
     Raises:
-        InvalidInput: at `/engine/speculative_tokens`.
+        InvalidInput: at `/engine/speculative_tokens` or `/engine/redundant_experts`.
     """
+    if engine.choice.redundant_experts and model.architecture.experts is None:
+        detail = "This model has no experts to hold twice; leave it out."
+        raise InvalidInput.at("/engine/redundant_experts", detail)
     if engine.choice.speculative_tokens and not model.architecture.draft_layers:
         detail = "This model has no multi-token-prediction layers to draft with; leave it out."
         raise InvalidInput.at("/engine/speculative_tokens", detail)

@@ -137,7 +137,9 @@ def _sequences(stage: StageMemory, room: int) -> int:
     return room // stage.sequence_bytes if stage.sequence_bytes else UNBOUNDED
 
 
-def capacity(split: Split, stages: Sequence[StageMemory], budgets: Sequence[int]) -> Capacity:
+def capacity(
+    split: Split, stages: Sequence[StageMemory], budgets: Sequence[int], context: int
+) -> Capacity:
     """What is left for cache where least is left, given each stage's budget on its devices."""
     rooms = [
         (stage.cache, max(budget - stage.largest_fixed_bytes, 0))
@@ -146,6 +148,6 @@ def capacity(split: Split, stages: Sequence[StageMemory], budgets: Sequence[int]
     held = max(sequences_held(stages, budgets), 0)
     return Capacity(
         kv_cache_bytes=min(room for _, room in rooms),
-        kv_cache_tokens=fewest_tokens(rooms),
+        kv_cache_tokens=fewest_tokens(rooms, context),
         sequences=held * split.data * split.replicas,
     )

@@ -149,7 +149,9 @@ class _Search:
             ranks=placed.ranks,
             replicas_listed=placed.replicas_listed,
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
-            capacity=capacity(fit.split, fit.stages, fit.budgets),
+            capacity=capacity(
+                fit.split, fit.stages, fit.budgets, self.request.workload.context_tokens
+            ),
             performance=self._performance(fit),
             launch=Launch(
                 engine=engine.name, gpu_memory_utilization=utilization, arguments=arguments

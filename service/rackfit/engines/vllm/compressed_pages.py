@@ -49,7 +49,9 @@ def compressed_cache(model: ServedModel, counts: Sequence[int], batched_tokens: 
     rows = CacheTerm(row_bytes=size, ratio=BLOCK, block=BLOCK)
     windows = [_term(grouped, tuples, size, batched_tokens) for grouped in _windows(layers)]
     groups = 1 + sum(-(-grouped.layers // tuples) for grouped in _windows(layers))
-    return StageCache(terms=(rows, *windows), block_tokens=BLOCK, block_bytes=size, groups=groups)
+    return StageCache(
+        terms=(rows, *windows), block_tokens=BLOCK, block_bytes=size, groups=groups, by_request=True
+    )
 
 
 Counted = tuple[CompressedAttention, int, int]

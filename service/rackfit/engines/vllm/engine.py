@@ -24,6 +24,9 @@ DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
 CURRENT: Version = (0, 19)
 """The version planned for where none is named: the newest that tests/truth has logs of."""
 
+TOKENS_BY_REQUEST = (0, 20)
+"""From here the log's token count is concurrency x context (get_kv_cache_capacity)."""
+
 HYBRID_CACHE = (0, 10)
 """From here sliding layers drop what they no longer see (hybrid KV cache manager)."""
 
@@ -94,7 +97,12 @@ class Vllm(Engine):
     ) -> StageCache:
         """Pages of one size in groups of alike layers."""
         return pages.stage_cache(
-            model, split, counts, limits.batched_tokens, hybrid=self.version >= HYBRID_CACHE
+            model,
+            split,
+            counts,
+            limits.batched_tokens,
+            hybrid=self.version >= HYBRID_CACHE,
+            by_request=self.version >= TOKENS_BY_REQUEST,
         )
 
     def computed_bytes(self, model: ServedModel) -> int:

@@ -56,8 +56,14 @@ NON_TORCH = {1: 0.25, 2: 2.09, 4: 2.17, 8: 2.25}
 Logs on H100 give 0.24 to 0.26, 2.07 to 2.11 and 2.13 to 2.21; 8 is extrapolated.
 """
 
-OLDER_NON_TORCH = {1: 0.13, 2: 0.55}
-"""The same before 0.17, and today's guess for devices on PCIe, which have no such buffers."""
+NON_TORCH_BEFORE = {1: 0.13, 2: 0.55}
+"""The same before 0.17 (logs of 0.11 on H100)."""
+
+NON_TORCH_V0 = {1: 0.25, 2: 3.58, 8: 7.16}
+"""The same before 0.8 (logs on RTX 3090, on 80 GB parts and on H200)."""
+
+NON_TORCH_PCIE = {1: 0.25}
+"""Without links there are no buffers to exchange through (logs on two RTX 4090)."""
 
 
 def limits(version: Version, accelerator: Accelerator | None, context_tokens: int) -> Limits:
@@ -168,9 +174,18 @@ def _sampler(version: Version, model: ServedModel, limits: Limits) -> Iterator[T
 
 def overhead_terms(version: Version, split: Split, limits: Limits) -> tuple[Term, ...]:
     """Memory outside torch's allocator."""
-    table = NON_TORCH if version >= LEAN_SAMPLER and limits.linked else OLDER_NON_TORCH
+    table = _non_torch(version, limits)
     degree = max(known for known in table if known <= split.tensor)
-    return (Term("CUDA context and collectives", int(table[degree] * GIB), 0.15, "start-up logs"),)
+    size = int(table[degree] * GIB)
+    return (Term("CUDA context and collectives", size, 0.15, "vLLM start-up logs"),)
+
+
+def _non_torch(version: Version, limits: Limits) -> dict[int, float]:
+    if not limits.linked:
+        return NON_TORCH_PCIE
+    if version < V1:
+        return NON_TORCH_V0
+    return NON_TORCH if version >= LEAN_SAMPLER else NON_TORCH_BEFORE
 
 
 def _element(model: ServedModel) -> int:

@@ -45,17 +45,25 @@ class Pages(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stage_cache(
-    model: ServedModel, split: Split, counts: Sequence[int], batched_tokens: int, *, hybrid: bool
+    model: ServedModel,
+    split: Split,
+    counts: Sequence[int],
+    batched_tokens: int,
+    *,
+    hybrid: bool,
+    by_request: bool,
 ) -> StageCache:
     """Lay out the cache of a stage with `counts` layers of each kind.
 
-    Without `hybrid` groups every layer keeps all tokens, as vLLM did before 0.10.
+    Without `hybrid` groups every layer keeps all tokens, as vLLM did before 0.10; `by_request`
+    is how its log counts tokens since 0.20 (get_kv_cache_capacity).
     """
     if any(isinstance(kind.attention, CompressedAttention) for kind in model.kinds):
         return compressed_cache(model, counts, batched_tokens)
     pages = _pages(model, split, counts, hybrid=hybrid)
     if len({(bool(p.state_bytes), p.window) for p in pages}) > 1:
-        return _grouped(pages, batched_tokens)
+        grouped = _grouped(pages, batched_tokens)
+        return msgspec.structs.replace(grouped, by_request=by_request)
     terms = tuple(
         _term(p, p.here * (p.token_bytes or p.state_bytes), BLOCK, batched_tokens) for p in pages
     )

@@ -17,6 +17,8 @@ from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_layout import layer_terms, merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
+from rackfit.engines.hardware import Hardware
+from rackfit.engines.launch import Launched
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -48,6 +50,7 @@ class Engine(ABC):
     block_tokens: ClassVar[int] = 1
     batched_tokens: ClassVar[int] = 8192
     sequences: ClassVar[int] = 1024
+    hardware: ClassVar[Hardware]
     takes_utilization: ClassVar[bool] = True
     even_slots: ClassVar[bool] = False
     slots_source: ClassVar[str] = "(experts + redundant experts) % EP == 0, all engines alike"
@@ -69,6 +72,12 @@ class Engine(ABC):
             if rejection is not None:
                 yield rejection
         yield from self._uneven_slots(model, split)
+
+    def unsupported(
+        self, model: ServedModel, split: Split, accelerator: Accelerator
+    ) -> Iterator[Rejection]:
+        """Yield what of this model the engine cannot hold on such devices."""
+        return self.hardware.rejections(self.name, model, split, accelerator)
 
     def _uneven_slots(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Slots are spread evenly where the engine insists, and wherever experts are redundant."""
@@ -203,7 +212,7 @@ class Engine(ABC):
         """What a caller should know of how this engine is planned for."""
         return ()
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """The engine's own command-line arguments for this split."""
-        del model, split, utilization
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """The engine's own command-line arguments for a plan."""
+        del launched
         return ()

@@ -1,6 +1,6 @@
 """SGLang: rules, memory and arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import ClassVar
 
@@ -9,7 +9,17 @@ import msgspec
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.cache_layout import CacheTerm
 from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.hardware import (
+    BLACKWELL,
+    FP8_AMD,
+    FROM_AMPERE,
+    FROM_HOPPER,
+    FROM_TURING,
+    NVIDIA,
+    Hardware,
+)
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Launched, degree, flags
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rules import COMMON_RULES, Rule
 from rackfit.engines.served import ServedModel
@@ -53,6 +63,16 @@ class Sglang(Engine):
 
     name: ClassVar[str] = "sglang"
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
+    hardware: ClassVar[Hardware] = Hardware(
+        source="SGLang documentation: Quantization, platform compatibility",
+        generations=FROM_TURING | FP8_AMD,
+        weights={
+            "fp8": FROM_AMPERE | FP8_AMD,
+            "nvfp4": BLACKWELL,
+            "mxfp4": FROM_HOPPER | FP8_AMD,
+            "bnb": NVIDIA,
+        },
+    )
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")
@@ -121,18 +141,35 @@ class Sglang(Engine):
         static = int(self.utilization(usable, free, split) * there)
         return min(static + fixed.activation + fixed.overhead, free)
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """Arguments of `python -m sglang.launch_server`."""
-        arguments = [f"--tp-size={split.tensor * split.data}"]
-        if split.pipeline > 1:
-            arguments.append(f"--pp-size={split.pipeline}")
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `python -m sglang.launch_server` (sglang/srt/server_args.py)."""
+        split, model, choice = launched.split, launched.model, self.choice
+        arguments = flags(
+            tp_size=split.tensor * split.data,
+            pp_size=degree(split.pipeline),
+            dp_size=degree(split.data),
+            ep_size=degree(split.expert),
+            context_length=launched.context_tokens,
+            max_running_requests=choice.max_sequences,
+            chunked_prefill_size=choice.max_batched_tokens,
+            mem_fraction_static=launched.utilization,
+            kv_cache_dtype="fp8_e4m3" if model.kv_cache_dtype == "fp8" else None,
+            quantization="fp8" if model.scheme and model.scheme.id == "fp8" else None,
+            ep_num_redundant_experts=choice.redundant_experts or None,
+        )
+        return (*arguments, *self._optional_arguments(split))
+
+    def _optional_arguments(self, split: Split) -> Iterator[str]:
+        choice = self.choice
         if split.data > 1:
-            arguments += [f"--dp-size={split.data}", "--enable-dp-attention"]
-        if split.expert > 1:
-            arguments.append(f"--ep-size={split.expert}")
-        if model.kv_cache_dtype == "fp8":
-            arguments.append("--kv-cache-dtype=fp8_e4m3")
-        return (*arguments, f"--mem-fraction-static={utilization:g}")
+            yield "--enable-dp-attention"
+        if choice.speculative_tokens:
+            yield "--speculative-algorithm=NEXTN"
+            yield f"--speculative-num-draft-tokens={choice.speculative_tokens + 1}"
+        if choice.lora_slots:
+            yield "--enable-lora"
+            slots = choice.lora_slots
+            yield from flags(max_loras_per_batch=slots, max_lora_rank=choice.lora_rank)
 
 
 def _tier(usable: int) -> tuple[int, int, int, int]:

@@ -1,6 +1,6 @@
 """`POST /v1/memory`: one device, or every rank of a split, and whether an accelerator holds it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -130,13 +130,15 @@ def _by_architecture(
         largest_rank=largest,
         terms=terms,
     )
-    rejections = list(engine.rejections(resolved.model, split))
+    rejections = [*engine.rejections(resolved.model, split), *_too_many(engine, split, held)]
+    if accelerator is not None:
+        rejections += engine.unsupported(resolved.model, split, accelerator)
     if accelerator is None:
         return _judged(answer, rejections) if rejections else answer
     deployment = Deployment(
         engine=engine, split=split, stages=stages, usable=accelerator.usable_bytes, sequences=held
     )
-    room = capacity(split, stages, deployment.budgets(), tokens)
+    room = capacity(engine, split, stages, deployment.budgets(), tokens)
     return msgspec.structs.replace(
         _judged(answer, rejections + _shortages(split, answer.ranks)),
         capacity=room,
@@ -164,6 +166,22 @@ def check_options(model: ServedModel, engine: Engine) -> None:
     if engine.choice.speculative_tokens and not model.architecture.draft_layers:
         detail = "This model has no multi-token-prediction layers to draft with; leave it out."
         raise InvalidInput.at("/engine/speculative_tokens", detail)
+
+
+def _too_many(engine: Engine, split: Split, sequences: int) -> Iterator[Rejection]:
+    """Refuse more sequences on a data rank than the engine is started for."""
+    most = engine.choice.max_sequences
+    if most is not None and sequences > most:
+        yield Rejection(
+            split=split,
+            code="sequence-limit",
+            detail=(
+                f"Each data rank would hold {sequences:,} sequences at once; the engine is "
+                f"started for {most:,} (max_sequences)."
+            ),
+            numbers={"sequences": sequences, "max_sequences": most},
+            source="the request's own engine.max_sequences",
+        )
 
 
 def check_ranks(split: Split) -> None:

@@ -138,14 +138,21 @@ def _sequences(stage: StageMemory, room: int) -> int:
 
 
 def capacity(
-    split: Split, stages: Sequence[StageMemory], budgets: Sequence[int], context: int
+    engine: Engine,
+    split: Split,
+    stages: Sequence[StageMemory],
+    budgets: Sequence[int],
+    context: int,
 ) -> Capacity:
-    """What is left for cache where least is left, given each stage's budget on its devices."""
+    """What is left for cache where least is left, given each stage's budget on its devices.
+
+    Sequences are at most those the engine is started for.
+    """
     rooms = [
         (stage.cache, max(budget - stage.largest_fixed_bytes, 0))
         for stage, budget in zip(stages, budgets, strict=True)
     ]
-    held = max(sequences_held(stages, budgets), 0)
+    held = min(max(sequences_held(stages, budgets), 0), engine.choice.max_sequences or UNBOUNDED)
     return Capacity(
         kv_cache_bytes=min(room for _, room in rooms),
         kv_cache_tokens=fewest_tokens(rooms, context),

@@ -32,15 +32,21 @@ GIB = 1 << 30
 
 TIERS = (
     (20 * GIB, 2048, 8, 8),
-    (35 * GIB, 2048, 24, 80),
+    (35 * GIB, 4096, 48, 160),
     (60 * GIB, 4096, 32, 160),
     (160 * GIB, 8192, 256, 512),
     (1 << 62, 16384, 512, 512),
 )
 """By memory: chunked prefill size, largest batch of a CUDA graph below TP4 and from it.
 
-Source: sglang/srt/server_args.py, _handle_gpu_memory_settings.
+Source: SGLang 0.5.23, sglang/srt/arg_groups/memory_hook.py.
 """
+
+FLOOR_FROM, FLOOR_MIB = 60 * GIB, 10 * 1024
+"""Larger devices keep at least 10 GiB apart (the same file)."""
+
+MANY_GRAPHS = 300
+"""Graphs of larger batches take half as much again with attention DP (the same file)."""
 
 WIDE = 4
 """Tensor ranks from which graphs are captured for larger batches."""
@@ -179,15 +185,17 @@ def _tier(usable: int) -> tuple[int, int, int, int]:
 def _static_share(usable: int, split: Split) -> float:
     """The share left beside what SGLang sets apart, in whole per mille.
 
-    server_args.py: 512 MiB, 1.5 a token of a chunk, 2 a sequence of a graph, 1,024 for every
-    eight ranks, and 3 a sequence and rank of attention DP.
+    In MiB, by memory_hook.py: 512, 1.5 a token of a chunk, 2 a sequence of a graph, 1,024 for
+    every eight ranks, and 3 or 4.5 a sequence and rank of attention DP.
     """
     _, chunk, narrow, wide = _tier(usable)
     ranks = split.tensor * split.data
     graphs = narrow if ranks < WIDE else wide
     reserved = 512 + chunk * 1.5 + graphs * 2 + ranks * split.pipeline / 8 * 1024
     if split.data > 1:
-        reserved += graphs * split.data * 3
+        reserved += graphs * split.data * (4.5 if graphs > MANY_GRAPHS else 3)
+    if usable > FLOOR_FROM:
+        reserved = max(reserved, FLOOR_MIB)
     return max(round(1 - reserved * MIB / usable, 3), 0.05)
 
 

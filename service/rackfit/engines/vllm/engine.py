@@ -40,6 +40,9 @@ TOKENS_BY_REQUEST = (0, 20)
 ONLINE = {"fp8": "fp8", "bnb-nf4": "bitsandbytes", "bnb-int8": "bitsandbytes"}
 """Schemes a plain checkpoint is converted to while loading; others need one stored so."""
 
+BATCHES_IN_FLIGHT = (0, 26)
+"""From here windows are held for every batch under way (VllmConfig.max_in_flight_tokens)."""
+
 HYBRID_CACHE = (0, 10)
 """From here sliding layers drop what they no longer see (hybrid KV cache manager)."""
 
@@ -126,10 +129,14 @@ class Vllm(Engine):
             model,
             split,
             counts,
-            limits.batched_tokens,
+            limits.batched_tokens * self._batches(split),
             hybrid=self.version >= HYBRID_CACHE,
             by_request=self.version >= TOKENS_BY_REQUEST,
         )
+
+    def _batches(self, split: Split) -> int:
+        """Batches under way at once: one a pipeline stage, two with asynchronous scheduling."""
+        return max(2, split.pipeline) if self.version >= BATCHES_IN_FLIGHT else 1
 
     def computed_bytes(self, model: ServedModel) -> int:
         """One table of cosines and sines for each distinct rotary embedding.

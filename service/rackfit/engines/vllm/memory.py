@@ -28,6 +28,9 @@ MIB = 1 << 20
 LARGE_DEVICE = 70 * GIB
 """From here vLLM prepares for larger batches, A100 excepted (EngineArgs.get_batch_defaults)."""
 
+LARGEST_DEVICE, LARGEST_BATCH = 160 * GIB, (0, 28)
+"""From here, and from this version, 16,384 tokens are batched."""
+
 PROMPT_PROFILED = 32_768
 """Before 0.8 the profile ran one prompt of the whole context, up to here."""
 
@@ -72,6 +75,8 @@ def limits(version: Version, accelerator: Accelerator | None, context_tokens: in
         accelerator.usable_bytes >= LARGE_DEVICE and "A100" not in accelerator.id
     )
     tokens = 8192 if large else 2048
+    if accelerator and accelerator.usable_bytes >= LARGEST_DEVICE and version >= LARGEST_BATCH:
+        tokens = 16_384
     if version < V1:
         tokens = max(context_tokens, 2048) if context_tokens <= PROMPT_PROFILED else 2048
     many = large and version >= MANY_SEQUENCES

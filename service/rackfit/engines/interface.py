@@ -18,7 +18,7 @@ from rackfit.engines.cache_layout import layer_terms, merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.hardware import Hardware
-from rackfit.engines.launch import Launched
+from rackfit.engines.launch import Host, Launched
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -210,6 +210,17 @@ class Engine(ABC):
 
     def warnings(self) -> tuple[str, ...]:
         """What a caller should know of how this engine is planned for."""
+        return ()
+
+    def program(self, model: str) -> tuple[str, ...]:
+        """The words that start the engine on one node, its arguments left out."""
+        return (self.name, model)
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
+        del launched, hosts, number
         return ()
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:

@@ -19,6 +19,17 @@ class Launched(msgspec.Struct, frozen=True, kw_only=True):
     sequences: int
 
 
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's share of one replica: its name, and the devices it gives, in order of rank."""
+
+    name: str
+    devices: tuple[int, ...]
+
+
+MASTER_PORT = 29_500
+"""Where the first node of a replica is met by the others (torch.distributed's default)."""
+
+
 def flags(**values: float | str | None) -> tuple[str, ...]:
     """Return `--name=value` for each value there is, dashes for underscores."""
     named = {name.replace("_", "-"): value for name, value in values.items()}

@@ -56,6 +56,10 @@ class LlamaCpp(Engine):
         del split
         return max(min(usable, free) - FIT_MARGIN_BYTES, 0) / usable
 
+    def program(self, model: str) -> tuple[str, ...]:
+        """`llama-server`."""
+        return ("llama-server", f"--model={model}")
+
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `llama-server`; its context is that of all slots together."""
         split, dtype = launched.split, launched.model.kv_cache_dtype

@@ -19,7 +19,7 @@ from rackfit.engines.hardware import (
     Hardware,
 )
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Launched, degree, flags
+from rackfit.engines.launch import MASTER_PORT, Host, Launched, degree, flags
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rules import COMMON_RULES, Rule
 from rackfit.engines.served import ServedModel
@@ -146,6 +146,20 @@ class Sglang(Engine):
         there = min(usable, free) - fixed.overhead
         static = int(self.utilization(usable, free, split) * there)
         return min(static + fixed.activation + fixed.overhead, free)
+
+    def program(self, model: str) -> tuple[str, ...]:
+        """`python3 -m sglang.launch_server`."""
+        return ("python3", "-m", "sglang.launch_server", f"--model-path={model}")
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """Every node is told how many there are, which it is and where the first one is."""
+        del launched
+        if len(hosts) == 1:
+            return ()
+        address = f"{hosts[0].name}:{MASTER_PORT}"
+        return flags(nnodes=len(hosts), node_rank=number, dist_init_addr=address)
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `python -m sglang.launch_server` (sglang/srt/server_args.py)."""

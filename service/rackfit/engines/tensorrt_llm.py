@@ -86,6 +86,10 @@ class TensorRtLlm(Engine):
         left = max(room - fixed.all, 0)
         return min(fixed.all, room) + int(self.utilization(usable, free, split) * left)
 
+    def program(self, model: str) -> tuple[str, ...]:
+        """`trtllm-serve`; over several nodes each rank is started by MPI or Slurm."""
+        return ("trtllm-serve", model)
+
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `trtllm-serve`, whose names have underscores."""
         split, choice = launched.split, self.choice

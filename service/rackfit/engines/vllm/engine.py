@@ -19,7 +19,7 @@ from rackfit.engines.hardware import (
     Hardware,
 )
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Launched, degree, flags
+from rackfit.engines.launch import Host, Launched, degree, flags
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -27,7 +27,7 @@ from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits, Term
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
-from rackfit.engines.vllm import memory, pages
+from rackfit.engines.vllm import memory, nodes, pages
 from rackfit.engines.vllm.padding import mxfp4_padding
 
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
@@ -176,6 +176,16 @@ class Vllm(Engine):
         del split
         wanted = self.choice.gpu_memory_utilization or DEFAULT_UTILIZATION
         return wanted if free >= wanted * usable else free * 1000 // usable / 1000
+
+    def program(self, model: str) -> tuple[str, ...]:
+        """`vllm serve`."""
+        return ("vllm", "serve", model)
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """Data ranks on each node, or nodes within a data rank (vllm/engine/arg_utils.py)."""
+        return nodes.node_arguments(launched.split, hosts, number)
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `vllm serve` (vllm/engine/arg_utils.py)."""

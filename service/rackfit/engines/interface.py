@@ -151,7 +151,19 @@ class Engine(ABC):
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
         """What a stage with `counts` layers of each kind keeps of sequences on one rank."""
+        if self.choice.cache_layout == "ideal":
+            return self._rows(model, split, counts, 1)
+        return self.allocated_cache(model, split, counts, limits)
+
+    def allocated_cache(
+        self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
+    ) -> StageCache:
+        """The same as the engine allocates it: rows in whole blocks, if it says nothing else."""
         del limits
+        return self._rows(model, split, counts, self.block_tokens)
+
+    @staticmethod
+    def _rows(model: ServedModel, split: Split, counts: Sequence[int], block: int) -> StageCache:
         each = (
             layer_terms(
                 kind.attention,
@@ -161,8 +173,8 @@ class Engine(ABC):
             )
             for kind in model.kinds
         )
-        terms = merged(zip(counts, each, strict=True), self.block_tokens)
-        return StageCache(terms=terms, block_tokens=self.block_tokens)
+        terms = merged(zip(counts, each, strict=True), block)
+        return StageCache(terms=terms, block_tokens=block)
 
     def expert_padding(
         self, mixture: ExpertFeedForward, hidden: int, scheme: Scheme, split: Split, limits: Limits
@@ -197,6 +209,11 @@ class Engine(ABC):
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
         """What the engine holds besides weights, cache and activations on one rank."""
         del model, split, limits
+        return ()
+
+    def unbudgeted_terms(self, model: ServedModel, split: Split) -> tuple[Term, ...]:
+        """What the engine takes after it has sized its cache, out of what its budget leaves."""
+        del model, split
         return ()
 
     @abstractmethod

@@ -113,11 +113,11 @@ class Sglang(Engine):
             )
         )
 
-    def stage_cache(
+    def allocated_cache(
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
         """Sliding layers have a pool of their own, a fixed share of the others' tokens."""
-        cache = super().stage_cache(model, split, counts, limits)
+        cache = super().allocated_cache(model, split, counts, limits)
         if not any(term.window is None and term.row_bytes for term in cache.terms):
             return cache
         terms = tuple(term if term.window is None else _pooled(term) for term in cache.terms)

@@ -13,7 +13,7 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Fixed
 from rackfit.errors import InvalidInput
-from rackfit.memory.explanation import explain
+from rackfit.memory.explanation import explain, unbudgeted
 from rackfit.memory.question import (
     Capacity,
     Fits,
@@ -129,6 +129,7 @@ def _by_architecture(
         ),
         largest_rank=largest,
         terms=terms,
+        unbudgeted_terms=unbudgeted(sizes),
     )
     rejections = [*engine.rejections(resolved.model, split), *_too_many(engine, split, held)]
     if accelerator is not None:

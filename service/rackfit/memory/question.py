@@ -137,7 +137,8 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Memory of the whole deployment, rank by rank; the five sums run over all ranks.
 
-    `terms` are those of the largest rank and sum to its total.
+    `terms` are those of the largest rank and sum to its total; `unbudgeted_terms` are what the
+    engine takes afterwards, out of what its budget leaves of the device.
     """
 
     total_bytes: int
@@ -154,6 +155,7 @@ class MemoryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     capacity: Capacity | None = None
     largest_rank: LargestRank | None = None
     terms: tuple[MemoryTerm, ...] = ()
+    unbudgeted_terms: tuple[MemoryTerm, ...] = ()
     reach: Reach | None = None
 
 

@@ -121,7 +121,7 @@ class Vllm(Engine):
         """What vLLM prepares for on such a device."""
         return self.chosen(memory.limits(self.version, accelerator, context_tokens))
 
-    def stage_cache(
+    def allocated_cache(
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
         """Pages of one size in groups of alike layers."""
@@ -170,6 +170,11 @@ class Vllm(Engine):
         """Memory outside torch's allocator."""
         del model
         return memory.overhead_terms(self.version, split, limits)
+
+    def unbudgeted_terms(self, model: ServedModel, split: Split) -> tuple[Term, ...]:
+        """CUDA graphs, captured after the cache is sized."""
+        layers = -(-len(model.order) // split.pipeline)
+        return memory.graph_terms(layers, has_experts=model.architecture.experts is not None)
 
     def utilization(self, usable: int, free: int, split: Split) -> float:
         """The caller's share of the total, lowered to what is free (in whole per mille)."""

@@ -11,6 +11,7 @@ from rackfit.api import (
     models,
     plans,
     quantizations,
+    recommendations,
     version,
 )
 from rackfit.api.operation import Operation
@@ -19,6 +20,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *models.OPERATIONS,
     *memory.OPERATIONS,
     *plans.OPERATIONS,
+    *recommendations.OPERATIONS,
     *inventories.OPERATIONS,
     *accelerators.OPERATIONS,
     *quantizations.OPERATIONS,

@@ -25,7 +25,7 @@ class Engine(ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
-    batch it prepares for where the caller names none.
+    batch it prepares for where the caller names none. One that `reads_gguf` reads nothing else.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -41,6 +41,7 @@ class Engine(ABC):
     block_tokens: ClassVar[int] = 1
     batched_tokens: ClassVar[int] = 8192
     sequences: ClassVar[int] = 1024
+    reads_gguf: ClassVar[bool] = False
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:
         self.choice = choice or EngineChoice(name=self.name)

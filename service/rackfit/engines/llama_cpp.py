@@ -33,6 +33,7 @@ class LlamaCpp(Engine):
     """llama.cpp's server with its layers on several devices."""
 
     name: ClassVar[str] = "llama.cpp"
+    reads_gguf: ClassVar[bool] = True
     rules: ClassVar[tuple[Rule, ...]] = (layers_only, *COMMON_RULES)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("f16", "bf16", "f32", "q8_0", "q4_0")
 

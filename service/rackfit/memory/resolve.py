@@ -5,7 +5,8 @@ import msgspec
 from rackfit.architecture.card import read_card
 from rackfit.architecture.huggingface import read_config
 from rackfit.architecture.model import Architecture, CompressedAttention
-from rackfit.architecture.quantization import Quantization, override, read_quantization
+from rackfit.architecture.quantization import Quantization, Storage, read_quantization
+from rackfit.architecture.stored import as_converted, stored_as
 from rackfit.catalog import Catalog
 from rackfit.catalog.entries import ModelEntry, Scheme
 from rackfit.engines.cache_layout import KV_DTYPE_ALIASES, KV_DTYPES
@@ -25,21 +26,29 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolve(
-    reference: ModelRef, catalog: Catalog, *, quantization: str | None, kv_cache_dtype: str | None
+    reference: ModelRef,
+    catalog: Catalog,
+    *,
+    quantization: str | None,
+    kv_cache_dtype: str | None,
+    gguf: bool = False,
 ) -> Resolved:
-    """Read the model a request refers to, stored and cached as it asks.
+    """Read the model a request refers to, stored and cached as it asks; `gguf` in a GGUF.
 
     Raises:
         InvalidInput: with a pointer into the request (`/model/...`, `/quantization`,
             `/kv_cache_dtype`).
     """
     entry = _entry(reference, catalog)
-    architecture, stored = read_entry(entry)
+    architecture, own = read_entry(entry)
+    stored: Storage = own
     warnings = [*entry.warnings, *architecture.warnings]
     scheme = None if quantization is None else catalog.scheme(quantization, "/quantization")
     if scheme is not None:
-        stored = override(scheme, architecture.dtype)
-    elif entry.card is not None:
+        architecture, stored = stored_as(architecture, scheme, own, gguf=gguf)
+    elif gguf:
+        architecture, stored = as_converted(architecture, own)
+    if scheme is None and entry.card is not None:
         warnings.append("A card names no stored format; bf16 is assumed. Set `quantization`.")
     model = ServedModel(
         architecture=architecture,
@@ -83,7 +92,7 @@ def _entry(reference: ModelRef, catalog: Catalog) -> ModelEntry:
     )
 
 
-def cache_dtype(wanted: str | None, architecture: Architecture, stored: Quantization) -> str:
+def cache_dtype(wanted: str | None, architecture: Architecture, stored: Storage) -> str:
     """The KV cache type: the caller's, else the checkpoint's own, else the model's type.
 
     Compressed attention (DeepSeek-V4) caches fp8 rows by design.

@@ -22,12 +22,12 @@ def stored_as(
     return architecture, override(scheme, architecture.dtype)
 
 
-def as_converted(architecture: Architecture, own: Quantization) -> tuple[Architecture, Storage]:
+def as_converted(architecture: Architecture, own: Storage) -> tuple[Architecture, Storage]:
     """Return what llama.cpp's converter makes of a checkpoint, and what that stores.
 
     It takes plain types and MXFP4 over; anything else it would write in full, which nobody
-    asked for: that stays what it is.
+    asked for: that stays what it is, as what comes from a GGUF does.
     """
-    if own.schemes <= {*PLAIN, "mxfp4"}:
+    if isinstance(own, Quantization) and own.schemes <= {*PLAIN, "mxfp4"}:
         return as_gguf(architecture, own.default, own)
     return architecture, own

@@ -90,6 +90,14 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return layers + sum(s.stored_bytes for s in self.outer)
 
     @cached_property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of all tensors of the checkpoint's own file, the draft's too."""
+        aside = self.storage.outside
+        kept = (s for s in (*self.outer, *self.draft) if s.tensor.component not in aside)
+        layers = self.weights_bytes - sum(s.stored_bytes for s in self.outer)
+        return layers + sum(s.stored_bytes for s in kept)
+
+    @cached_property
     def routed_bytes(self) -> int:
         """Bytes of all routed experts."""
         return sum(

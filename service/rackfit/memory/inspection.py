@@ -35,7 +35,7 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
         gguf=engine.reads_gguf,
     )
     model = resolved.model
-    lines = tensor_lines(model)
+    lines, listed = tensor_lines(model), resolved.checkpoint_bytes
     aside = {
         part: sum(line.bytes for line in lines if line.component == part)
         for part in sorted(model.storage.outside)
@@ -45,7 +45,7 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
         name=model.name,
         architecture=model.architecture.name,
         parameters=count_parameters(model.architecture),
-        checkpoint_bytes=sum(line.bytes for line in lines) - sum(aside.values()),
+        checkpoint_bytes=model.checkpoint_bytes if listed is None else listed,
         kv_cache=_kv_cache(model, engine),
         tensors=tuple(lines),
         warnings=(*resolved.warnings, *_apart(aside)),

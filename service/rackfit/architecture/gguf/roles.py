@@ -46,7 +46,7 @@ KEPT = frozenset(
     {
         *("per_layer_model_projection", "per_layer_model_proj"),
         *("gate", "router", "ffn_gate_inp", "index_q_proj", "index_k_proj"),
-        *("wpe", "position_embd"),
+        *("wpe", "position_embd", "ssm_conv1d"),
     }
 )
 

@@ -14,7 +14,12 @@ from rackfit.architecture.quantization.patterns import ModuleName
 from rackfit.architecture.quantization.rules import Quantization
 
 # Converters that keep multi-token-prediction layers as blocks after the last (conversion/glm.py).
-KEEP_DRAFT = frozenset({"Glm4MoeForCausalLM", "GlmMoeDsaForCausalLM", "glm4_moe", "glm_moe_dsa"})
+KEEP_DRAFT = frozenset(
+    {
+        *("Glm4MoeForCausalLM", "GlmMoeDsaForCausalLM"),
+        *("glm4_moe", "glm_moe_dsa", "glm4moe", "glm-dsa"),
+    }
+)
 PLAIN = frozenset({"f32", "bf16", "f16"})
 BY_PLACE: tuple[Role, ...] = ("value", "down", "up")
 """Roles whose type depends on the layer."""

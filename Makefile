@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit fuzz lint format types openapi docs bench lock clean
+.PHONY: help run test unit fuzz lint format types openapi docs accuracy bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +39,9 @@ openapi: $(VENV)/.development ## Record the examples anew and write openapi/open
 
 docs: $(VENV)/.development ## Write into the documents what their commands print now
 	$(BIN)/python tests/refreshing.py
+
+accuracy: $(VENV)/.development ## Figures that others measured beside ours, all of them
+	@$(BIN)/python tests/accuracy.py
 
 bench: $(VENV)/.development ## Time it: ratios to a no-op route in the same run
 	$(BIN)/python -m benchmarks

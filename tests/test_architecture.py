@@ -28,6 +28,7 @@ CALCULATING = {
     "math",
     "operator",
     "re",
+    "shlex",
     "struct",
     "types",
     "typing",

@@ -45,7 +45,8 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     `shape` is that of one tensor (output dimension first); `copies` counts how often it
     stands in one layer (once per expert, say). `linear` marks the matrices quantizers
     convert. A `buffer` is stored but not trained: it costs bytes and is no parameter.
-    `dtype` overrides the checkpoint's own 16-bit type (`"f32"` for a router bias).
+    `dtype` overrides the checkpoint's own 16-bit type (`"f32"` for a router bias). Engines keep
+    tensors of one layer, component and `fused` name as one.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     linear: bool = False
     buffer: bool = False
     dtype: str | None = None
+    fused: str = ""
 
     @property
     def elements(self) -> int:

@@ -14,6 +14,9 @@ from rackfit.architecture.model import Component, Shard, Tensor
 
 GATED = ("gate_proj", "up_proj", "down_proj")
 MIXTRAL = ("w1", "w3", "w2")
+QKV, DOWN, UP = "qkv", "latent_down", "gate_up"
+"""Names of what engines keep as one matrix: queries, keys and values; what leads into a latent
+row; what leads into a feed-forward."""
 
 
 class Latent(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +30,7 @@ class Latent(msgspec.Struct, frozen=True, kw_only=True):
     value: int
 
 
-def linear(
+def linear(  # noqa: PLR0913 (a matrix has that many traits; all but its name and sides by keyword)
     name: str,
     rows: int,
     columns: int,
@@ -37,6 +40,7 @@ def linear(
     bias: bool = False,
     bias_shard: Shard | None = None,
     copies: int = 1,
+    fused: str = "",
 ) -> Iterator[Tensor]:
     """Yield a Linear module's matrix and bias; the bias is divided as the matrix by default."""
     yield Tensor(
@@ -46,6 +50,7 @@ def linear(
         shard=shard,
         copies=copies,
         linear=True,
+        fused=fused,
     )
     if bias:
         yield Tensor(
@@ -117,11 +122,15 @@ def grouped_attention(
     """
     value = heads.width if value_width is None else value_width
     query = heads.heads * heads.width * (2 if gated_queries else 1)
-    yield from linear(f"{at}.q_proj", query, hidden, "attention", "heads", bias=bias)
+    yield from linear(f"{at}.q_proj", query, hidden, "attention", "heads", bias=bias, fused=QKV)
     key_rows = heads.kv_heads * heads.width
-    yield from linear(f"{at}.k_proj", key_rows, hidden, "attention", "kv_heads", bias=bias)
+    yield from linear(
+        f"{at}.k_proj", key_rows, hidden, "attention", "kv_heads", bias=bias, fused=QKV
+    )
     value_rows = heads.kv_heads * value
-    yield from linear(f"{at}.v_proj", value_rows, hidden, "attention", "kv_heads", bias=bias)
+    yield from linear(
+        f"{at}.v_proj", value_rows, hidden, "attention", "kv_heads", bias=bias, fused=QKV
+    )
     yield from linear(
         f"{at}.{output}",
         hidden,
@@ -149,11 +158,13 @@ def latent_attention(
     if latent.query_rank is None:
         yield from linear(f"{at}.q_proj", query, hidden, "attention", "heads")
     else:
-        yield from linear(f"{at}.q_a_proj", latent.query_rank, hidden, "attention", bias=bias)
+        yield from linear(
+            f"{at}.q_a_proj", latent.query_rank, hidden, "attention", bias=bias, fused=DOWN
+        )
         yield from norm(f"{at}.q_a_layernorm", latent.query_rank)
         yield from linear(f"{at}.q_b_proj", query, latent.query_rank, "attention", "heads")
     row = latent.rank + latent.rope
-    yield from linear(f"{at}.kv_a_proj_with_mqa", row, hidden, "attention", bias=bias)
+    yield from linear(f"{at}.kv_a_proj_with_mqa", row, hidden, "attention", bias=bias, fused=DOWN)
     yield from norm(f"{at}.kv_a_layernorm", latent.rank)
     up = latent.heads * (latent.nope + latent.value)
     yield from linear(f"{at}.kv_b_proj", up, latent.rank, "attention", "heads")
@@ -181,7 +192,9 @@ def feed_forward(
 ) -> Iterator[Tensor]:
     """Yield a feed-forward: matrices into `width`, the last of `names` back out of it."""
     for name in names[:-1]:
-        yield from linear(f"{at}.{name}", width, hidden, component, shard, bias=bias, copies=copies)
+        yield from linear(
+            f"{at}.{name}", width, hidden, component, shard, bias=bias, copies=copies, fused=UP
+        )
     yield from linear(
         f"{at}.{names[-1]}",
         hidden,

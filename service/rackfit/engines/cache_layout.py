@@ -12,6 +12,7 @@ from rackfit.architecture.model import (
     Attention,
     CompressedAttention,
     GroupedAttention,
+    Indexer,
     LatentAttention,
     RecurrentAttention,
 )
@@ -50,18 +51,22 @@ class CacheTerm(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What is kept of one sequence on one rank, by one layer or by several alike.
 
     `row_bytes` for each cached row: one row a `ratio` tokens, at most `window` tokens back
-    (None: all). `constant_bytes` once a sequence.
+    (None: all). Tokens are kept in whole blocks of `block`, and `spare_blocks` more where a
+    window need not begin with a block. `constant_bytes` once a sequence.
     """
 
     row_bytes: int = 0
     ratio: int = 1
     window: int | None = None
     constant_bytes: int = 0
+    block: int = 1
+    spare_blocks: int = 0
 
     def sequence_bytes(self, tokens: int) -> int:
         """Bytes of a sequence of `tokens` tokens."""
         seen = tokens if self.window is None else min(tokens, self.window)
-        return self.row_bytes * (seen // self.ratio) + self.constant_bytes
+        held = (-(-seen // self.block) + self.spare_blocks) * self.block
+        return self.row_bytes * (held // self.ratio) + self.constant_bytes
 
 
 def sequence_bytes(terms: Iterable[CacheTerm], tokens: int) -> int:
@@ -75,8 +80,13 @@ def bytes_per_token(terms: Iterable[CacheTerm]) -> Fraction:
     return sum((Fraction(t.row_bytes, t.ratio) for t in growing), Fraction(0))
 
 
-def merged(counted: Iterable[tuple[int, Iterable[CacheTerm]]]) -> tuple[CacheTerm, ...]:
-    """Add up the terms of several layers, `(how many, terms of one)`, alike ones together."""
+def merged(
+    counted: Iterable[tuple[int, Iterable[CacheTerm]]], block: int = 1
+) -> tuple[CacheTerm, ...]:
+    """Add up the terms of several layers, `(how many, terms of one)`, alike ones together.
+
+    All are kept in blocks of `block` tokens.
+    """
     rows: dict[tuple[int, int | None], int] = {}
     constant = 0
     for count, terms in counted:
@@ -84,7 +94,9 @@ def merged(counted: Iterable[tuple[int, Iterable[CacheTerm]]]) -> tuple[CacheTer
             shape = (term.ratio, term.window)
             rows[shape] = rows.get(shape, 0) + count * term.row_bytes
             constant += count * term.constant_bytes
-    summed = [CacheTerm(row_bytes=r, ratio=q, window=w) for (q, w), r in rows.items() if r]
+    summed = [
+        CacheTerm(row_bytes=r, ratio=q, window=w, block=block) for (q, w), r in rows.items() if r
+    ]
     return (*summed, CacheTerm(constant_bytes=constant)) if constant else tuple(summed)
 
 
@@ -114,8 +126,13 @@ def latent_terms(attention: LatentAttention, kv_cache_dtype: str) -> tuple[Cache
     """One latent row a token, whole on every tensor rank, and the indexer's key beside it."""
     row = row_bytes(attention.latent_width + attention.rope_width, kv_cache_dtype)
     if attention.indexer is not None:
-        row += attention.indexer.width + INDEXER_ROW_EXTRA
+        row += indexer_row_bytes(attention.indexer)
     return (CacheTerm(row_bytes=row),)
+
+
+def indexer_row_bytes(indexer: Indexer) -> int:
+    """One fp8 key and its f32 scale (132 B for DeepSeek-V3.2)."""
+    return indexer.width + INDEXER_ROW_EXTRA
 
 
 def compressed_row_bytes(attention: CompressedAttention, kv_cache_dtype: str) -> int:
@@ -144,7 +161,7 @@ def compressed_terms(attention: CompressedAttention, kv_cache_dtype: str) -> tup
         return (window,)
     state = compressor_state_bytes(attention.row_width, attention.ratio)
     if attention.indexer is not None:
-        row += attention.indexer.width + INDEXER_ROW_EXTRA
+        row += indexer_row_bytes(attention.indexer)
         state += compressor_state_bytes(attention.indexer.width, attention.ratio)
     return (window, CacheTerm(row_bytes=row, ratio=attention.ratio, constant_bytes=state))
 

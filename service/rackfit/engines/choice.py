@@ -11,7 +11,9 @@ from rackfit.catalog.entries import Name
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The serving engine and the options of its that decide memory.
 
-    Options left out take the engine's own defaults for that version.
+    Options left out take the engine's own defaults for that version. `speculative_tokens` loads
+    the checkpoint's multi-token-prediction layers, `redundant_experts` are slots beyond one an
+    expert, and `lora_slots` adapters of `lora_rank` are kept loaded at once.
     """
 
     name: Name
@@ -19,3 +21,7 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1)] | None = None
     max_batched_tokens: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
     max_sequences: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
+    redundant_experts: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
+    speculative_tokens: Annotated[int, Meta(ge=0, le=64)] = 0
+    lora_slots: Annotated[int, Meta(ge=0, le=4096)] = 0
+    lora_rank: Annotated[int, Meta(ge=1, le=4096)] = 16

@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
+from rackfit.engines.hardware import BLACKWELL, Hardware
 from rackfit.engines.interface import Engine
-from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 
 
@@ -11,19 +11,20 @@ class Generic(Engine):
     """Whatever serves: the rules all engines share, and nothing of any one's own."""
 
     name: ClassVar[str] = "generic"
+    hardware: ClassVar[Hardware] = Hardware(
+        source="NVIDIA Transformer Engine: datatype and hardware support matrix",
+        caches={"nvfp4": BLACKWELL},
+    )
+    takes_utilization: ClassVar[bool] = False
 
     def loads(self, scheme: str, engines: list[str]) -> bool:
         """Any scheme some engine loads."""
         del scheme, engines
         return True
 
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
-        """None of its own: the reserve stands for it."""
-        del model, split, last_stage
-        return 0
-
-    def utilization(self, usable: int, free: int) -> float:
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """All but the reserve."""
+        del split
         return min(1 - self.device_reserve, free / usable)
 
     def warnings(self) -> tuple[str, ...]:

@@ -6,17 +6,24 @@ its source.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import ClassVar, Self
 
-from rackfit.architecture.model import Attention
-from rackfit.engines.cache_layout import CacheTerm, layer_terms
+import msgspec
+
+from rackfit.architecture.model import Attention, ExpertFeedForward
+from rackfit.catalog.entries import Accelerator, Scheme
+from rackfit.engines.cache_layout import layer_terms, merged
+from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
-from rackfit.engines.peak import activation_peak
+from rackfit.engines.hardware import Hardware
+from rackfit.engines.launch import Host, Launched
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Fixed, Limits, Term, linked
 
 PLAIN_SCHEMES = ("f32", "bf16", "f16")
 
@@ -25,7 +32,9 @@ class Engine(ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
-    batch it prepares for where the caller names none. One that `reads_gguf` reads nothing else.
+    batch it prepares for where the caller names none; `takes_utilization` tells whether it is
+    started with a share of each device, `even_slots` whether expert ranks hold equally many
+    experts even without redundant ones. One that `reads_gguf` reads nothing else.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -42,10 +51,19 @@ class Engine(ABC):
     batched_tokens: ClassVar[int] = 8192
     sequences: ClassVar[int] = 1024
     reads_gguf: ClassVar[bool] = False
+    hardware: ClassVar[Hardware]
+    takes_utilization: ClassVar[bool] = True
+    even_slots: ClassVar[bool] = False
+    slots_source: ClassVar[str] = "(experts + redundant experts) % EP == 0, all engines alike"
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:
         self.choice = choice or EngineChoice(name=self.name)
         self.device_reserve = device_reserve
+
+    def given(self, utilization: float) -> Self:
+        """This engine with another share of each device."""
+        choice = msgspec.structs.replace(self.choice, gpu_memory_utilization=utilization)
+        return type(self)(choice, self.device_reserve)
 
     def rejections(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Yield every rule that `split` breaks."""
@@ -54,6 +72,27 @@ class Engine(ABC):
             rejection = rule(model, split)
             if rejection is not None:
                 yield rejection
+        yield from self._uneven_slots(model, split)
+
+    def unsupported(
+        self, model: ServedModel, split: Split, accelerator: Accelerator
+    ) -> Iterator[Rejection]:
+        """Yield what of this model the engine cannot hold on such devices."""
+        return self.hardware.rejections(self.name, model, split, accelerator)
+
+    def _uneven_slots(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
+        """Slots are spread evenly where the engine insists, and wherever experts are redundant."""
+        experts, redundant = model.architecture.experts, self.choice.redundant_experts
+        slots = experts.experts + redundant if experts else 0
+        if slots % split.expert == 0 or not (self.even_slots or redundant):
+            return
+        detail = (
+            f"{self.name} spreads expert slots evenly: {slots} slots over EP{split.expert} leave "
+            f"{slots % split.expert} over; redundant_experts = "
+            f"{redundant + -slots % split.expert} would fill them."
+        )
+        numbers = {"slots": slots, "expert": split.expert, "redundant_experts": redundant}
+        yield reject(split, "experts-not-divisible", detail, self.slots_source, **numbers)
 
     def _unloadable(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         for scheme in model.used_schemes:
@@ -85,51 +124,107 @@ class Engine(ABC):
         """Into how many parts shared experts are divided."""
         return self.feed_forward_parts(split)
 
-    def cache_terms(
-        self, model: ServedModel, attention: Attention | None, split: Split
-    ) -> tuple[CacheTerm, ...]:
-        """What one layer keeps of a sequence on one rank."""
-        return layer_terms(
-            attention,
-            kv_cache_dtype=model.kv_cache_dtype,
-            dtype=model.architecture.dtype,
-            tensor=split.tensor,
+    def vision_parts(self, split: Split) -> int:
+        """Into how many parts the matrices of a vision tower are divided."""
+        del split
+        return 1
+
+    def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
+        """The batch prepared for on a device, of an unknown kind where none is named."""
+        del context_tokens
+        plain = Limits(
+            batched_tokens=self.batched_tokens,
+            sequences=self.sequences,
+            linked=linked(accelerator),
+            generation=accelerator.generation if accelerator else "",
         )
+        return self.chosen(plain)
+
+    def chosen(self, limits: Limits) -> Limits:
+        """The engine's own limits, the caller's where named."""
+        return msgspec.structs.replace(
+            limits,
+            batched_tokens=self.choice.max_batched_tokens or limits.batched_tokens,
+            sequences=self.choice.max_sequences or limits.sequences,
+        )
+
+    def stage_cache(
+        self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
+    ) -> StageCache:
+        """What a stage with `counts` layers of each kind keeps of sequences on one rank."""
+        del limits
+        each = (
+            layer_terms(
+                kind.attention,
+                kv_cache_dtype=model.kv_cache_dtype,
+                dtype=model.dtype,
+                tensor=split.tensor,
+            )
+            for kind in model.kinds
+        )
+        terms = merged(zip(counts, each, strict=True), self.block_tokens)
+        return StageCache(terms=terms, block_tokens=self.block_tokens)
+
+    def expert_padding(
+        self, mixture: ExpertFeedForward, hidden: int, scheme: Scheme, split: Split, limits: Limits
+    ) -> Fraction:
+        """How much larger routed experts are as loaded than as stored."""
+        del mixture, hidden, scheme, split, limits
+        return Fraction(1)
+
+    def allocated_bytes(self, size: int) -> int:
+        """What is taken of a device for a tensor of `size` bytes."""
+        return size
 
     def computed_bytes(self, model: ServedModel) -> int:
         """What is computed at loading and kept beside the checkpoint's weights on each rank."""
         del model
         return 0
 
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
-        """Peak of activations on one rank, of as full a batch as the engine prepares for."""
-        return activation_peak(
-            model,
-            split,
-            tokens=self.choice.max_batched_tokens or self.batched_tokens,
-            sequences=self.choice.max_sequences or self.sequences,
-            last_stage=last_stage,
-        )
-
-    def overhead_bytes(self, model: ServedModel, split: Split) -> int:
-        """What the engine holds besides weights, cache and activations on one rank."""
-        del model, split
+    def layer_computed_bytes(
+        self, model: ServedModel, attention: Attention | None, split: Split
+    ) -> int:
+        """The same of one layer."""
+        del model, attention, split
         return 0
 
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
+        """Peak of activations on one rank of a stage; `first` and `last` tell the ends."""
+        del model, split, limits, first, last
+        return ()
+
+    def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
+        """What the engine holds besides weights, cache and activations on one rank."""
+        del model, split, limits
+        return ()
+
     @abstractmethod
-    def utilization(self, usable: int, free: int) -> float:
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """The share of a device's `usable` bytes the engine is given."""
 
-    def budget_bytes(self, usable: int, free: int, *, weights: int, other: int) -> int:
-        """What a rank may take in all, given its weights and what is neither they nor cache."""
-        del weights, other
-        return int(self.utilization(usable, free) * usable)
+    def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
+        """What a rank may take in all, given all that it takes besides the cache."""
+        del fixed
+        return int(self.utilization(usable, free, split) * usable)
 
     def warnings(self) -> tuple[str, ...]:
         """What a caller should know of how this engine is planned for."""
         return ()
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """The engine's own command-line arguments for this split."""
-        del model, split, utilization
+    def program(self, model: str) -> tuple[str, ...]:
+        """The words that start the engine on one node, its arguments left out."""
+        return (self.name, model)
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
+        del launched, hosts, number
+        return ()
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """The engine's own command-line arguments for a plan."""
+        del launched
         return ()

@@ -2,15 +2,17 @@
 
 from typing import ClassVar
 
+from rackfit.engines.hardware import Hardware
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Launched, flags
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits, Term
 
 MIB = 1 << 20
 FIT_MARGIN_BYTES = 1024 * MIB  # common/arg.cpp --fit-target: kept free on each device
-DEFAULT_UBATCH_TOKENS = 512  # common.h n_ubatch
 F32_BYTES = 4
 
 
@@ -34,25 +36,41 @@ class LlamaCpp(Engine):
 
     name: ClassVar[str] = "llama.cpp"
     reads_gguf: ClassVar[bool] = True
+    hardware: ClassVar[Hardware] = Hardware(source="llama.cpp: CUDA, HIP, Vulkan back ends")
+    takes_utilization: ClassVar[bool] = False
     rules: ClassVar[tuple[Rule, ...]] = (layers_only, *COMMON_RULES)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("f16", "bf16", "f32", "q8_0", "q4_0")
+    batched_tokens: ClassVar[int] = 512  # common.h n_ubatch
 
-    def activation_bytes(self, model: ServedModel, split: Split, *, last_stage: bool) -> int:
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
         """The compute buffer: f32 logits and states of one micro-batch."""
-        del split
-        tokens = self.choice.max_batched_tokens or DEFAULT_UBATCH_TOKENS
+        del split, first
         width = 4 * model.architecture.hidden_size
-        logits = model.architecture.vocabulary_size if last_stage else 0
-        return tokens * (width + logits) * F32_BYTES
+        logits = model.architecture.vocabulary_size if last else 0
+        size = limits.batched_tokens * (width + logits) * F32_BYTES
+        return (Term("compute buffer", size, 0.3, "llama.cpp graph_reserve of one micro-batch"),)
 
-    def utilization(self, usable: int, free: int) -> float:
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """All but the margin that llama.cpp keeps when it fits a model to a device."""
+        del split
         return max(min(usable, free) - FIT_MARGIN_BYTES, 0) / usable
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """Arguments of `llama-server`."""
-        del utilization
-        cache = f"--cache-type-k={model.kv_cache_dtype}", f"--cache-type-v={model.kv_cache_dtype}"
-        layers = self.partition(len(model.order), split.pipeline)
-        shares = "--tensor-split=" + ",".join(str(count) for count in layers)
-        return ("--n-gpu-layers=999", "--split-mode=layer", shares, *cache)
+    def program(self, model: str) -> tuple[str, ...]:
+        """`llama-server`."""
+        return ("llama-server", f"--model={model}")
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `llama-server`; its context is that of all slots together."""
+        split, dtype = launched.split, launched.model.kv_cache_dtype
+        layers = self.partition(len(launched.model.order), split.pipeline)
+        return flags(
+            n_gpu_layers=999,
+            split_mode="layer",
+            tensor_split=",".join(str(count) for count in layers),
+            ctx_size=launched.context_tokens * launched.sequences,
+            parallel=launched.sequences,
+            cache_type_k=dtype,
+            cache_type_v=dtype,
+        )

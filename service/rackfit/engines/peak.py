@@ -8,6 +8,7 @@ from rackfit.architecture.model import DenseFeedForward, ExpertFeedForward
 from rackfit.engines.cache_layout import PLAIN_BYTES
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits, Term
 
 SAMPLER_EXTRA_BYTES = 4 + 8
 """Besides logits in the model's type: their f32 copy and the i64 indices of the sort."""
@@ -16,15 +17,20 @@ HELD_STATES = 2
 """Hidden states and residual of the batch, held through the pass."""
 
 
-def activation_peak(
-    model: ServedModel, split: Split, *, tokens: int, sequences: int, last_stage: bool
-) -> int:
-    """Bytes at the fuller of both moments on one rank, for a batch of `tokens` tokens."""
-    element = PLAIN_BYTES[model.architecture.dtype]
+def peak_terms(model: ServedModel, split: Split, limits: Limits, *, last: bool) -> tuple[Term, ...]:
+    """The fuller of both moments on one rank."""
+    element = PLAIN_BYTES[model.dtype]
+    tokens, source = limits.batched_tokens, "mechanism; see docs/accuracy.md"
     held = HELD_STATES * tokens * model.architecture.hidden_size * element
     forward = tokens * _widest_layer(model, split) * element
-    sampler = sequences * model.architecture.vocabulary_size * (element + SAMPLER_EXTRA_BYTES)
-    return held + max(forward, sampler if last_stage else 0)
+    vocabulary = model.architecture.vocabulary_size
+    sampler = limits.sequences * vocabulary * (element + SAMPLER_EXTRA_BYTES) if last else 0
+    fuller = (
+        Term("full batch in a layer", forward, 0.3, source)
+        if forward >= sampler
+        else Term("logits and sampler", sampler, 0.3, source)
+    )
+    return (Term("hidden states", held, 0.3, source), fuller)
 
 
 def _widest_layer(model: ServedModel, split: Split) -> int:

@@ -18,6 +18,8 @@ RejectionCode = Literal[
     "degree-unsupported",  # the engine lacks this kind of parallelism
     "scheme-unsupported",  # the engine cannot load this quantization scheme
     "kv-dtype-unsupported",  # the engine cannot store this KV cache type
+    "hardware-unsupported",  # the engine does not run, or not in this format, on such devices
+    "sequence-limit",  # more sequences at once than the engine is started for
     "weights-exceed-memory",  # the largest rank's weights alone do not fit
     "memory-exceeded",  # weights, KV cache and overhead together do not fit
     "not-enough-accelerators",  # the inventory has fewer than the split needs

@@ -43,6 +43,13 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self, architecture=architecture, storage=storage, scheme=scheme
         )
 
+    @property
+    def dtype(self) -> str:
+        """The plain type that computes: the chosen scheme's where it is plain, else the model's."""
+        if self.scheme is not None and self.scheme.kind == "plain":
+            return self.scheme.id
+        return self.architecture.dtype
+
     @cached_property
     def kinds(self) -> tuple[Layer, ...]:
         """Each distinct kind of layer, split further where storage differs by layer."""

@@ -1,41 +1,87 @@
 """SGLang: rules, memory and arguments."""
 
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import ClassVar
 
+import msgspec
+
+from rackfit.catalog.entries import Accelerator
+from rackfit.engines.cache_layout import CacheTerm
+from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.hardware import (
+    BLACKWELL,
+    FP8_AMD,
+    FROM_AMPERE,
+    FROM_HOPPER,
+    FROM_TURING,
+    NVIDIA,
+    Hardware,
+)
 from rackfit.engines.interface import Engine
-from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject
+from rackfit.engines.launch import MASTER_PORT, Host, Launched, degree, flags
+from rackfit.engines.peak import peak_terms
+from rackfit.engines.rules import COMMON_RULES, Rule
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Fixed, Limits, Term, linked
+from rackfit.engines.torch_memory import allocated_bytes
 
 MIB = 1 << 20
-DEFAULT_STATIC_SHARE = 0.88  # sglang/srt/server_args.py: mem_fraction_static without other needs
-CONTEXT_BYTES = 512 * MIB
+GIB = 1 << 30
 
+TIERS = (
+    (20 * GIB, 2048, 8, 8),
+    (35 * GIB, 4096, 48, 160),
+    (60 * GIB, 4096, 32, 160),
+    (160 * GIB, 8192, 256, 512),
+    (1 << 62, 16384, 512, 512),
+)
+"""By memory: chunked prefill size, largest batch of a CUDA graph below TP4 and from it.
 
-def experts_divide(model: ServedModel, split: Split) -> Rejection | None:
-    """Routed experts are spread evenly over expert ranks."""
-    experts = model.architecture.experts
-    if experts is None or experts.experts % split.expert == 0:
-        return None
-    return reject(
-        split,
-        "experts-not-divisible",
-        f"SGLang spreads experts evenly: {experts.experts} experts over EP{split.expert}.",
-        "SGLang FusedMoE: num_experts % moe_ep_size == 0",
-        experts=experts.experts,
-        expert=split.expert,
-    )
+Source: SGLang 0.5.23, sglang/srt/arg_groups/memory_hook.py.
+"""
+
+FLOOR_FROM, FLOOR_MIB = 60 * GIB, 10 * 1024
+"""Larger devices keep at least 10 GiB apart (the same file)."""
+
+MANY_GRAPHS = 300
+"""Graphs of larger batches take half as much again with attention DP (the same file)."""
+
+WIDE = 4
+"""Tensor ranks from which graphs are captured for larger batches."""
+
+SLIDING_SHARE = Fraction(4, 5)
+"""Tokens the pool of sliding layers holds for each token of the full ones (0.8 by default).
+
+Source: sglang/srt/server_args.py, swa_full_tokens_ratio.
+"""
+
+BEFORE_LOADING = {1: 0.5, 2: 1.9}
+"""GiB taken before weights are loaded, by ranks: CUDA context and collectives.
+
+A log on eight H200 leaves 137.9 of 139.8 GiB; one rank has no collectives.
+"""
 
 
 class Sglang(Engine):
     """SGLang 0.5; its `--tp` is our tensor x data, its attention DP lies inside."""
 
     name: ClassVar[str] = "sglang"
-    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, experts_divide)
+    rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
+    hardware: ClassVar[Hardware] = Hardware(
+        source="SGLang documentation: Quantization, platform compatibility",
+        generations=FROM_TURING | FP8_AMD,
+        weights={
+            "fp8": FROM_AMPERE | FP8_AMD,
+            "nvfp4": BLACKWELL,
+            "mxfp4": FROM_HOPPER | FP8_AMD,
+            "bnb": NVIDIA,
+        },
+    )
+    even_slots: ClassVar[bool] = True
+    slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")
-    batched_tokens: ClassVar[int] = 8192  # server_args.py: chunked_prefill_size on 80 GB and up
-    sequences: ClassVar[int] = 256  # cuda_graph_max_bs: the largest decode batch prepared for
 
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:
         """The remainder goes to the last stages."""
@@ -45,30 +91,132 @@ class Sglang(Engine):
         """Feed-forwards are divided over all of `--tp`, attention DP lying inside it."""
         return split.tensor * split.data
 
-    def overhead_bytes(self, model: ServedModel, split: Split) -> int:
-        """The CUDA context."""
-        del model, split
-        return CONTEXT_BYTES
+    def allocated_bytes(self, size: int) -> int:
+        """As PyTorch's allocator rounds it."""
+        return allocated_bytes(size)
 
-    def utilization(self, usable: int, free: int) -> float:
+    def vision_parts(self, split: Split) -> int:
+        """Towers are divided as attention is."""
+        return split.tensor
+
+    def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
+        """Chunk and graph sizes by the device's memory."""
+        del context_tokens
+        usable = 80 * GIB if accelerator is None else accelerator.usable_bytes
+        _, chunk, graphs, _ = _tier(usable)
+        return self.chosen(
+            Limits(
+                batched_tokens=chunk,
+                sequences=graphs,
+                linked=linked(accelerator),
+                generation=accelerator.generation if accelerator else "",
+            )
+        )
+
+    def stage_cache(
+        self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
+    ) -> StageCache:
+        """Sliding layers have a pool of their own, a fixed share of the others' tokens."""
+        cache = super().stage_cache(model, split, counts, limits)
+        if not any(term.window is None and term.row_bytes for term in cache.terms):
+            return cache
+        terms = tuple(term if term.window is None else _pooled(term) for term in cache.terms)
+        return msgspec.structs.replace(cache, terms=terms)
+
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
+        """The forward pass of a chunk, or the sampler of a batch."""
+        del first
+        return peak_terms(model, split, limits, last=last)
+
+    def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
+        """What is taken before weights are loaded."""
+        del model, limits
+        size = BEFORE_LOADING[min(split.tensor * split.data, 2)] * GIB
+        return (Term("CUDA context and collectives", int(size), 0.3, "start-up logs"),)
+
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """`--mem-fraction-static`: weights and cache together, of what is there at start."""
-        wanted = self.choice.gpu_memory_utilization or DEFAULT_STATIC_SHARE
-        return wanted if free >= wanted * usable else free * 1000 // usable / 1000
+        del free
+        return self.choice.gpu_memory_utilization or _static_share(usable, split)
 
-    def budget_bytes(self, usable: int, free: int, *, weights: int, other: int) -> int:
+    def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
         """Weights and cache have the static share; the rest of the device holds the rest."""
-        del weights
-        return min(int(self.utilization(usable, free) * usable) + other, free)
+        there = min(usable, free) - fixed.overhead
+        static = int(self.utilization(usable, free, split) * there)
+        return min(static + fixed.activation + fixed.overhead, free)
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """Arguments of `python -m sglang.launch_server`."""
-        arguments = [f"--tp-size={split.tensor * split.data}"]
-        if split.pipeline > 1:
-            arguments.append(f"--pp-size={split.pipeline}")
+    def program(self, model: str) -> tuple[str, ...]:
+        """`python3 -m sglang.launch_server`."""
+        return ("python3", "-m", "sglang.launch_server", f"--model-path={model}")
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """Every node is told how many there are, which it is and where the first one is."""
+        del launched
+        if len(hosts) == 1:
+            return ()
+        address = f"{hosts[0].name}:{MASTER_PORT}"
+        return flags(nnodes=len(hosts), node_rank=number, dist_init_addr=address)
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `python -m sglang.launch_server` (sglang/srt/server_args.py)."""
+        split, model, choice = launched.split, launched.model, self.choice
+        arguments = flags(
+            tp_size=split.tensor * split.data,
+            pp_size=degree(split.pipeline),
+            dp_size=degree(split.data),
+            ep_size=degree(split.expert),
+            context_length=launched.context_tokens,
+            max_running_requests=choice.max_sequences,
+            chunked_prefill_size=choice.max_batched_tokens,
+            mem_fraction_static=launched.utilization,
+            kv_cache_dtype="fp8_e4m3" if model.kv_cache_dtype == "fp8" else None,
+            quantization="fp8" if model.scheme and model.scheme.id == "fp8" else None,
+            ep_num_redundant_experts=choice.redundant_experts or None,
+        )
+        return (*arguments, *self._optional_arguments(split))
+
+    def _optional_arguments(self, split: Split) -> Iterator[str]:
+        choice = self.choice
         if split.data > 1:
-            arguments += [f"--dp-size={split.data}", "--enable-dp-attention"]
-        if split.expert > 1:
-            arguments.append(f"--ep-size={split.expert}")
-        if model.kv_cache_dtype == "fp8":
-            arguments.append("--kv-cache-dtype=fp8_e4m3")
-        return (*arguments, f"--mem-fraction-static={utilization:g}")
+            yield "--enable-dp-attention"
+        if choice.speculative_tokens:
+            yield "--speculative-algorithm=NEXTN"
+            yield f"--speculative-num-draft-tokens={choice.speculative_tokens + 1}"
+        if choice.lora_slots:
+            yield "--enable-lora"
+            slots = choice.lora_slots
+            yield from flags(max_loras_per_batch=slots, max_lora_rank=choice.lora_rank)
+
+
+def _tier(usable: int) -> tuple[int, int, int, int]:
+    return next(tier for tier in TIERS if usable < tier[0])
+
+
+def _static_share(usable: int, split: Split) -> float:
+    """The share left beside what SGLang sets apart, in whole per mille.
+
+    In MiB, by memory_hook.py: 512, 1.5 a token of a chunk, 2 a sequence of a graph, 1,024 for
+    every eight ranks, and 3 or 4.5 a sequence and rank of attention DP.
+    """
+    _, chunk, narrow, wide = _tier(usable)
+    ranks = split.tensor * split.data
+    graphs = narrow if ranks < WIDE else wide
+    reserved = 512 + chunk * 1.5 + graphs * 2 + ranks * split.pipeline / 8 * 1024
+    if split.data > 1:
+        reserved += graphs * split.data * (4.5 if graphs > MANY_GRAPHS else 3)
+    if usable > FLOOR_FROM:
+        reserved = max(reserved, FLOOR_MIB)
+    return max(round(1 - reserved * MIB / usable, 3), 0.05)
+
+
+def _pooled(term: CacheTerm) -> CacheTerm:
+    share = SLIDING_SHARE
+    return msgspec.structs.replace(
+        term,
+        row_bytes=-(-term.row_bytes * share.numerator // share.denominator),
+        window=None,
+    )

@@ -2,33 +2,27 @@
 
 from typing import ClassVar
 
+from rackfit.engines.hardware import (
+    BLACKWELL,
+    FROM_ADA,
+    FROM_AMPERE,
+    FROM_HOPPER,
+    Hardware,
+)
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Launched, degree
+from rackfit.engines.peak import peak_terms
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Fixed, Limits, Term
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
 CONTEXT_BYTES = 512 * MIB
 NCCL_BYTES = {1: 0, 2: 342 * MIB, 4: 392 * MIB}
 """Communication buffers by group size (aiconfigurator systems/*.yaml, nccl_mem)."""
-
-
-def slots_divide(model: ServedModel, split: Split) -> Rejection | None:
-    """Expert slots are spread evenly over expert ranks."""
-    experts = model.architecture.experts
-    if experts is None or experts.experts % split.expert == 0:
-        return None
-    return reject(
-        split,
-        "experts-not-divisible",
-        f"TensorRT-LLM wants slots % EP == 0: {experts.experts} experts over EP{split.expert} "
-        "need redundant slots.",
-        "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0",
-        experts=experts.experts,
-        expert=split.expert,
-    )
 
 
 def attention_is_tensor_or_data(_model: ServedModel, split: Split) -> Rejection | None:
@@ -50,35 +44,62 @@ class TensorRtLlm(Engine):
     """TensorRT-LLM 1.x with its PyTorch back end."""
 
     name: ClassVar[str] = "tensorrt-llm"
-    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data, slots_divide)
+    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data)
+    hardware: ClassVar[Hardware] = Hardware(
+        source="TensorRT-LLM documentation: supported hardware, support matrix (precision)",
+        generations=FROM_AMPERE,
+        weights={"fp8": FROM_ADA, "w4a8": FROM_ADA, "nvfp4": BLACKWELL, "mxfp4": FROM_HOPPER},
+        caches={"fp8": FROM_ADA, "nvfp4": BLACKWELL},
+    )
+    even_slots: ClassVar[bool] = True
+    slots_source: ClassVar[str] = "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "int8", "nvfp4")
     block_tokens: ClassVar[int] = 32
     batched_tokens: ClassVar[int] = 8192  # LlmArgs.max_num_tokens
     sequences: ClassVar[int] = 2048  # LlmArgs.max_batch_size
 
-    def overhead_bytes(self, model: ServedModel, split: Split) -> int:
-        """The CUDA context and NCCL's buffers."""
-        del model
-        group = split.tensor * split.data
-        return CONTEXT_BYTES + NCCL_BYTES[1 if group == 1 else 2 if group <= 3 else 4]  # noqa: PLR2004 (the table's own steps)
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
+        """The forward pass of a full batch, or the sampler."""
+        del first
+        return peak_terms(model, split, limits, last=last)
 
-    def utilization(self, usable: int, free: int) -> float:
+    def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
+        """The CUDA context and NCCL's buffers."""
+        del model, limits
+        group = split.tensor * split.data
+        nccl = NCCL_BYTES[1 if group == 1 else 2 if group <= 3 else 4]  # noqa: PLR2004 (the table's own steps)
+        return (
+            Term("CUDA context", CONTEXT_BYTES, 0.5, "start-up logs"),
+            Term("NCCL buffers", nccl, 0.2, "aiconfigurator systems/*.yaml, nccl_mem"),
+        )
+
+    def utilization(self, usable: int, free: int, split: Split) -> float:
         """The share of what is free after the weights; what is taken before lowers it."""
-        del usable, free
+        del usable, free, split
         return self.choice.gpu_memory_utilization or DEFAULT_FREE_SHARE
 
-    def budget_bytes(self, usable: int, free: int, *, weights: int, other: int) -> int:
+    def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
         """All that is loaded first, and the cache's share of what is then free."""
-        left = max(min(usable, free) - weights - other, 0)
-        loaded = min(weights + other, usable, free)
-        return loaded + int(self.utilization(usable, free) * left)
+        room = min(usable, free)
+        left = max(room - fixed.all, 0)
+        return min(fixed.all, room) + int(self.utilization(usable, free, split) * left)
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """Arguments of `trtllm-serve`."""
-        del model
-        arguments = [f"--tp_size={split.tensor * split.data}"]
-        if split.pipeline > 1:
-            arguments.append(f"--pp_size={split.pipeline}")
-        if split.expert > 1:
-            arguments.append(f"--ep_size={split.expert}")
-        return (*arguments, f"--kv_cache_free_gpu_memory_fraction={utilization:g}")
+    def program(self, model: str) -> tuple[str, ...]:
+        """`trtllm-serve`; over several nodes each rank is started by MPI or Slurm."""
+        return ("trtllm-serve", model)
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `trtllm-serve`, whose names have underscores."""
+        split, choice = launched.split, self.choice
+        values = {
+            "tp_size": split.tensor * split.data,
+            "pp_size": degree(split.pipeline),
+            "ep_size": degree(split.expert),
+            "max_seq_len": launched.context_tokens,
+            "max_batch_size": choice.max_sequences,
+            "max_num_tokens": choice.max_batched_tokens,
+            "kv_cache_free_gpu_memory_fraction": f"{launched.utilization:g}",
+        }
+        return tuple(f"--{name}={value}" for name, value in values.items() if value is not None)

@@ -1,6 +1,6 @@
 """`POST /v1/memory`: one device, or every rank of a split, and whether an accelerator holds it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -11,11 +11,21 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Fixed
 from rackfit.errors import InvalidInput
-from rackfit.memory.question import Fits, MemoryAnswer, MemoryRequest, RankMemory
+from rackfit.memory.explanation import explain
+from rackfit.memory.question import (
+    Capacity,
+    Fits,
+    MemoryAnswer,
+    MemoryRequest,
+    RankMemory,
+    Reach,
+)
 from rackfit.memory.rank_order import positions
 from rackfit.memory.ranks import RankSizes
 from rackfit.memory.resolve import Resolved, check_context, resolve, rule_scheme
+from rackfit.memory.reverse import Deployment, longest_context, smallest_utilization
 from rackfit.memory.rule_of_thumb import RuleOfThumb, rule_of_thumb, token_bytes
 from rackfit.memory.stages import (
     RankLoad,
@@ -75,9 +85,8 @@ def _by_rule(
     tokens = request.workload.context_tokens * request.workload.sequences
     parts = rule_of_thumb(resolved.model, scheme, overhead=request.overhead, tokens=tokens)
     usable = None if accelerator is None else accelerator.usable_bytes
-    budget = usable and engine.budget_bytes(
-        usable, usable, weights=parts.weights_bytes, other=parts.overhead_bytes
-    )
+    fixed = Fixed(weights=parts.weights_bytes, activation=0, overhead=parts.overhead_bytes)
+    budget = usable and engine.budget_bytes(usable, usable, Split(), fixed)
     rank = _rule_rank(parts, int(token_bytes(resolved.model)), budget)
     rejections = [] if budget is None else _shortages(Split(), [rank])
     answer = _summed([rank], "rule-of-thumb", (*resolved.warnings, *notes))
@@ -107,23 +116,73 @@ def _by_architecture(
 ) -> MemoryAnswer:
     split = request.split or Split()
     check_ranks(split)
-    stages = stage_memories(
-        RankSizes(resolved.model, engine, split), split, request.workload.context_tokens
-    )
+    check_options(resolved.model, engine)
+    tokens = request.workload.context_tokens
+    sizes = RankSizes(resolved.model, engine, split, engine.limits(accelerator, tokens))
+    stages = stage_memories(sizes, split, tokens)
     held = sequences_per_rank(split, request.workload.sequences)
-    warnings = (*resolved.warnings, *engine.warnings(), *notes)
-    rejections = list(engine.rejections(resolved.model, split))
-    if accelerator is None:
-        ranks = rank_memories(resolved.model, split, stages, held, None)
-        answer = _summed(ranks, "architecture", warnings)
-        return _judged(answer, rejections) if rejections else answer
-    usable = accelerator.usable_bytes
-    budgets = [stage.budget_bytes(engine, usable, usable) for stage in stages]
-    ranks = rank_memories(resolved.model, split, stages, held, budgets)
-    answer = _judged(
-        _summed(ranks, "architecture", warnings), rejections + _shortages(split, ranks)
+    largest, terms = explain(sizes, stages, held)
+    answer = msgspec.structs.replace(
+        _summed(
+            rank_memories(sizes, stages, held, accelerator),
+            "architecture",
+            (*resolved.warnings, *engine.warnings(), *notes),
+        ),
+        largest_rank=largest,
+        terms=terms,
     )
-    return msgspec.structs.replace(answer, capacity=capacity(engine, split, stages, budgets))
+    rejections = [*engine.rejections(resolved.model, split), *_too_many(engine, split, held)]
+    if accelerator is not None:
+        rejections += engine.unsupported(resolved.model, split, accelerator)
+    if accelerator is None:
+        return _judged(answer, rejections) if rejections else answer
+    deployment = Deployment(
+        engine=engine, split=split, stages=stages, usable=accelerator.usable_bytes, sequences=held
+    )
+    room = capacity(engine, split, stages, deployment.budgets(), tokens)
+    return msgspec.structs.replace(
+        _judged(answer, rejections + _shortages(split, answer.ranks)),
+        capacity=room,
+        reach=_reach(deployment, resolved.model, room),
+    )
+
+
+def _reach(deployment: Deployment, model: ServedModel, room: Capacity) -> Reach:
+    return Reach(
+        longest_context_tokens=longest_context(deployment, model.architecture.context_tokens),
+        most_sequences=room.sequences,
+        smallest_gpu_memory_utilization=smallest_utilization(deployment),
+    )
+
+
+def check_options(model: ServedModel, engine: Engine) -> None:
+    """Refuse options that need what the model does not have.
+
+    Raises:
+        InvalidInput: at `/engine/speculative_tokens` or `/engine/redundant_experts`.
+    """
+    if engine.choice.redundant_experts and model.architecture.experts is None:
+        detail = "This model has no experts to hold twice; leave it out."
+        raise InvalidInput.at("/engine/redundant_experts", detail)
+    if engine.choice.speculative_tokens and not model.architecture.draft_layers:
+        detail = "This model has no multi-token-prediction layers to draft with; leave it out."
+        raise InvalidInput.at("/engine/speculative_tokens", detail)
+
+
+def _too_many(engine: Engine, split: Split, sequences: int) -> Iterator[Rejection]:
+    """Refuse more sequences on a data rank than the engine is started for."""
+    most = engine.choice.max_sequences
+    if most is not None and sequences > most:
+        yield Rejection(
+            split=split,
+            code="sequence-limit",
+            detail=(
+                f"Each data rank would hold {sequences:,} sequences at once; the engine is "
+                f"started for {most:,} (max_sequences)."
+            ),
+            numbers={"sequences": sequences, "max_sequences": most},
+            source="the request's own engine.max_sequences",
+        )
 
 
 def check_ranks(split: Split) -> None:
@@ -138,23 +197,24 @@ def check_ranks(split: Split) -> None:
 
 
 def rank_memories(
-    model: ServedModel,
-    split: Split,
+    sizes: RankSizes,
     stages: Sequence[StageMemory],
     sequences: int,
-    budgets: Sequence[int] | None,
+    accelerator: Accelerator | None,
 ) -> list[RankMemory]:
     """Every rank's memory, `sequences` being those of one data rank."""
-    experts = model.architecture.experts
-    larger = experts.experts % split.expert if experts else 0
+    split, experts = sizes.split, sizes.model.architecture.experts
+    slots = experts.experts + sizes.engine.choice.redundant_experts if experts else 0
+    usable = None if accelerator is None else accelerator.usable_bytes
+    budgets = [usable and s.budget_bytes(sizes.engine, split, usable, usable) for s in stages]
     return [
         stages[at.stage].rank_memory(
             RankLoad(
                 rank=at.rank,
                 stage=at.stage,
                 sequences=sequences,
-                extra_expert=at.expert < larger,
-                budget_bytes=budgets[at.stage] if budgets else None,
+                extra_expert=at.expert < slots % split.expert,
+                budget_bytes=budgets[at.stage],
             )
         )
         for at in positions(split)

@@ -6,7 +6,6 @@ from rackfit.architecture.model import Component
 from rackfit.architecture.parameters import count_parameters
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
-from rackfit.engines.cache_layout import bytes_per_token, merged
 from rackfit.engines.interface import Engine
 from rackfit.engines.served import ServedModel, StoredTensor
 from rackfit.engines.split import Split
@@ -94,16 +93,15 @@ def _apart(aside: Mapping[Component, int]) -> Iterator[str]:
 
 
 def _kv_cache(model: ServedModel, engine: Engine) -> KvCacheLayout:
-    split = Split()
-    terms = merged(
-        (model.order.count(kind), engine.cache_terms(model, layer.attention, split))
-        for kind, layer in enumerate(model.kinds)
-    )
+    counts = [model.order.count(kind) for kind in range(len(model.kinds))]
+    limits = engine.limits(None, model.architecture.context_tokens)
+    cache = engine.stage_cache(model, Split(), counts, limits)
     constant = sum(
         term.constant_bytes if term.window is None else term.sequence_bytes(term.window)
-        for term in terms
+        for term in cache.terms
     )
-    each = bytes_per_token(terms)
     return KvCacheLayout(
-        dtype=model.kv_cache_dtype, bytes_per_token=round(each), bytes_per_sequence=constant
+        dtype=model.kv_cache_dtype,
+        bytes_per_token=round(cache.bytes_per_token),
+        bytes_per_sequence=constant,
     )

@@ -108,8 +108,43 @@ class Capacity(msgspec.Struct, frozen=True, kw_only=True):
     sequences: int
 
 
+class MemoryTerm(msgspec.Struct, frozen=True, kw_only=True):
+    """One term of the fullest rank: exact by arithmetic, or modelled within a band."""
+
+    name: str
+    bytes: int
+    known: Literal["exact", "modelled"]
+    low_bytes: int
+    high_bytes: int
+    source: str
+
+
+class LargestRank(msgspec.Struct, frozen=True, kw_only=True):
+    """The rank that takes most, and what it holds that others do not."""
+
+    rank: int
+    stage: int
+    reason: str
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """The question turned round, everything else as asked.
+
+    `longest_context_tokens` for the workload's sequences (0: none, at most the model's),
+    `most_sequences` at its context, and the `smallest_gpu_memory_utilization` that holds it
+    (None: none does, or the engine takes none).
+    """
+
+    longest_context_tokens: int
+    most_sequences: int
+    smallest_gpu_memory_utilization: float | None
+
+
 class MemoryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Memory of the whole deployment, rank by rank; the five sums run over all ranks."""
+    """Memory of the whole deployment, rank by rank; the five sums run over all ranks.
+
+    `terms` are those of the largest rank and sum to its total.
+    """
 
     total_bytes: int
     weights_bytes: int
@@ -123,6 +158,9 @@ class MemoryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     feasible: bool | None = None
     rejections: tuple[Rejection, ...] | None = None
     capacity: Capacity | None = None
+    largest_rank: LargestRank | None = None
+    terms: tuple[MemoryTerm, ...] = ()
+    reach: Reach | None = None
 
 
 class Cell(msgspec.Struct, frozen=True):

@@ -5,15 +5,19 @@ expert ranks where the experts do not divide), so a stage is counted once or twi
 rank.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer
-from rackfit.engines.cache_layout import CacheTerm, merged
+from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Tensor
+from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rules import padded_vocabulary
 from rackfit.engines.served import FIRST_STAGE, ServedModel, StoredTensor
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits
+
+UNADAPTED = ("experts", "vision", "vocabulary")
+"""What adapters leave alone: routed experts, the vision tower, embedding and head."""
 
 
 class RankSizes:
@@ -22,22 +26,17 @@ class RankSizes:
     The pipeline degree of `split` is not looked at: stages are asked for by their layers.
     """
 
-    def __init__(self, model: ServedModel, engine: Engine, split: Split) -> None:
+    def __init__(self, model: ServedModel, engine: Engine, split: Split, limits: Limits) -> None:
         self.model = model
         self.engine = engine
         self.split = split
+        self.limits = limits
 
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
         """For each kind: bytes besides routed experts, and of the fewest and most experts."""
         kinds = zip(self.model.kinds, self.model.layer_tensors, strict=True)
         return tuple(self._layer_bytes(kind, stored) for kind, stored in kinds)
-
-    @cached_property
-    def layer_terms(self) -> tuple[tuple[CacheTerm, ...], ...]:
-        """For each kind: what one layer keeps of a sequence."""
-        terms = self.engine.cache_terms
-        return tuple(terms(self.model, kind.attention, self.split) for kind in self.model.kinds)
 
     @cached_property
     def first_stage_bytes(self) -> int:
@@ -49,7 +48,21 @@ class RankSizes:
     def last_stage_bytes(self) -> int:
         """Head, final norm and whatever else stands after the layers."""
         outer = self.model.outer
-        return sum(self._outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
+        ends = sum(self._outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
+        return ends + (self._draft_bytes if self.engine.choice.speculative_tokens else 0)
+
+    @property
+    def _draft_bytes(self) -> int:
+        """Multi-token-prediction layers, divided as the last layer is."""
+        kind = self.model.kinds[self.model.order[-1]]
+        mixture = kind.feed_forward
+        rest = [s for s in self.model.draft if not _is_routed(s)]
+        size = self._allocated([(s, self._layer_tensor_bytes(s, kind)) for s in rest])
+        if isinstance(mixture, ExpertFeedForward):
+            held = -(-self._slots(mixture) // self.split.expert)
+            routed = [s for s in self.model.draft if _is_routed(s)]
+            size += self._routed_bytes(routed, mixture, held)
+        return size
 
     @cached_property
     def tied_head_bytes(self) -> int:
@@ -71,20 +84,67 @@ class RankSizes:
         ends += self.engine.computed_bytes(self.model)
         return layers + ends + (self.tied_head_bytes if last and not first else 0)
 
-    def cache_terms(self, counts: tuple[int, ...]) -> tuple[CacheTerm, ...]:
-        """What a stage with `counts` layers of each kind keeps of a sequence."""
-        return merged(zip(counts, self.layer_terms, strict=True))
+    def stage_cache(self, counts: tuple[int, ...]) -> StageCache:
+        """What a stage with `counts` layers of each kind keeps of sequences."""
+        return self.engine.stage_cache(self.model, self.split, counts, self.limits)
+
+    def with_draft(self, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """The last stage's layers and those the engine drafts with, alike the last one."""
+        if not self.engine.choice.speculative_tokens:
+            return counts
+        last, more = self.model.order[-1], self.model.architecture.draft_layers
+        return tuple(n + more * (kind == last) for kind, n in enumerate(counts))
 
     def _layer_bytes(self, kind: Layer, stored: tuple[StoredTensor, ...]) -> tuple[int, int, int]:
-        plain = sum(self._layer_tensor_bytes(s, kind) for s in stored if not _is_routed(s))
-        routed = sum(s.stored_bytes for s in stored if _is_routed(s))
+        rest = [(s, self._layer_tensor_bytes(s, kind)) for s in stored if not _is_routed(s)]
+        plain = self._allocated(rest)
+        plain += self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
+        plain += sum(self._adapter_bytes(s.tensor) for s in stored)
         if not isinstance(kind.feed_forward, ExpertFeedForward):
             return plain, 0, 0
-        experts = kind.feed_forward.experts
-        few, more = divmod(experts, self.split.expert)
-        parts = experts * (self.split.expert_tensor or 1)
-        most = few + (more > 0)
-        return plain, -(-routed * few // parts), -(-routed * most // parts)
+        routed = [s for s in stored if _is_routed(s)]
+        few, more = divmod(self._slots(kind.feed_forward), self.split.expert)
+        fewest = self._routed_bytes(routed, kind.feed_forward, few)
+        if not more:
+            return plain, fewest, fewest
+        return plain, fewest, self._routed_bytes(routed, kind.feed_forward, few + 1)
+
+    def _slots(self, mixture: ExpertFeedForward) -> int:
+        return mixture.experts + self.engine.choice.redundant_experts
+
+    def _routed_bytes(
+        self, routed: Sequence[StoredTensor], mixture: ExpertFeedForward, held: int
+    ) -> int:
+        """Bytes of `held` of a layer's experts on one rank."""
+        parts = mixture.experts * (self.split.expert_tensor or 1)
+        hidden = self.model.architecture.hidden_size
+        sizes = []
+        for s in routed:
+            padding = self.engine.expert_padding(mixture, hidden, s.scheme, self.split, self.limits)
+            whole = s.stored_bytes * held * padding.numerator
+            sizes.append((s, -(-whole // (parts * padding.denominator))))
+        return self._allocated(sizes)
+
+    def _adapter_bytes(self, tensor: Tensor) -> int:
+        """Both low-rank matrices of every adapter slot, in 16 bits.
+
+        The side that the tensor ranks divide is divided, the other whole (vLLM lora/layers).
+        """
+        choice = self.engine.choice
+        if not choice.lora_slots or not tensor.linear or tensor.shard in UNADAPTED:
+            return 0
+        rows, columns = tensor.shape[-2:]
+        parts = 1 if tensor.shard == "replicated" else self.split.tensor
+        rows, columns = (rows // parts, columns) if tensor.fused else (rows, columns // parts)
+        return choice.lora_slots * choice.lora_rank * (rows + columns) * 2
+
+    def _allocated(self, tensors: Sequence[tuple[StoredTensor, int]]) -> int:
+        """Bytes the engine allocates for tensors of one layer, given each one's part here."""
+        sizes: dict[tuple[str, str], int] = {}
+        for stored, size in tensors:
+            key = (stored.tensor.component, stored.tensor.fused or stored.tensor.name)
+            sizes[key] = sizes.get(key, 0) + size
+        return sum(map(self.engine.allocated_bytes, sizes.values()))
 
     def _layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
         tensor = self.split.tensor
@@ -103,11 +163,13 @@ class RankSizes:
                 return stored.stored_bytes
 
     def _outer_bytes(self, stored: StoredTensor) -> int:
+        if stored.tensor.shard == "vision" and stored.tensor.linear:
+            return -(-stored.stored_bytes // self.engine.vision_parts(self.split))
         if stored.tensor.shard != "vocabulary":
             return stored.stored_bytes
         rows = self.model.architecture.vocabulary_size
         padded = stored.stored_bytes * padded_vocabulary(rows)
-        return -(-padded // (rows * self.split.tensor))
+        return self.engine.allocated_bytes(-(-padded // (rows * self.split.tensor)))
 
 
 def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

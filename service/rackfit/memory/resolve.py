@@ -70,7 +70,7 @@ def resolve(
         architecture=architecture,
         storage=stored,
         schemes=catalog.schemes,
-        kv_cache_dtype=cache_dtype(kv_cache_dtype, architecture, stored),
+        kv_cache_dtype=cache_dtype(kv_cache_dtype, architecture, stored, scheme),
         name=source.name,
         scheme=scheme,
     )
@@ -159,14 +159,17 @@ def _entry(reference: ModelRef, catalog: Catalog) -> ModelEntry:
     )
 
 
-def cache_dtype(wanted: str | None, architecture: Architecture, stored: Storage) -> str:
-    """The KV cache type: the caller's, else the checkpoint's own, else the model's type.
+def cache_dtype(
+    wanted: str | None, architecture: Architecture, stored: Storage, scheme: Scheme | None
+) -> str:
+    """The KV cache type: the caller's, else the checkpoint's own, else the type that computes.
 
     Compressed attention (DeepSeek-V4) caches fp8 rows by design.
     """
     if wanted is None:
         compressed = any(isinstance(k.attention, CompressedAttention) for k in architecture.kinds)
-        return stored.kv_cache_dtype or ("fp8" if compressed else architecture.dtype)
+        plain = architecture.dtype if scheme is None or scheme.kind != "plain" else scheme.id
+        return stored.kv_cache_dtype or ("fp8" if compressed else plain)
     folded = wanted.casefold()
     found = KV_DTYPE_ALIASES.get(folded, folded)
     if found not in KV_DTYPES:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rackfit.engines.cache_layout import CacheTerm, bytes_per_token, sequence_bytes
+from rackfit.engines.cache_pool import StageCache, fewest_tokens
 from rackfit.engines.interface import Engine
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Fixed, total
 from rackfit.memory.question import Capacity, RankMemory
 from rackfit.memory.ranks import RankSizes, stage_counts
 
@@ -26,7 +27,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
     activation_bytes: int
     overhead_bytes: int
     sequence_bytes: int
-    cache: tuple[CacheTerm, ...]
+    cache: StageCache
 
     @property
     def other_bytes(self) -> int:
@@ -43,11 +44,14 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
         """All but the cache, on the rank with most experts."""
         return self.largest_weights_bytes + self.other_bytes
 
-    def budget_bytes(self, engine: Engine, usable: int, free: int) -> int:
+    def budget_bytes(self, engine: Engine, split: Split, usable: int, free: int) -> int:
         """What the fullest rank of this stage may take of a device."""
-        return engine.budget_bytes(
-            usable, free, weights=self.largest_weights_bytes, other=self.other_bytes
+        fixed = Fixed(
+            weights=self.largest_weights_bytes,
+            activation=self.activation_bytes,
+            overhead=self.overhead_bytes,
         )
+        return engine.budget_bytes(usable, free, split, fixed)
 
     def rank_memory(self, load: "RankLoad") -> RankMemory:
         """This stage's figures as those of one rank."""
@@ -61,7 +65,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
             activation_bytes=self.activation_bytes,
             overhead_bytes=self.overhead_bytes,
             total_bytes=weights + cache + self.other_bytes,
-            kv_cache_bytes_per_token=int(bytes_per_token(self.cache)),
+            kv_cache_bytes_per_token=int(self.cache.bytes_per_token),
             budget_bytes=load.budget_bytes,
         )
 
@@ -101,20 +105,16 @@ def _stage(
     engine = sizes.engine
     fewest = sizes.weights_bytes(counts, first=first, last=last, most_experts=False)
     most = sizes.weights_bytes(counts, first=first, last=last, most_experts=True)
-    cache = sizes.cache_terms(counts)
+    cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts)
+    activations = engine.activation_terms(sizes.model, split, sizes.limits, first=first, last=last)
     return StageMemory(
         weights_bytes=fewest,
         extra_expert_bytes=most - fewest,
-        activation_bytes=engine.activation_bytes(sizes.model, split, last_stage=last),
-        overhead_bytes=engine.overhead_bytes(sizes.model, split),
-        sequence_bytes=sequence_bytes(cache, whole_blocks(tokens, engine.block_tokens)),
+        activation_bytes=total(activations),
+        overhead_bytes=total(engine.overhead_terms(sizes.model, split, sizes.limits)),
+        sequence_bytes=cache.sequence_bytes(-(-tokens // split.context)),
         cache=cache,
     )
-
-
-def whole_blocks(tokens: int, block: int) -> int:
-    """The tokens of as many whole blocks as hold `tokens`."""
-    return -(-tokens // block) * block
 
 
 def sequences_per_rank(split: Split, sequences: int) -> int:
@@ -138,18 +138,23 @@ def _sequences(stage: StageMemory, room: int) -> int:
 
 
 def capacity(
-    engine: Engine, split: Split, stages: Sequence[StageMemory], budgets: Sequence[int]
+    engine: Engine,
+    split: Split,
+    stages: Sequence[StageMemory],
+    budgets: Sequence[int],
+    context: int,
 ) -> Capacity:
-    """What is left for cache where least is left, given each stage's budget on its devices."""
+    """What is left for cache where least is left, given each stage's budget on its devices.
+
+    Sequences are at most those the engine is started for.
+    """
     rooms = [
-        (stage, max(budget - stage.largest_fixed_bytes, 0))
+        (stage.cache, max(budget - stage.largest_fixed_bytes, 0))
         for stage, budget in zip(stages, budgets, strict=True)
     ]
-    held = max(sequences_held(stages, budgets), 0)
-    growing = [(stage, room) for stage, room in rooms if bytes_per_token(stage.cache)]
-    tokens = min((int(room / bytes_per_token(s.cache)) for s, room in growing), default=0)
+    held = min(max(sequences_held(stages, budgets), 0), engine.choice.max_sequences or UNBOUNDED)
     return Capacity(
         kv_cache_bytes=min(room for _, room in rooms),
-        kv_cache_tokens=tokens // engine.block_tokens * engine.block_tokens,
+        kv_cache_tokens=fewest_tokens(rooms, context),
         sequences=held * split.data * split.replicas,
     )

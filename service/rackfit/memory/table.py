@@ -58,6 +58,6 @@ def _total(
         return rule_of_thumb(resolved.model, scheme, overhead=overhead, tokens=tokens).total_bytes
     engine = engine_for(None, 0)
     split = Split()
-    sizes = RankSizes(resolved.model, engine, split)
+    sizes = RankSizes(resolved.model, engine, split, engine.limits(None, tokens))
     (stage,) = stage_memories(sizes, split, tokens)
     return stage.largest_fixed_bytes + stage.sequence_bytes

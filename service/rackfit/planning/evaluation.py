@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from rackfit.catalog.entries import Accelerator
 from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits
 from rackfit.memory.ranks import RankSizes
 from rackfit.memory.stages import StageMemory, sequences_held, stage_memories
 from rackfit.planning.pools import Pool
@@ -72,9 +74,10 @@ class Evaluator:
     def __init__(self, question: Question) -> None:
         self.question = question
         self.evaluated = 0
-        self._sizes: dict[tuple[int, int, int], RankSizes] = {}
-        self._stages: dict[tuple[int, int, int, int], tuple[StageMemory, ...]] = {}
+        self._sizes: dict[tuple[Limits, int, int, int], RankSizes] = {}
+        self._stages: dict[tuple[Limits, int, int, int, int], tuple[StageMemory, ...]] = {}
         self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
+        self._limits: dict[str, Limits] = {}
 
     def asking(self, *, tokens: int | None = None, sequences: int | None = None) -> "Evaluator":
         """The same model with another demand; what was worked out about it is shared."""
@@ -96,27 +99,35 @@ class Evaluator:
             self._rejections[key] = next(engine.rejections(self.question.model, stage), None)
         return self._rejections[key]
 
-    def stages(self, split: Split) -> tuple[StageMemory, ...]:
-        """Memory of every stage of a split."""
-        key = (split.tensor, split.data, split.expert, split.pipeline)
+    def stages(self, split: Split, pool: Pool) -> tuple[StageMemory, ...]:
+        """Memory of every stage of a split on a pool's devices."""
+        limits = self._limits_on(pool.accelerator)
+        key = (limits, split.tensor, split.data, split.expert, split.pipeline)
         stages = self._stages.get(key)
         if stages is None:
-            stages = stage_memories(self._sizes_of(split), split, self.question.tokens)
+            stages = stage_memories(self._sizes_of(split, limits), split, self.question.tokens)
             self._stages[key] = stages
         return stages
 
-    def _sizes_of(self, split: Split) -> RankSizes:
-        key = (split.tensor, split.data, split.expert)
+    def _limits_on(self, accelerator: Accelerator) -> Limits:
+        limits = self._limits.get(accelerator.id)
+        if limits is None:
+            limits = self.question.engine.limits(accelerator, self.question.tokens)
+            self._limits[accelerator.id] = limits
+        return limits
+
+    def _sizes_of(self, split: Split, limits: Limits) -> RankSizes:
+        key = (limits, split.tensor, split.data, split.expert)
         sizes = self._sizes.get(key)
         if sizes is None:
-            sizes = RankSizes(self.question.model, self.question.engine, split)
+            sizes = RankSizes(self.question.model, self.question.engine, split, limits)
             self._sizes[key] = sizes
         return sizes
 
     def evaluate(self, split: Split, pool: Pool) -> Fit | Miss:
         """Fit `split` on `pool` with as many replicas as the sequences need."""
         self.evaluated += 1
-        stages = self.stages(split)
+        stages = self.stages(split, pool)
         first, *lower = thinned(pool.free_levels)
         outcome = self._at_level(split, pool, stages, first)
         for level in lower:
@@ -135,7 +146,7 @@ class Evaluator:
             return None
         fewest = None
         for level in thinned((pool.accelerator.usable_bytes, *pool.free_levels)):
-            outcome = self._at_level(split, pool, self.stages(split), level)
+            outcome = self._at_level(split, pool, self.stages(split, pool), level)
             if isinstance(outcome, Fit):
                 return 0
             if not outcome.needed:
@@ -147,7 +158,7 @@ class Evaluator:
     def _at_level(
         self, split: Split, pool: Pool, stages: tuple[StageMemory, ...], level: int
     ) -> Fit | Miss:
-        budgets = self._budgets(stages, pool.accelerator.usable_bytes, level)
+        budgets = self._budgets(split, stages, pool.accelerator.usable_bytes, level)
         held = sequences_held(stages, budgets)
         wanted = self._least_held(split)
         if held < wanted:
@@ -188,10 +199,12 @@ class Evaluator:
             return self.question.replicas
         return min(-(-self.question.sequences // (held * split.data)), MAX_REPLICAS)
 
-    def _budgets(self, stages: Sequence[StageMemory], usable: int, free: int) -> tuple[int, ...]:
+    def _budgets(
+        self, split: Split, stages: Sequence[StageMemory], usable: int, free: int
+    ) -> tuple[int, ...]:
         engine = self.question.engine
         known = {id(stage): stage for stage in stages}
-        budgets = {key: s.budget_bytes(engine, usable, free) for key, s in known.items()}
+        budgets = {key: s.budget_bytes(engine, split, usable, free) for key, s in known.items()}
         return tuple(budgets[id(stage)] for stage in stages)
 
 

@@ -94,7 +94,9 @@ class Fixer:
     def _smaller_cache(self, miss: Miss) -> Iterator[Fix]:
         for dtype, evaluator in self._cache_variants:
             fit = self._fit(evaluator, miss.split, miss.pool)
-            freed = self._cache_bytes(miss.stages) - self._cache_bytes(evaluator.stages(miss.split))
+            freed = self._cache_bytes(miss.stages) - self._cache_bytes(
+                evaluator.stages(miss.split, miss.pool)
+            )
             if fit is not None and freed > 0:
                 detail = f"A KV cache in {dtype} frees {gib(freed)} GiB a sequence and rank."
                 yield self._fix("kv_cache_dtype", dtype, detail, fit.split)

@@ -7,6 +7,7 @@ import msgspec
 
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
+from rackfit.engines.launch import Launched
 from rackfit.engines.rejection import Rejection
 from rackfit.inventory.model import Node
 from rackfit.memory.resolve import check_context, resolve
@@ -138,8 +139,16 @@ class _Search:
         engine = self.evaluator.question.engine
         model = self.evaluator.question.model
         placed = place(fit, nodes, model.architecture.experts, sequences)
-        utilization = engine.utilization(fit.pool.accelerator.usable_bytes, fit.least_free)
-        arguments = engine.arguments(model, fit.split, utilization)
+        utilization = engine.utilization(
+            fit.pool.accelerator.usable_bytes, fit.least_free, fit.split
+        )
+        launched = Launched(
+            model=model,
+            split=fit.split,
+            utilization=utilization,
+            context_tokens=self.request.workload.context_tokens,
+            sequences=sequences_per_rank(fit.split, sequences),
+        )
         return Plan(
             split=fit.split,
             accelerator=fit.pool.accelerator.id,
@@ -148,10 +157,14 @@ class _Search:
             ranks=placed.ranks,
             replicas_listed=placed.replicas_listed,
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
-            capacity=capacity(engine, fit.split, fit.stages, fit.budgets),
+            capacity=capacity(
+                engine, fit.split, fit.stages, fit.budgets, self.request.workload.context_tokens
+            ),
             performance=self._performance(fit),
             launch=Launch(
-                engine=engine.name, gpu_memory_utilization=utilization, arguments=arguments
+                engine=engine.name,
+                gpu_memory_utilization=utilization,
+                arguments=engine.arguments(launched),
             ),
         )
 

@@ -1,0 +1,53 @@
+"""What the layers of one pipeline stage keep of sequences on one rank, as an engine lays it out."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import msgspec
+
+from rackfit.engines.cache_layout import CacheTerm, bytes_per_token, sequence_bytes
+
+
+class StageCache(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage's cache: its terms and, where the engine cuts it into alike blocks, the blocks.
+
+    A block of `block_bytes` belongs to one of `groups` groups of layers and holds at least
+    `block_tokens` tokens; 0 bytes where layers have caches of their own. `by_request` tells that
+    the engine's log counts the tokens of as many requests as fit, not those of a block.
+    """
+
+    terms: tuple[CacheTerm, ...]
+    block_tokens: int = 1
+    block_bytes: int = 0
+    groups: int = 1
+    by_request: bool = False
+
+    def sequence_bytes(self, tokens: int) -> int:
+        """Bytes of one sequence of `tokens` tokens."""
+        return sequence_bytes(self.terms, tokens)
+
+    @property
+    def bytes_per_token(self) -> Fraction:
+        """Marginal bytes of one more token, beyond every window."""
+        return bytes_per_token(self.terms)
+
+    def tokens(self, room: int, context: int) -> int | None:
+        """Tokens that `room` bytes hold as the engine's log counts them; None without bound.
+
+        `context` is the length of a request.
+        """
+        if self.by_request and self.block_bytes:
+            blocks = room // self.block_bytes
+            return blocks * self.block_bytes * context // self.sequence_bytes(context)
+        if self.block_bytes:
+            return room // self.block_bytes // self.groups * self.block_tokens
+        each = self.bytes_per_token
+        if not each:
+            return None
+        return int(room / each) // self.block_tokens * self.block_tokens
+
+
+def fewest_tokens(caches: Sequence[tuple[StageCache, int]], context: int) -> int:
+    """Tokens of the stage that holds fewest, given each stage's room; 0 where none grows."""
+    counts = [cache.tokens(room, context) for cache, room in caches]
+    return min((count for count in counts if count is not None), default=0)

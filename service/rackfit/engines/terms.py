@@ -1,0 +1,58 @@
+"""What an engine takes beside weights and cache, term by term, each with how far it is known."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from rackfit.catalog.entries import Accelerator
+
+PCIE_BANDWIDTH = 64e9
+"""Bytes a second of PCIe 5.0 x16: what is faster has links of its own (NVLink, XGMI)."""
+
+
+class Term(msgspec.Struct, frozen=True, gc=False):
+    """Bytes on one rank with their reason.
+
+    `band` is the relative error to expect: 0 where arithmetic gives the bytes exactly.
+    """
+
+    name: str
+    bytes: int
+    band: float
+    source: str
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine prepares for: the fullest batch, and the device's kind.
+
+    `linked` tells whether devices of a group are joined by more than PCIe; `generation` is the
+    device's, empty where none is named.
+    """
+
+    batched_tokens: int
+    sequences: int
+    linked: bool = True
+    generation: str = ""
+
+
+class Fixed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Bytes a rank takes whatever it serves: all but the cache."""
+
+    weights: int
+    activation: int
+    overhead: int
+
+    @property
+    def all(self) -> int:
+        """Their sum."""
+        return self.weights + self.activation + self.overhead
+
+
+def total(terms: Iterable[Term]) -> int:
+    """Bytes of all terms."""
+    return sum(term.bytes for term in terms)
+
+
+def linked(accelerator: Accelerator | None) -> bool:
+    """Tell whether devices of a node are joined by more than PCIe (None: taken for granted)."""
+    return accelerator is None or accelerator.scale_up_bandwidth > PCIE_BANDWIDTH

@@ -1,0 +1,218 @@
+"""vLLM: rules, memory and arguments."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import cached_property
+from typing import ClassVar
+
+from rackfit.architecture.model import Attention, ExpertFeedForward, LatentAttention
+from rackfit.catalog.entries import Accelerator, Scheme
+from rackfit.engines.cache_layout import PLAIN_BYTES
+from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.hardware import (
+    AMD,
+    FP8_AMD,
+    FROM_AMPERE,
+    FROM_TURING,
+    INTEL,
+    NVIDIA,
+    Hardware,
+)
+from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Host, Launched, degree, flags
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.rules import COMMON_RULES, Rule, reject
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits, Term
+from rackfit.engines.torch_memory import allocated_bytes
+from rackfit.engines.version import Version, read_version
+from rackfit.engines.vllm import memory, nodes, pages
+from rackfit.engines.vllm.padding import mxfp4_padding
+
+DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
+CURRENT: Version = (0, 19)
+"""The version planned for where none is named: the newest that tests/truth has logs of."""
+
+TOKENS_BY_REQUEST = (0, 20)
+"""From here the log's token count is concurrency x context (get_kv_cache_capacity)."""
+
+ONLINE = {"fp8": "fp8", "bnb-nf4": "bitsandbytes", "bnb-int8": "bitsandbytes"}
+"""Schemes a plain checkpoint is converted to while loading; others need one stored so."""
+
+BATCHES_IN_FLIGHT = (0, 26)
+"""From here windows are held for every batch under way (VllmConfig.max_in_flight_tokens)."""
+
+HYBRID_CACHE = (0, 10)
+"""From here sliding layers drop what they no longer see (hybrid KV cache manager)."""
+
+
+def expert_parallel_or_not(model: ServedModel, split: Split) -> Rejection | None:
+    """Experts are divided whole over all tensor x data ranks, or each over all of them."""
+    group = split.tensor * split.data
+    if split.expert in (1, group) or model.architecture.experts is None:
+        return None
+    return reject(
+        split,
+        "mixed-expert-parallelism",
+        f"vLLM has EP1 or EP{group} (tensor x data) here, nothing between.",
+        "vLLM FusedMoEParallelConfig.make: ep_size = dp_size * tp_size",
+        expert=split.expert,
+        group=group,
+    )
+
+
+class Vllm(Engine):
+    """vLLM; what differs by version is asked of `version`."""
+
+    name: ClassVar[str] = "vllm"
+    hardware: ClassVar[Hardware] = Hardware(
+        source="vLLM documentation: Quantization, supported hardware; FP8 W8A8",
+        generations=NVIDIA | AMD | INTEL,
+        weights={
+            "fp8": FROM_TURING | FP8_AMD | {"rdna4"} | INTEL,
+            "nvfp4": FROM_AMPERE,
+            "mxfp4": FROM_AMPERE | FP8_AMD,
+            "awq": FROM_TURING | INTEL,
+            "gptq": NVIDIA | INTEL,
+            "int8": FROM_TURING,
+            "bnb": NVIDIA,
+        },
+    )
+    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, expert_parallel_or_not)
+    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
+
+    @cached_property
+    def version(self) -> Version:
+        """Major and minor of the version that serves."""
+        return read_version(self.choice.version, CURRENT)
+
+    def partition(self, layers: int, stages: int) -> tuple[int, ...]:
+        """The remainder goes backwards from the last stage but one (vLLM get_pp_indices)."""
+        each, more = divmod(layers, stages)
+        first_larger = stages - 1 - more
+        return tuple(each + (first_larger <= stage < stages - 1) for stage in range(stages))
+
+    def shared_expert_parts(self, split: Split) -> int:
+        """Whole on every rank once experts are exchanged between data ranks.
+
+        vLLM ParallelConfig.use_sequence_parallel_moe, DeepseekV2MLP(disable_tp=...).
+        """
+        exchanged = split.expert > 1 and split.data > 1
+        return 1 if exchanged else split.tensor
+
+    def expert_padding(
+        self, mixture: ExpertFeedForward, hidden: int, scheme: Scheme, split: Split, limits: Limits
+    ) -> Fraction:
+        """MXFP4 experts are padded for the kernels."""
+        if scheme.id != "mxfp4":
+            return Fraction(1)
+        return mxfp4_padding(mixture, hidden, split, self.version, limits.generation)
+
+    def allocated_bytes(self, size: int) -> int:
+        """As PyTorch's allocator rounds it."""
+        return allocated_bytes(size)
+
+    def vision_parts(self, split: Split) -> int:
+        """Towers are divided like the language model (MultiModalConfig.mm_encoder_tp_mode)."""
+        return split.tensor
+
+    def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
+        """What vLLM prepares for on such a device."""
+        return self.chosen(memory.limits(self.version, accelerator, context_tokens))
+
+    def stage_cache(
+        self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
+    ) -> StageCache:
+        """Pages of one size in groups of alike layers."""
+        return pages.stage_cache(
+            model,
+            split,
+            counts,
+            limits.batched_tokens * self._batches(split),
+            hybrid=self.version >= HYBRID_CACHE,
+            by_request=self.version >= TOKENS_BY_REQUEST,
+        )
+
+    def _batches(self, split: Split) -> int:
+        """Batches under way at once: one a pipeline stage, two with asynchronous scheduling."""
+        return max(2, split.pipeline) if self.version >= BATCHES_IN_FLIGHT else 1
+
+    def computed_bytes(self, model: ServedModel) -> int:
+        """One table of cosines and sines for each distinct rotary embedding.
+
+        vLLM RotaryEmbedding._compute_cos_sin_cache: positions x rotary dimension, in the
+        model's type.
+        """
+        element = PLAIN_BYTES[model.dtype]
+        return sum(r.positions * r.width * element for r in model.architecture.rotaries)
+
+    def layer_computed_bytes(
+        self, model: ServedModel, attention: Attention | None, split: Split
+    ) -> int:
+        """The up-projections of latent attention once more, unpacked for absorbed decoding.
+
+        vLLM MLACommonImpl.process_weights_after_loading: W_UK_T and W_UV.
+        """
+        if not isinstance(attention, LatentAttention):
+            return 0
+        widths = attention.nope_width + attention.value_width
+        elements = attention.heads // split.tensor * widths * attention.latent_width
+        return elements * PLAIN_BYTES[model.dtype]
+
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
+        """The peak of the profiling run."""
+        return memory.activation_terms(self.version, model, split, limits, first=first, last=last)
+
+    def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
+        """Memory outside torch's allocator."""
+        del model
+        return memory.overhead_terms(self.version, split, limits)
+
+    def utilization(self, usable: int, free: int, split: Split) -> float:
+        """The caller's share of the total, lowered to what is free (in whole per mille)."""
+        del split
+        wanted = self.choice.gpu_memory_utilization or DEFAULT_UTILIZATION
+        return wanted if free >= wanted * usable else free * 1000 // usable / 1000
+
+    def program(self, model: str) -> tuple[str, ...]:
+        """`vllm serve`."""
+        return ("vllm", "serve", model)
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """Data ranks on each node, or nodes within a data rank (vllm/engine/arg_utils.py)."""
+        return nodes.node_arguments(launched.split, hosts, number)
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `vllm serve` (vllm/engine/arg_utils.py)."""
+        split, model, choice = launched.split, launched.model, self.choice
+        arguments = flags(
+            tensor_parallel_size=split.tensor,
+            pipeline_parallel_size=degree(split.pipeline),
+            data_parallel_size=degree(split.data),
+            max_model_len=launched.context_tokens,
+            max_num_seqs=choice.max_sequences,
+            max_num_batched_tokens=choice.max_batched_tokens,
+            gpu_memory_utilization=launched.utilization,
+            kv_cache_dtype="fp8" if model.kv_cache_dtype == "fp8" else None,
+            quantization=ONLINE.get(model.scheme.id) if model.scheme else None,
+        )
+        return (*arguments, *self._optional_arguments(split))
+
+    def _optional_arguments(self, split: Split) -> Iterator[str]:
+        choice = self.choice
+        if split.expert > 1:
+            yield "--enable-expert-parallel"
+        if choice.redundant_experts:
+            yield "--enable-eplb"
+            yield f'--eplb-config={{"num_redundant_experts": {choice.redundant_experts}}}'
+        if choice.speculative_tokens:
+            count = choice.speculative_tokens
+            yield f'--speculative-config={{"method": "mtp", "num_speculative_tokens": {count}}}'
+        if choice.lora_slots:
+            yield "--enable-lora"
+            yield from flags(max_loras=choice.lora_slots, max_lora_rank=choice.lora_rank)

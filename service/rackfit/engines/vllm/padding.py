@@ -1,0 +1,41 @@
+"""How vLLM pads MXFP4 experts for its kernels.
+
+Source: vLLM 0.19, model_executor/layers/fused_moe/oracle/mxfp4.py,
+mxfp4_round_up_hidden_size_and_intermediate_size. The padded sizes of
+gpt-oss are those of start-up logs (tests/truth): 13.7 GiB for 20b on A100, 66.0 and 64.4 GiB for
+120b on H100 with Marlin and with Triton.
+"""
+
+from fractions import Fraction
+
+from rackfit.architecture.model import ExpertFeedForward
+from rackfit.engines.split import Split
+from rackfit.engines.version import Version
+
+MARLIN_ONLY: Version = (0, 11)
+"""Before this version Hopper used Marlin too."""
+
+WITHOUT_FP4_LAYOUT = ("volta", "turing", "ampere", "ada")
+HIDDEN, MARLIN_WIDTH, TRITON_WIDTH = 256, 128, 64
+WHOLE = ("blackwell", "cdna3", "cdna4")
+"""Kernels of these generations pad both sides to 256."""
+
+VALUES = Fraction(16, 17)
+"""Share of the values in MXFP4's bytes, the rest being scales: 16 of 17 bytes."""
+
+
+def mxfp4_padding(
+    mixture: ExpertFeedForward, hidden: int, split: Split, version: Version, generation: str
+) -> Fraction:
+    """How much larger experts are as loaded than as stored."""
+    width = mixture.width // (split.expert_tensor or 1)
+    across = _padded(hidden, HIDDEN)
+    if generation in WHOLE:
+        return across * _padded(width, HIDDEN)
+    if generation in WITHOUT_FP4_LAYOUT or version < MARLIN_ONLY:
+        return across * _padded(width, MARLIN_WIDTH)
+    return (1 + (across - 1) * VALUES) * _padded(width, TRITON_WIDTH)
+
+
+def _padded(size: int, multiple: int) -> Fraction:
+    return Fraction(-(-size // multiple) * multiple, size) if size else Fraction(1)

@@ -1,0 +1,108 @@
+"""What the options of an engine change: drafts, adapters, redundant experts, limits, versions."""
+
+from typing import Any
+
+import pytest
+
+import truths
+from rackfit.engines.version import read_version
+from rackfit.errors import InvalidInput
+from rackfit.memory.question import MemoryAnswer
+
+V3 = "deepseek-ai/DeepSeek-V3"
+LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
+
+
+def ask(model: str, split: dict[str, int] | None = None, **options: Any) -> MemoryAnswer:  # noqa: ANN401 (any option)
+    """Ask about one sequence of 4,096 tokens on vLLM with options."""
+    engine = {"name": "vllm"} | options
+    workload = {"context_tokens": 4096, "sequences": 1}
+    question = {"model": {"id": model}, "engine": engine, "workload": workload}
+    return truths.ask(question | ({"split": split} if split else {}))
+
+
+def test_draft_layers_are_loaded_when_asked_for() -> None:
+    """DeepSeek-V3's multi-token-prediction layer weighs 11.5 B parameters and keeps a row."""
+    plain, drafting = ask(V3), ask(V3, speculative_tokens=1)
+    more = drafting.weights_bytes - plain.weights_bytes
+    assert 11.5e9 == pytest.approx(more, rel=0.05)
+    rows = [answer.ranks[0].kv_cache_bytes_per_token for answer in (plain, drafting)]
+    assert 576 * 2 == rows[1] - rows[0]
+
+
+def test_nothing_can_be_drafted_without_layers_for_it() -> None:
+    """Llama has none, and the answer says so where it was asked."""
+    with pytest.raises(InvalidInput) as refused:
+        ask(LLAMA, speculative_tokens=2)
+    assert refused.value.violations[0].pointer == "/engine/speculative_tokens"
+
+
+def test_adapters_take_two_low_rank_matrices_a_matrix() -> None:
+    """Rank 16 on all seven matrices of 32 layers, twice."""
+    widths = 2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14_336)
+    plain, adapted = ask(LLAMA), ask(LLAMA, lora_slots=2, lora_rank=16)
+    assert 2 * 16 * 32 * widths * 2 == adapted.weights_bytes - plain.weights_bytes
+
+
+def test_redundant_experts_are_held_beside_the_others() -> None:
+    """32 more slots over EP32 are one more expert on each rank."""
+    split = {"tensor": 1, "data": 32, "expert": 32}
+    plain, redundant = ask(V3, split), ask(V3, split, redundant_experts=32)
+    expert = 58 * 3 * 2048 * 7168
+    more = redundant.ranks[0].weights_bytes - plain.ranks[0].weights_bytes
+    assert expert == pytest.approx(more, rel=0.01)
+
+
+@pytest.mark.parametrize(("redundant", "legal"), [(0, True), (32, True), (33, False)])
+def test_redundant_slots_divide_evenly(redundant: int, legal: bool) -> None:  # noqa: FBT001 (a parameter)
+    """The rejection names the number that would fill the slots."""
+    split = {"tensor": 1, "data": 32, "expert": 32}
+    rejections = ask(V3, split, redundant_experts=redundant).rejections or ()
+    assert legal is (not rejections)
+    assert legal or "redundant_experts = 64" in rejections[0].detail
+
+
+def test_context_ranks_share_the_tokens() -> None:
+    """Each of four context ranks keeps a quarter of a sequence."""
+    whole, quarter = ask(LLAMA), ask(LLAMA, {"context": 4})
+    assert whole.ranks[0].kv_cache_bytes == 4 * quarter.ranks[0].kv_cache_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.19", (0, 19)),
+        ("v0.11.2rc1", (0, 11)),
+        ("1.2.0", (1, 2)),
+        ("main", (9, 9)),
+        (None, (9, 9)),
+    ],
+)
+def test_versions_are_read_as_operators_write_them(
+    text: str | None, expected: tuple[int, int]
+) -> None:
+    """What cannot be read is the default."""
+    assert expected == read_version(text, (9, 9))
+
+
+def test_an_older_sampler_takes_more() -> None:
+    """Sorting all logits took 38 bytes each, today's kernel 14."""
+    older, newer = ask(LLAMA, version="0.11"), ask(LLAMA, version="0.19")
+    assert older.activation_bytes > 2 * newer.activation_bytes
+
+
+def test_smaller_devices_prepare_for_smaller_batches() -> None:
+    """2,048 tokens and 256 sequences below 70 GiB, and on every A100."""
+    peaks = [
+        truths.ask(
+            {
+                "model": {"id": LLAMA},
+                "engine": {"name": "vllm"},
+                "workload": {"context_tokens": 4096, "sequences": 1},
+                "accelerator": accelerator,
+            }
+        ).activation_bytes
+        for accelerator in ("NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB", "NVIDIA-L40S")
+    ]
+    assert peaks[0] > 3 * peaks[1]
+    assert peaks[1] == peaks[2]

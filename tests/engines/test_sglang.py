@@ -1,0 +1,52 @@
+"""SGLang's static share, and the pool of its sliding layers."""
+
+import pytest
+
+import truths
+
+
+def capacity(weights: str, **engine: float) -> tuple[int, int]:
+    """Return bytes of weights and of cache on each of eight H200."""
+    answer = truths.ask(
+        {
+            "model": {"id": weights},
+            "engine": {"name": "sglang"} | engine,
+            "workload": {"context_tokens": 8192, "sequences": 1},
+            "split": {"tensor": 8},
+            "accelerator": "NVIDIA-H200",
+        }
+    )
+    assert answer.capacity is not None
+    return answer.ranks[0].weights_bytes, answer.capacity.kv_cache_bytes
+
+
+def test_the_static_share_is_of_what_is_there_before_loading() -> None:
+    """A log on eight H200: 137.9 GiB there, and 0.9113 of them hold the 125.65 GiB of weights."""
+    weights, cache = capacity("deepseek-ai/DeepSeek-V3", gpu_memory_utilization=0.9113)
+    there = 137.9 * truths.GIB
+    assert 0.9113 * there == pytest.approx(weights + cache, rel=0.001)
+    assert 0.9113 * there == pytest.approx(125.65 * truths.GIB, rel=0.001)
+
+
+def test_the_default_share_sets_apart_what_batches_need() -> None:
+    """512 MiB, 1.5 a token of 8,192, 2 a sequence of 512 and 1,024 for eight ranks, of H200."""
+    reserved = (512 + 1.5 * 8192 + 2 * 512 + 1024) / (139.8 * 1024)
+    weights, cache = capacity("deepseek-ai/DeepSeek-V3")
+    share = (weights + cache) / (137.9 * truths.GIB)
+    assert 1 - reserved == pytest.approx(share, abs=0.001)
+
+
+def test_sliding_layers_have_a_pool_of_their_own() -> None:
+    """A token of the pool costs the full layers and 0.8 of the sliding ones."""
+    answer = truths.ask(
+        {
+            "model": {"id": "google/gemma-3-27b-it"},
+            "engine": {"name": "sglang"},
+            "kv_cache_dtype": "bf16",
+            "workload": {"context_tokens": 8192, "sequences": 1},
+        }
+    )
+    row = 2 * 16 * 128 * 2
+    assert (10 * row + 52 * row * 4 / 5) == pytest.approx(
+        answer.ranks[0].kv_cache_bytes_per_token, abs=1
+    )

@@ -15,7 +15,12 @@ LIBRARY_FILLED_IN = "stepfun-ai/Step-3.7-Flash"
 
 def main() -> int:
     """Print the tables; returns 1 where a figure is further off than it may be."""
-    figures = [*truths.vllm_figures(), *truths.tensorrt_figures(), *truths.engine_figures()]
+    figures = [
+        *truths.vllm_figures(),
+        *truths.tensorrt_figures(),
+        *truths.engine_figures(),
+        *truths.gguf_figures(),
+    ]
     for figure in figures:
         sys.stdout.write(_line(figure))
     sys.stdout.write("\n" + "".join(f"{line}\n" for line in summary(figures)))

@@ -29,6 +29,7 @@ CALCULATING = {
     "operator",
     "re",
     "shlex",
+    "struct",
     "types",
     "typing",
 }

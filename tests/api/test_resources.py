@@ -1,6 +1,8 @@
 """What each resource answers, over the catalog as it ships."""
 
+import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.anyio
 
 CARD = "deepseek-v4-pro"
 GIB = 1 << 30
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -172,3 +175,38 @@ async def test_a_normalised_inventory_is_planned_on_unchanged(client: httpx.Asyn
     plan = (await client.post("/v1/plans", json=body)).json()
     assert plan["feasible"] is True
     assert ["gpu-01"] == plan["plans"][0]["nodes"]
+
+
+async def test_a_header_with_its_tokenizer_is_taken_apart(client: httpx.AsyncClient) -> None:
+    """Two megabytes of a GGUF, which is more than other bodies may have."""
+    small = (ROOT / "docs/examples/model.gguf").read_bytes()
+    content = base64.b64encode(small + bytes(2 << 20)).decode()
+    answer = (await client.post("/v1/models/inspect", json={"model": {"gguf": content}})).json()
+    assert ("A Model", 494_032_768) == (answer["name"], answer["parameters"]["total"])
+
+
+async def test_what_is_no_header_is_pointed_at(client: httpx.AsyncClient) -> None:
+    """Neither base64 nor GGUF, and of a split file the part at fault: 422 with a pointer."""
+    for given, pointer in (
+        ("@", "/model/gguf"),
+        ("AAAA", "/model/gguf"),
+        (["R0dVRg=="], "/model/gguf/0"),
+        ([], "/model/gguf"),
+    ):
+        response = await client.post("/v1/models/inspect", json={"model": {"gguf": given}})
+        assert 422 == response.status_code
+        assert [pointer] == [error["pointer"] for error in response.json()["errors"]]
+
+
+async def test_a_header_is_a_model_wherever_one_is_asked_for(client: httpx.AsyncClient) -> None:
+    """Memory on two devices of llama.cpp: the file's own tensors, layer by layer."""
+    content = base64.b64encode((ROOT / "docs/examples/model.gguf").read_bytes()).decode()
+    body = {
+        "model": {"gguf": content},
+        "engine": {"name": "llama.cpp"},
+        "workload": {"context_tokens": 8192},
+        "split": {"pipeline": 2},
+    }
+    answer = (await client.post("/v1/memory", json=body)).json()
+    embedding = 151_936 * 896 // 32 * 34
+    assert 391_859_712 + embedding == answer["weights_bytes"]  # tied: on the last stage once more

@@ -57,6 +57,7 @@ def check_model(model: ModelRef) -> None:
     """
     check_free_form(model.config, "/model/config")
     check_free_form(model.hf_quant_config, "/model/hf_quant_config")
+    check_free_form(model.safetensors, "/model/safetensors")
 
 
 @lru_cache(maxsize=4096)
@@ -163,12 +164,16 @@ INSPECT_MODEL = Operation(
     summary="Take a model apart",
     description=(
         "Parameters by part, bytes of the checkpoint, layout of the KV cache and every tensor "
-        "of a catalog model, a published config.json or a card."
+        "of a catalog model, a published config.json, a card, or the header of a real GGUF. "
+        "Beside a config may stand its checkpoint's safetensors header or index: where the two "
+        "disagree, a warning says by how much and names tensors. Nothing is fetched: a GGUF's "
+        "beginning comes in base64, in a body of `RACKFIT_MODEL_BODY_LIMIT_BYTES` at most."
     ),
     run=inspect,
     answer=InspectAnswer,
     text=text.inspection,
     body=InspectRequest,
+    body_limit="model_body_limit_bytes",
     is_large=lambda _, body: body.model.id is None,
 )
 OPERATIONS = (LIST_MODELS, GET_MODEL, INSPECT_MODEL)

@@ -34,7 +34,7 @@ class Engine(ABC):
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
     batch it prepares for where the caller names none; `takes_utilization` tells whether it is
     started with a share of each device, `even_slots` whether expert ranks hold equally many
-    experts even without redundant ones.
+    experts even without redundant ones. One that `reads_gguf` reads nothing else.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -50,6 +50,7 @@ class Engine(ABC):
     block_tokens: ClassVar[int] = 1
     batched_tokens: ClassVar[int] = 8192
     sequences: ClassVar[int] = 1024
+    reads_gguf: ClassVar[bool] = False
     hardware: ClassVar[Hardware]
     takes_utilization: ClassVar[bool] = True
     even_slots: ClassVar[bool] = False

@@ -35,6 +35,7 @@ class LlamaCpp(Engine):
     """llama.cpp's server with its layers on several devices."""
 
     name: ClassVar[str] = "llama.cpp"
+    reads_gguf: ClassVar[bool] = True
     hardware: ClassVar[Hardware] = Hardware(source="llama.cpp: CUDA, HIP, Vulkan back ends")
     takes_utilization: ClassVar[bool] = False
     rules: ClassVar[tuple[Rule, ...]] = (layers_only, *COMMON_RULES)

@@ -1,13 +1,14 @@
 """A model as it is served: what engines reason about."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cached_property
 
 import msgspec
 
 from rackfit.architecture.model import Architecture, Layer, Tensor
 from rackfit.architecture.parameters import count_parameters
-from rackfit.architecture.quantization import Quantization, stored_bytes
+from rackfit.architecture.quantization import Storage, stored_bytes
+from rackfit.architecture.stored import stored_as
 from rackfit.catalog.entries import Scheme
 
 FIRST_STAGE = ("embedding", "vision")
@@ -29,11 +30,18 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """
 
     architecture: Architecture
-    storage: Quantization
+    storage: Storage
     schemes: Mapping[str, Scheme]
     kv_cache_dtype: str
     name: str
     scheme: Scheme | None = None
+
+    def stored_as(self, scheme: Scheme) -> "ServedModel":
+        """Return this model in another scheme."""
+        architecture, storage = stored_as(self.architecture, scheme, self.storage)
+        return msgspec.structs.replace(
+            self, architecture=architecture, storage=storage, scheme=scheme
+        )
 
     @property
     def dtype(self) -> str:
@@ -69,7 +77,12 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def used_schemes(self) -> tuple[Scheme, ...]:
-        """Every scheme some tensor is stored in, in order of first use."""
+        """Every scheme some tensor is stored in, in order of first use.
+
+        A mixture the caller chose stands for its block types: engines load it or they do not.
+        """
+        if self.scheme is not None and self.scheme.kind == "gguf-mixture":
+            return (self.scheme,)
         used = [s.scheme for kind in self.layer_tensors for s in kind]
         used += [s.scheme for s in self.outer]
         return tuple({s.id: s for s in used}.values())
@@ -82,6 +95,14 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             for kind, tensors in enumerate(self.layer_tensors)
         )
         return layers + sum(s.stored_bytes for s in self.outer)
+
+    @cached_property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of all tensors of the checkpoint's own file, the draft's too."""
+        aside = self.storage.outside
+        kept = (s for s in (*self.outer, *self.draft) if s.tensor.component not in aside)
+        layers = self.weights_bytes - sum(s.stored_bytes for s in self.outer)
+        return layers + sum(s.stored_bytes for s in kept)
 
     @cached_property
     def routed_bytes(self) -> int:
@@ -112,7 +133,7 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if not self.storage.layer_dependent:
             tensors = tuple(self._stored(layer.tensors, None) for layer in layers)
             return layers, self.architecture.order, tensors
-        found: dict[tuple[int, tuple[bool, ...]], int] = {}
+        found: dict[tuple[int, tuple[Hashable, ...]], int] = {}
         first: list[int] = []
         order = []
         for number, kind in enumerate(self.architecture.order):

@@ -48,14 +48,15 @@ def answer_memory(
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
+    engine = engine_for(request.engine, device_reserve)
     resolved = resolve(
         request.model,
         catalog,
         quantization=request.quantization,
         kv_cache_dtype=request.kv_cache_dtype,
+        gguf=engine.reads_gguf,
     )
     check_context(request.workload, resolved.model.architecture)
-    engine = engine_for(request.engine, device_reserve)
     accelerator, notes = _accelerator(request, catalog)
     if request.method == "rule-of-thumb":
         return _by_rule(request, resolved, catalog, (engine, accelerator), notes)

@@ -19,24 +19,30 @@ Share = Annotated[float, Meta(ge=0, le=10)]
 
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model: exactly one of a catalog `id`, a published `config` (config.json) and a `card`.
+    """A model: exactly one of a catalog `id`, a published `config`, a `card` and a `gguf`.
 
-    `hf_quant_config` is the hf_quant_config.json beside a config, where there is one.
+    Beside a config (config.json) may stand the checkpoint's `hf_quant_config` (of the file of that
+    name) and `safetensors`: its index, or its header; of several files, their headers merged.
+    A `gguf` is the beginning of a file in base64, up to the end of its tensor infos at least; of a
+    split file, a list of its parts' beginnings.
     """
 
     id: Name | None = None
     config: dict[str, Any] | None = None
     hf_quant_config: dict[str, Any] | None = None
+    safetensors: dict[str, Any] | None = None
     card: Card | None = None
+    gguf: bytes | list[bytes] | None = None
 
     def __post_init__(self) -> None:
-        given = [self.id, self.config, self.card]
+        given = [self.id, self.config, self.card, self.gguf]
         if sum(form is not None for form in given) != 1:
-            msg = "a model is exactly one of `id`, `config` and `card`"
+            msg = "a model is exactly one of `id`, `config`, `card` and `gguf`"
             raise ValueError(msg)
-        if self.hf_quant_config is not None and self.config is None:
-            msg = "`hf_quant_config` belongs to a `config`"
-            raise ValueError(msg)
+        for name in ("hf_quant_config", "safetensors"):
+            if getattr(self, name) is not None and self.config is None:
+                msg = f"`{name}` belongs to a `config`"
+                raise ValueError(msg)
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from rackfit.architecture.quantization import override
 from rackfit.catalog.entries import Scheme
 from rackfit.engines.rejection import Fix, Rejection
 from rackfit.engines.served import ServedModel
@@ -74,12 +73,7 @@ class Fixer:
         engine, model = self.question.engine, self.question.model
         known = [self.schemes[name] for name in SMALLER_SCHEMES]
         loadable = [scheme for scheme in known if engine.loads(scheme.id, scheme.engines)]
-        dtype = model.architecture.dtype
-        stored = [(scheme, override(scheme, dtype)) for scheme in loadable]
-        return [
-            (scheme.id, self._with_model(msgspec.structs.replace(model, storage=s, scheme=scheme)))
-            for scheme, s in stored
-        ]
+        return [(scheme.id, self._with_model(model.stored_as(scheme))) for scheme in loadable]
 
     def _with_model(self, model: ServedModel) -> Evaluator:
         return Evaluator(msgspec.structs.replace(self.question, model=model))

@@ -48,14 +48,15 @@ def plan(
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
+    engine = engine_for(request.engine, device_reserve)
     resolved = resolve(
         request.model,
         catalog,
         quantization=request.quantization,
         kv_cache_dtype=request.kv_cache_dtype,
+        gguf=engine.reads_gguf,
     )
     check_context(request.workload, resolved.model.architecture)
-    engine = engine_for(request.engine, device_reserve)
     pools = read_pools(request.inventory, catalog.accelerator)
     question = Question(
         model=resolved.model,

@@ -1,8 +1,8 @@
 """Which scheme each tensor is stored in, as ordered rules, and the bytes that makes."""
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -65,6 +65,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     kv_cache_dtype: str | None = None
     layer_dependent: bool = False
+    outside: frozenset[Component] = frozenset()
 
     def scheme_of(self, tensor: Tensor, layer: int | None = None) -> str:
         """Return the id of the scheme a tensor is stored in.
@@ -82,9 +83,36 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
                 return rule.scheme
         return self.default
 
+    @property
+    def schemes(self) -> frozenset[str]:
+        """Every scheme anything may be stored in."""
+        return frozenset({self.default, *(rule.scheme for rule in self.rules)})
+
     def layer_signature(self, layer: int) -> tuple[bool, ...]:
         """Which of the rules about single layers are about this one: alike, stored alike."""
         return tuple(layer in rule.layers for rule in self.rules if rule.layers is not None)
+
+
+class Storage(Protocol):
+    """What is asked of anything that knows how each tensor is stored."""
+
+    @property
+    def kv_cache_dtype(self) -> str | None:
+        """The type of KV cache the checkpoint was calibrated for."""
+
+    @property
+    def layer_dependent(self) -> bool:
+        """Whether layers of one kind may be stored differently."""
+
+    @property
+    def outside(self) -> frozenset[Component]:
+        """Parts that are not in the checkpoint's own file."""
+
+    def scheme_of(self, tensor: Tensor, layer: int | None = None) -> str:
+        """Return the id of the scheme a tensor is stored in."""
+
+    def layer_signature(self, layer: int) -> tuple[Hashable, ...]:
+        """Return what sets a layer's storage apart: alike, stored alike."""
 
 
 def listed(
@@ -118,10 +146,9 @@ def depends_on_layer(rules: Iterable[Rule], depth: Depth) -> bool:
     )
 
 
-_ROUTERS = ("gate", "router")
 # The reader of a draft calls its router and joining projection linear, as they are; quantizers
 # leave them alone (DeepSeek-V3's layer 61; vLLM, deepseek_mtp.py).
-_DRAFT_KEEPS = (*_ROUTERS, "shared_expert_gate", "eh_proj")
+_DRAFT_KEEPS = ("gate", "router", "shared_expert_gate", "eh_proj")
 
 
 def converted(
@@ -137,24 +164,12 @@ def converted(
 def override(scheme: Scheme, dtype: str) -> Quantization:
     """Return what serving a model in the caller's own choice of scheme stores.
 
-    A plain scheme is the type of every tensor. One that covers linear layers converts the
-    decoder's and leaves the rest in `dtype`. One that covers all converts every matrix as
-    llama.cpp does (llama-quant.cpp, tensor_allows_quantization): vectors, convolutions and
-    routers stay in f32, and the vision tower is a file of its own in 16 bits.
+    A plain scheme is the type of every tensor; any other converts the decoder's linear layers
+    and leaves the rest in `dtype`. GGUF's types are assigned by `gguf.conversion`.
     """
     if scheme.kind == "plain":
         return Quantization(default=scheme.id)
-    if scheme.covers == "linear":
-        return Quantization(default=dtype, rules=converted(scheme.id, dtype))
-    return Quantization(
-        default="f32",
-        rules=(
-            Rule(scheme=dtype, reach="every", components=frozenset({"vision"})),
-            Rule(scheme="f32", reach="every", components=frozenset({"router"})),
-            _of_draft("f32", _ROUTERS),
-            Rule(scheme=scheme.id, reach="matrix"),
-        ),
-    )
+    return Quantization(default=dtype, rules=converted(scheme.id, dtype))
 
 
 def _of_draft(scheme: str, names: Iterable[str]) -> Rule:

@@ -14,7 +14,7 @@ from rackfit.api.text import models as text
 from rackfit.architecture.parameters import count_parameters
 from rackfit.catalog import Catalog
 from rackfit.catalog.entries import ModelEntry
-from rackfit.errors import NotFound, UnknownName
+from rackfit.errors import NotFound, UnknownName, unknown_name
 from rackfit.memory.inspection import inspect_model
 from rackfit.memory.question import InspectAnswer, InspectRequest, ModelRef
 from rackfit.memory.resolve import read_entry
@@ -82,13 +82,16 @@ def summary(catalog: Catalog, model_id: str) -> ModelSummary:
 def list_models(
     context: Context, _path: Mapping[str, str], query: ModelsQuery, _body: None
 ) -> ModelList:
-    """List the catalog's models in order of id."""
-    wanted = query.family.casefold()
-    entries = [
-        entry
-        for entry in context.catalog.models.values()
-        if not wanted or entry.family.casefold() == wanted
-    ]
+    """List the catalog's models in order of id.
+
+    Raises:
+        UnknownName: no model is of the family; the message offers the closest ones.
+    """
+    wanted, every = query.family.casefold(), tuple(context.catalog.models.values())
+    entries = [entry for entry in every if not wanted or entry.family.casefold() == wanted]
+    if wanted and not entries:
+        families = sorted({entry.family for entry in every})
+        raise UnknownName(unknown_name("?family", "model family", query.family, families))
     page = entries[query.offset : query.offset + query.limit]
     return ModelList(
         models=tuple(summary(context.catalog, entry.id) for entry in page),
@@ -136,7 +139,10 @@ LIST_MODELS = Operation(
     path="/v1/models",
     tag="models",
     summary="List the models in the catalog",
-    description="Models in order of id, a page at a time; `family=deepseek` narrows the list.",
+    description=(
+        "Models in order of id, a page at a time; `family=deepseek` narrows the list, and a "
+        "family that no model is of is refused with the closest ones."
+    ),
     run=list_models,
     answer=ModelList,
     text=text.model_list,

@@ -2,16 +2,18 @@
 
 A catalog directory holds `models/*.json` (one `ModelEntry` a file), `accelerators/*.toml`
 (tables of `[[accelerator]]`) and `schemes.toml` (tables of `[[scheme]]`); an overlay may leave
-any of them out. Its entries replace the shipped ones of the same id. Files whose names begin
-with a dot are passed over: mounted ConfigMaps and editors leave such files behind.
+any of them out. Its entries replace the shipped ones of the same id. A data file that stands
+elsewhere in an overlay is refused, since nothing would read it. Files and directories whose
+names begin with a dot are passed over: mounted ConfigMaps and editors leave such behind.
 """
 
 import datetime as dt
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
@@ -22,6 +24,9 @@ from rackfit.catalog.names import AcceleratorIndex
 from rackfit.errors import CatalogError, UnknownName, unknown_name
 
 DIGEST_BYTES = 16
+
+LAYOUT = "models/*.json, accelerators/*.toml or schemes.toml"
+DATA_SUFFIXES = (".json", ".toml", ".yaml", ".yml")
 
 Entry = TypeVar("Entry", bound=Accelerator | ModelEntry | Scheme)
 Named = TypeVar("Named", bound=ModelEntry | Scheme)
@@ -89,14 +94,16 @@ class Catalog:
         return self._model_names.resolve(name, pointer)
 
     def accelerator(
-        self, name: str, pointer: str = "/accelerator"
+        self, name: str, pointer: str = "/accelerator", *, memory_bytes: int | None = None
     ) -> tuple[Accelerator, tuple[str, ...]]:
         """Return the accelerator an operator calls `name`, and warnings on how it was read.
+
+        Of parts that share a name, `memory_bytes`, the device's total, tells which it is.
 
         Raises:
             UnknownName: at `pointer`, with the closest names.
         """
-        return self._accelerator_index.resolve(name, pointer)
+        return self._accelerator_index.resolve(name, pointer, memory_bytes)
 
     def scheme(self, name: str, pointer: str = "/quantization") -> Scheme:
         """Return the quantization scheme of this id or alias, case aside.
@@ -174,7 +181,32 @@ def _directory(overlay: Path) -> Path:
     if not overlay.is_dir():
         msg = f"{overlay}: the catalog overlay is not a directory"
         raise CatalogError(msg)
+    for file in sorted(_data_files(overlay)):
+        if not _is_read(file.relative_to(overlay)):
+            msg = f"{file}: nothing reads this file; a catalog overlay holds {LAYOUT}"
+            raise CatalogError(msg)
     return overlay
+
+
+def _data_files(directory: Path) -> Iterator[Path]:
+    """Yield what looks like a catalog file, whatever the case of its name's end."""
+    for path, directories, names in os.walk(directory):
+        directories[:] = [name for name in directories if not name.startswith(".")]
+        for name in names:
+            if name.casefold().endswith(DATA_SUFFIXES) and not name.startswith("."):
+                yield Path(path, name)
+
+
+def _is_read(file: PurePath) -> bool:
+    """Tell whether a file's place in an overlay is one that is read."""
+    match file.parts:
+        case ("models", name):
+            return name.endswith(".json")
+        case ("accelerators", name):
+            return name.endswith(".toml")
+        case _:
+            # A copy of the shipped catalog holds its date, too.
+            return str(file) in {"schemes.toml", "catalog.toml"}
 
 
 def _files(directory: Traversable, suffix: str) -> list[Traversable]:

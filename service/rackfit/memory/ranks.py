@@ -31,6 +31,7 @@ class RankSizes:
         self.engine = engine
         self.split = split
         self.limits = limits
+        self._caches: dict[tuple[int, ...], StageCache] = {}
 
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
@@ -72,21 +73,34 @@ class RankSizes:
         outer = self.model.outer
         return sum(self._outer_bytes(s) for s in outer if s.tensor.component == "embedding")
 
-    def weights_bytes(
-        self, counts: tuple[int, ...], *, first: bool, last: bool, most_experts: bool
-    ) -> int:
-        """Weights of a stage with `counts` layers of each kind."""
+    @cached_property
+    def computed_bytes(self) -> int:
+        """What is computed at loading and kept on every stage."""
+        return self.engine.computed_bytes(self.model)
+
+    def weights_bytes(self, counts: tuple[int, ...], *, first: bool, last: bool) -> int:
+        """Weights of a stage with `counts` layers of each kind, on ranks with fewest experts."""
+        size = self.computed_bytes
+        for count, (plain, few, _) in zip(counts, self.layer_bytes, strict=True):
+            size += count * (plain + few)
+        if first:
+            size += self.first_stage_bytes
+        if last:
+            size += self.last_stage_bytes + (0 if first else self.tied_head_bytes)
+        return size
+
+    def extra_expert_bytes(self, counts: tuple[int, ...]) -> int:
+        """What ranks with most experts weigh more."""
         pairs = zip(counts, self.layer_bytes, strict=True)
-        layers = sum(
-            n * (plain + (most if most_experts else few)) for n, (plain, few, most) in pairs
-        )
-        ends = self.first_stage_bytes * first + self.last_stage_bytes * last
-        ends += self.engine.computed_bytes(self.model)
-        return layers + ends + (self.tied_head_bytes if last and not first else 0)
+        return sum(count * (most - few) for count, (_, few, most) in pairs)
 
     def stage_cache(self, counts: tuple[int, ...]) -> StageCache:
         """What a stage with `counts` layers of each kind keeps of sequences."""
-        return self.engine.stage_cache(self.model, self.split, counts, self.limits)
+        cache = self._caches.get(counts)
+        if cache is None:
+            cache = self.engine.stage_cache(self.model, self.split, counts, self.limits)
+            self._caches[counts] = cache
+        return cache
 
     def with_draft(self, counts: tuple[int, ...]) -> tuple[int, ...]:
         """The last stage's layers and those the engine drafts with, alike the last one."""

@@ -103,13 +103,11 @@ def _stage(
 ) -> StageMemory:
     counts, first, last = shape
     engine = sizes.engine
-    fewest = sizes.weights_bytes(counts, first=first, last=last, most_experts=False)
-    most = sizes.weights_bytes(counts, first=first, last=last, most_experts=True)
     cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts)
     activations = engine.activation_terms(sizes.model, split, sizes.limits, first=first, last=last)
     return StageMemory(
-        weights_bytes=fewest,
-        extra_expert_bytes=most - fewest,
+        weights_bytes=sizes.weights_bytes(counts, first=first, last=last),
+        extra_expert_bytes=sizes.extra_expert_bytes(counts),
         activation_bytes=total(activations),
         overhead_bytes=total(engine.overhead_terms(sizes.model, split, sizes.limits)),
         sequence_bytes=cache.sequence_bytes(-(-tokens // split.context)),

@@ -84,6 +84,7 @@ def mixture(
     gate: str = "gate",
     correction: str | None = None,
     shared: str = "shared_experts",
+    shared_bias: bool = False,
     names: Sequence[str] = parts.GATED,
     stacked: bool = False,
 ) -> Iterator[Tensor]:
@@ -98,4 +99,6 @@ def mixture(
         yield from parts.fused_experts(at, hidden, experts.width, experts.experts)
     else:
         yield from parts.routed_experts(at, hidden, experts.width, experts.experts, names=names)
-    yield from parts.shared_experts(f"{at}.{shared}", hidden, experts.shared_width)
+    yield from parts.shared_experts(
+        f"{at}.{shared}", hidden, experts.shared_width, bias=shared_bias
+    )

@@ -49,10 +49,22 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
 
 
 VARIANTS: Mapping[str, Variant] = {
-    "dots1": Variant(query_norm="head"),
-    "glm4_moe": Variant(output_bias=False, query_norm="head", query_norm_switch="use_qk_norm"),
+    "dots1": Variant(query_norm="head", defaults={"first_k_dense_replace": 0}),
+    "glm4_moe": Variant(
+        output_bias=False,
+        query_norm="head",
+        query_norm_switch="use_qk_norm",
+        defaults={"num_key_value_heads": 8, "n_shared_experts": 1},
+    ),
     "solar_open": Variant(
-        output_bias=False, defaults={"first_k_dense_replace": 0, "intermediate_size": 1}
+        output_bias=False,
+        defaults={
+            "first_k_dense_replace": 0,
+            "head_dim": 128,
+            "intermediate_size": 1,
+            "n_shared_experts": 1,
+            "num_key_value_heads": 8,
+        },
     ),
 }
 READERS: Mapping[str, Reader] = {

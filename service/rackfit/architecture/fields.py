@@ -217,6 +217,10 @@ class Fields:
                 return [0] * len(values)
         return values
 
+    def moot(self, *names: str) -> None:
+        """Take note of fields that another field makes irrelevant."""
+        self._asked.update(names)
+
     def unread(self) -> Iterator[str]:
         """Yield the JSON Pointer of every field that is not null and was never asked for."""
         for pointer, (asked, values) in self._reading.asked.items():

@@ -66,9 +66,11 @@ def layer_kinds(fields: Fields, layers: int, *, first_dense: int = 0) -> list[Ki
     `first_k_dense_replace` are dense and of the others every `moe_layer_freq`-th is a mixture.
     """
     if fields.has("mlp_layer_types"):
+        fields.moot("first_k_dense_replace", "moe_layer_freq")
         types = fields.words("mlp_layer_types", length=layers, known=("sparse", "dense"))
         return ["sparse" if t == "sparse" else "dense" for t in types]
     if fields.holds_list("moe_layer_freq"):
+        fields.moot("first_k_dense_replace")
         flags = fields.integers("moe_layer_freq", length=layers)
         return ["sparse" if flag else "dense" for flag in flags]
     dense = fields.integer("first_k_dense_replace", default=first_dense, least=0)
@@ -76,7 +78,7 @@ def layer_kinds(fields: Fields, layers: int, *, first_dense: int = 0) -> list[Ki
     return ["sparse" if i >= dense and i % step == 0 else "dense" for i in range(layers)]
 
 
-def mixture(
+def mixture(  # noqa: PLR0913 - the ways in which mixtures differ
     at: str,
     hidden: int,
     experts: ExpertFeedForward,

@@ -23,6 +23,7 @@ def no_layer(_fields: Fields, layers: int) -> list[int | None]:
 def late_layers(fields: Fields, layers: int) -> list[int | None]:
     """Return `sliding_window` from `max_window_layers` on, where it is switched on (Qwen2)."""
     if not fields.flag("use_sliding_window"):
+        fields.moot("sliding_window", "max_window_layers", "layer_types")
         return [None] * layers
     if fields.has("layer_types"):
         return _named(fields, layers)

@@ -84,7 +84,11 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
 
 
 def read_latent(fields: Fields, query_rank: int | None = None) -> parts.Latent:
-    """Read latent attention's ranks and widths; null means that queries have no rank."""
+    """Read latent attention's ranks and widths; null means that queries have no rank.
+
+    All heads share the one latent row, whatever `num_key_value_heads` says.
+    """
+    fields.moot("num_key_value_heads", "head_dim", "qk_head_dim")
     return parts.Latent(
         heads=fields.integer("num_attention_heads"),
         query_rank=(
@@ -117,6 +121,7 @@ def indexed_layers(variant: Variant, fields: Fields, layers: int) -> list[bool]:
     if not variant.indexed:
         return [False] * layers
     if fields.has("indexer_types"):
+        fields.moot("index_topk_freq", "index_skip_topk_offset", "layer_types")
         types = fields.words("indexer_types", length=layers, known=("full", "shared"))
         return [t == "full" for t in types]
     every = fields.integer("index_topk_freq", default=1)

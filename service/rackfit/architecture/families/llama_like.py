@@ -102,9 +102,7 @@ VARIANTS: Mapping[str, Variant] = {
         output_bias="attention_out_bias",
         defaults={"attention_bias": True, "head_dim": 128, "num_key_value_heads": 8},
     ),
-    "smollm3": Variant(
-        windows=windows.late_layers, defaults={**TIED, "num_key_value_heads": 4}
-    ),
+    "smollm3": Variant(windows=windows.late_layers, defaults={**TIED, "num_key_value_heads": 4}),
     "starcoder2": Variant(
         bias="use_bias",
         output_bias="use_bias",

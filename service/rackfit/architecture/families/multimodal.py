@@ -43,7 +43,9 @@ OLD_HEAD = "language_model.lm_head"
 KIMI = Wrapper(text="deepseek_v3", tower=moonvit.kimi_k2, base=OLD_BASE, head=OLD_HEAD)
 
 WRAPPERS = {
-    "gemma3": Wrapper(text="gemma3_text", tower=clip.gemma3, base=OLD_BASE, head=OLD_HEAD, tied=True),
+    "gemma3": Wrapper(
+        text="gemma3_text", tower=clip.gemma3, base=OLD_BASE, head=OLD_HEAD, tied=True
+    ),
     "gemma4": Wrapper(text="gemma4_text", tower=gemma4.tower, tied=True),
     "kimi_k25": KIMI,
     "kimi_vl": Wrapper(text="deepseek_v3", tower=moonvit.kimi_vl, base=OLD_BASE, head=OLD_HEAD),
@@ -81,6 +83,9 @@ def read(
     section = fields.section("text_config") if nested else fields
     said = section.text("model_type") if nested else ""
     family = said if wrapper.any_text and said in texts else wrapper.text
+    if wrapper.any_text and said:
+        detail = f"There is no reader for a language model of model_type {said!r:.80}."
+        section.require("model_type", detail, holds=said in texts)
     text = section.inherit(fields, *INHERITED)
     if nested:
         text = text.or_else(**DEFAULTS.get(family, {}))

@@ -113,7 +113,11 @@ def qwen_mixture(
 
 
 def layer_kinds(fields: Fields, layers: int) -> list[Kind]:
-    """Return which layers are mixtures: every `decoder_sparse_step`-th not in `mlp_only_layers`."""
+    """Return which layers are mixtures: every `decoder_sparse_step`-th not in `mlp_only_layers`.
+
+    Published configs carry switches that these families do not have.
+    """
+    fields.moot("qkv_bias", "use_qk_norm")
     step = fields.integer("decoder_sparse_step", default=1)
     dense = set(fields.integers("mlp_only_layers")) if fields.has("mlp_only_layers") else set()
     if dense or step > 1:

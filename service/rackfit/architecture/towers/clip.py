@@ -23,9 +23,7 @@ def clip(vision: Fields) -> Iterator[Tensor]:
     at = f"{AT}.embeddings"
     colours = blocks.channels(vision)
     yield blocks.weight(f"{at}.class_embedding", encoder.width)
-    yield from blocks.convolution(
-        f"{at}.patch_embedding", encoder.width, colours, patch, patch
-    )
+    yield from blocks.convolution(f"{at}.patch_embedding", encoder.width, colours, patch, patch)
     positions = blocks.patches(vision, patch, image_size=224) + 1
     yield blocks.weight(f"{at}.position_embedding.weight", positions, encoder.width)
     yield from blocks.norm(f"{AT}.pre_layrnorm", encoder.width, bias=True)  # as CLIP spells it

@@ -36,9 +36,7 @@ def qwen3_vl(vision: Fields, config: Fields, hidden: int) -> Iterator[Tensor]:
     return qwen3(vision, config, hidden, DEEPSTACK)
 
 
-def qwen3(
-    vision: Fields, _config: Fields, hidden: int, stacked: int = 0
-) -> Iterator[Tensor]:
+def qwen3(vision: Fields, _config: Fields, hidden: int, stacked: int = 0) -> Iterator[Tensor]:
     """Yield Qwen3-VL's tower with learned positions, its merger and DeepStack's mergers."""
     vision = vision.or_else(**QWEN3)
     at = "model.visual"

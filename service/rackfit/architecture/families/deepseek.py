@@ -49,20 +49,20 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     bias = variant.feed_bias and fields.flag("mlp_bias")
     feeds = feed_forwards(fields, names, frame, correction=variant.correction, bias=bias)
 
+    at = f"{names.layer}.self_attn"
+    mixer = tuple(
+        parts.latent_attention(at, frame.hidden, latent, bias=fields.flag("attention_bias"))
+    )
+    indexes = tuple(indexing(f"{at}.indexer", frame, latent, indexer))
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
+
     def layer(key: tuple[Kind, bool]) -> Layer:
         kind, own_indexer = key
         geometry, tensors = feeds[kind]
-        at = f"{names.layer}.self_attn"
-        bias = fields.flag("attention_bias")
         return Layer(
             attention=remembering(latent, indexer, own=own_indexer),
             feed_forward=geometry,
-            tensors=(
-                *parts.latent_attention(at, frame.hidden, latent, bias=bias),
-                *(indexing(f"{at}.indexer", frame, latent, indexer) if own_indexer else ()),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            tensors=(*mixer, *(indexes if own_indexer else ()), *tensors, *norms),
         )
 
     keys = zip(

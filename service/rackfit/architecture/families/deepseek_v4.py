@@ -57,26 +57,26 @@ def read(fields: Fields, names: Names) -> Architecture:
     draft_layers = fields.integer("num_nextn_predict_layers", default=0, least=0, most=64)
     ratios = read_ratios(fields, frame.layers, draft_layers)
 
+    bias = fields.flag("mlp_bias")
+    feeds = {
+        by_hash: tuple(feeding(names, frame, experts, by_hash=by_hash, bias=bias))
+        for by_hash in (True, False)
+    }
+    mixers = {
+        ratio: tuple(attention(f"{names.layer}.attn", frame.hidden, geometry, ratio))
+        for ratio in set(ratios)
+    }
+    rest = (
+        *parts.norms(names.layer, frame.hidden, "attn_norm", "ffn_norm"),
+        *connections(names.layer, frame.hidden, geometry.streams),
+    )
+
     def layer(key: tuple[int, bool]) -> Layer:
         ratio, by_hash = key
-        feed = mixture(
-            f"{names.layer}.ffn",
-            frame.hidden,
-            experts,
-            correction=None if by_hash else "gate.bias",
-            shared_bias=fields.flag("mlp_bias"),
-            names=parts.MIXTRAL,
-        )
         return Layer(
             attention=remembering(geometry, ratio),
             feed_forward=experts,
-            tensors=(
-                *attention(f"{names.layer}.attn", frame.hidden, geometry, ratio),
-                *feed,
-                *(hash_table(names, frame, experts.active) if by_hash else ()),
-                *parts.norms(names.layer, frame.hidden, "attn_norm", "ffn_norm"),
-                *connections(names.layer, frame.hidden, geometry.streams),
-            ),
+            tensors=(*mixers[ratio], *feeds[by_hash], *rest),
         )
 
     keys = [(ratio, i < hashed) for i, ratio in enumerate(ratios[: frame.layers])]
@@ -101,6 +101,22 @@ def read_shared(fields: Fields) -> ExpertFeedForward:
         holds=experts.shared_width == experts.width,
     )
     return experts
+
+
+def feeding(
+    names: Names, frame: Frame, experts: ExpertFeedForward, *, by_hash: bool, bias: bool
+) -> Iterator[Tensor]:
+    """Yield a mixture; the first layers choose their experts by a table of token hashes."""
+    yield from mixture(
+        f"{names.layer}.ffn",
+        frame.hidden,
+        experts,
+        correction=None if by_hash else "gate.bias",
+        shared_bias=bias,
+        names=parts.MIXTRAL,
+    )
+    if by_hash:
+        yield from hash_table(names, frame, experts.active)
 
 
 def read_geometry(fields: Fields) -> Geometry:

@@ -106,10 +106,14 @@ def feed_forwards(
 def qwen_mixture(
     at: str, hidden: int, experts: ExpertFeedForward, *, stacked: bool, gated: bool
 ) -> Iterator[Tensor]:
-    """Yield the mixture; Qwen gates its shared expert by a scalar a token."""
+    """Yield the mixture; Qwen gates its shared expert by a scalar a token.
+
+    Quantizers and engines leave that gate alone (vLLM, qwen2_moe.py).
+    """
     yield from mixture(at, hidden, experts, shared="shared_expert", stacked=stacked)
     if gated:
-        yield from parts.linear(f"{at}.shared_expert_gate", 1, hidden, "shared_experts")
+        gate = f"{at}.shared_expert_gate.weight"
+        yield Tensor(name=gate, shape=(1, hidden), component="shared_experts")
 
 
 def layer_kinds(fields: Fields, layers: int) -> list[Kind]:

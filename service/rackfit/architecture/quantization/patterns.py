@@ -56,8 +56,9 @@ class Patterns(msgspec.Struct, frozen=True):
 
     def match(self, name: ModuleName) -> bool:
         """Tell whether one of the patterns means the module."""
-        if any(_fits(pieces, name.dotted) for pieces in self.pieces):
-            return True
+        for pieces in self.pieces:
+            if pieces[0] in name.dotted and (len(pieces) == 1 or _fits(pieces, name.dotted)):
+                return True
         return self.expression is not None and self.expression.match(name.path) is not None
 
 
@@ -135,7 +136,7 @@ def _join(found: dict[str, set[int] | None], pattern: str, layers: Iterable[int]
 
 
 def _pieces(pattern: str) -> tuple[str, ...]:
-    return tuple(piece for piece in f".{pattern}.".split("*") if piece)
+    return tuple(piece for piece in f".{pattern}.".split("*") if piece) or ("",)
 
 
 def _fits(pieces: tuple[str, ...], text: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from rackfit.architecture.model import Component, Tensor
+from rackfit.architecture.model import Component, Shard, Tensor
 from rackfit.architecture.quantization.patterns import ModuleName, Patterns, compile_patterns
 from rackfit.catalog.entries import Scheme
 
@@ -27,7 +27,7 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """Tensors that share a scheme: those within reach, of a component, of a name, in a layer.
+    """Tensors that share a scheme: those within reach, of a part, of a name, in a layer.
 
     What is None does not restrict. `everywhere` tells that the rule holds in every layer of
     the main model, and so need not be asked by layer.
@@ -36,6 +36,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     scheme: str
     reach: Reach
     components: frozenset[Component] | None = None
+    shard: Shard | None = None
     names: Patterns | None = None
     layers: frozenset[int] | None = None
     everywhere: bool = True
@@ -43,6 +44,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     def reaches(self, tensor: Tensor) -> bool:
         """Tell whether a tensor is within reach, whatever its name."""
         if self.components is not None and tensor.component not in self.components:
+            return False
+        if self.shard is not None and tensor.shard != self.shard:
             return False
         return _within(self.reach, tensor)
 
@@ -153,23 +156,9 @@ def depends_on_layer(rules: Iterable[Rule], depth: Depth) -> bool:
     )
 
 
-# The reader of a draft calls its router and joining projection linear, as they are; quantizers
-# leave them alone (DeepSeek-V3's layer 61; vLLM, deepseek_mtp.py).
-_DRAFT_KEEPS = ("gate", "router", "shared_expert_gate", "eh_proj")
-
-
-_KEPT_IN_DRAFT = compile_patterns((("", name) for name in _DRAFT_KEEPS), 0)[None]
-_DRAFT: frozenset[Component] = frozenset({"draft"})
-
-
-def converted(
-    scheme: str, default: str, components: frozenset[Component] = DECODER
-) -> tuple[Rule, ...]:
-    """Return the rules that convert the linear layers of `components`."""
-    return (
-        Rule(scheme=default, reach="every", components=_DRAFT, names=_KEPT_IN_DRAFT),
-        Rule(scheme=scheme, reach="linear", components=components),
-    )
+def converted(scheme: str, components: frozenset[Component] = DECODER) -> Rule:
+    """Return the rule that converts the linear layers of `components`."""
+    return Rule(scheme=scheme, reach="linear", components=components)
 
 
 def override(scheme: Scheme, dtype: str) -> Quantization:
@@ -180,7 +169,7 @@ def override(scheme: Scheme, dtype: str) -> Quantization:
     """
     if scheme.kind == "plain":
         return Quantization(default=scheme.id)
-    return Quantization(default=dtype, rules=converted(scheme.id, dtype))
+    return Quantization(default=dtype, rules=(converted(scheme.id),))
 
 
 def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:

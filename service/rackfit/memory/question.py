@@ -202,7 +202,7 @@ class InspectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     engine: EngineChoice | None = None
 
 
-class TensorLine(msgspec.Struct, frozen=True, kw_only=True):
+class TensorLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tensors of one name: `count` of them, each of `shape`, in `scheme`."""
 
     name: str

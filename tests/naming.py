@@ -7,14 +7,20 @@ from collections.abc import Mapping
 RULES = (
     (r"vision|visual|mm_projector|multi_modal_projector|image_newline", "vision"),
     (r"lm_head|embed_out", "head"),
-    (r"embed_tokens|embed_in|word_embeddings|embeddings\.weight$|\bw[tp]e\b", "embedding"),
-    (r"_hc\.|hc_head|latent_proj|per_layer_(input_gate|projection\.|model)", "other"),
+    (
+        r"embed_(tokens|positions|in)|word_embeddings\.|embeddings\.weight$|\bw[tp]e\b",
+        "embedding",
+    ),
+    (
+        r"project_(in|out)|_hc\.|hc_head|latent_proj|per_layer_(input_gate|projection\.|model)",
+        "other",
+    ),
     (r"shared_expert|shared_mlp", "shared_experts"),
-    (r"norm\w*(\.weight|\.bias)?$|\bln_\w+\.", "norm"),
+    (r"norm\w*(\.\*)?(\.weight|\.bias)?$|\bln_\w+\.", "norm"),
     (r"experts\.", "routed_experts"),
-    (r"\brouter\b|(mlp|mixer|block_sparse_moe)\.gate\b", "router"),
-    (r"mixer\.(up|down)_proj|\bmlp\.|feed_forward\.", "dense_feed_forward"),
-    (r"attn|attention|mixer\.|mamba\.", "attention"),
+    (r"\brouter\b|(mlp|mixer|block_sparse_moe|feed_forward)\.gate\b", "router"),
+    (r"mixer\.(up|down)_proj|\b(mlp|ffn|fc1|fc2)\.|feed_forward\.", "dense_feed_forward"),
+    (r"attn|attention|mixer\.|mamba\.|conv\.", "attention"),
 )
 
 

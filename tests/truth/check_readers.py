@@ -35,6 +35,8 @@ NEEDED: dict[str, Config] = {
     "glm4_moe": {"head_dim": 128},
     "hunyuan_v1_dense": {"head_dim": 128},
     "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 8, "moe_topk": 2},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
+    "glm4v_moe": {"text_config": {"head_dim": 128}},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8},
     "qwen3_moe": {"head_dim": 128},
@@ -47,6 +49,8 @@ DIFFERS = {
         "tie_word_embeddings",
     ): "K2.5's section says untied, and its checkpoint has a head",
     ("kimi_linear", "tie_word_embeddings"): "the library cannot tie it",
+    ("lfm2", "intermediate_size"): "a width of 1 is adjusted to none at all",
+    ("mpt", "expansion_ratio"): "the library multiplies by 4 whatever the ratio is",
     ("mistral3", "tie_word_embeddings"): "Mistral Small's checkpoints have a head",
 }
 
@@ -108,6 +112,7 @@ def generated(names: Iterable[str], together: int) -> Iterator[tuple[str, Varian
 def main() -> int:
     """Compare what the arguments ask for; returns the exit status."""
     arguments = _arguments()
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # it is a TextIOWrapper
     chosen = set(arguments.families or known_families())
     tables: dict[str, Counter[str]] = {}
     unexplained = 0

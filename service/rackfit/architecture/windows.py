@@ -52,6 +52,18 @@ def listed(*, full_every: int) -> Windows:
     return read
 
 
+def first_of(*, every: int) -> Windows:
+    """Return a reader of `layer_types`, or of a pattern of which the first layer is full."""
+
+    def read(fields: Fields, layers: int) -> list[int | None]:
+        if fields.has("layer_types"):
+            return _named(fields, layers)
+        window = fields.optional("sliding_window", most=MAX_POSITIONS)
+        return [window if i % every else None for i in range(layers)]
+
+    return read
+
+
 def _named(fields: Fields, layers: int) -> list[int | None]:
     window = fields.optional("sliding_window", most=MAX_POSITIONS)
     types = fields.words("layer_types", length=layers, known=LAYER_TYPES)

@@ -62,6 +62,12 @@ VARIANTS: Mapping[str, Variant] = {
         norms=ONE_BEFORE, query_norm="all", query_norm_switch="use_qk_norm", defaults=TIED
     ),
     "cohere2": Variant(norms=ONE_BEFORE, windows=windows.listed(full_every=4), defaults=TIED),
+    "cwm": Variant(
+        bias=False,
+        output_bias=False,
+        windows=windows.first_of(every=4),
+        defaults={"num_key_value_heads": 8},
+    ),
     "ernie4_5": Variant(
         bias="use_bias",
         output_bias="use_bias",
@@ -85,6 +91,13 @@ VARIANTS: Mapping[str, Variant] = {
         norms=(*BEFORE_EACH, "post_self_attn_layernorm", "post_mlp_layernorm"),
         defaults=GLM,
     ),
+    "glm4v_text": Variant(
+        bias=True,
+        output_bias=False,
+        fused=True,
+        norms=(*BEFORE_EACH, "post_self_attn_layernorm", "post_mlp_layernorm"),
+        defaults={"num_key_value_heads": 2},
+    ),
     "granite": Variant(),
     "hunyuan_v1_dense": Variant(query_norm="head", query_norm_names=HUNYUAN_NORMS),
     "llama": Variant(),
@@ -103,6 +116,15 @@ VARIANTS: Mapping[str, Variant] = {
         defaults={"attention_bias": True, "head_dim": 128, "num_key_value_heads": 8},
     ),
     "smollm3": Variant(windows=windows.late_layers, defaults={**TIED, "num_key_value_heads": 4}),
+    "stablelm": Variant(
+        bias="use_qkv_bias",
+        output_bias=False,
+        query_norm="all",
+        query_norm_switch="qk_layernorm",
+        norm_bias=True,
+        parallel="use_parallel_residual",
+        defaults={"partial_rotary_factor": 0.25},
+    ),
     "starcoder2": Variant(
         bias="use_bias",
         output_bias="use_bias",
@@ -111,6 +133,11 @@ VARIANTS: Mapping[str, Variant] = {
         matrices=("c_fc", "c_proj"),
         windows=windows.every_layer,
         defaults={**TIED, "use_bias": True, "num_key_value_heads": 2},
+    ),
+    "vaultgemma": Variant(
+        norms=("input_layernorm", "pre_feedforward_layernorm"),
+        windows=windows.listed(full_every=2),
+        defaults=GEMMA2,
     ),
 }
 READERS: Mapping[str, Reader] = {

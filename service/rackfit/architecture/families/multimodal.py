@@ -14,7 +14,7 @@ from rackfit.architecture.families.nested import DEFAULTS
 from rackfit.architecture.fields import Fields
 from rackfit.architecture.frame import Names, Reader
 from rackfit.architecture.model import Architecture
-from rackfit.architecture.towers import clip, gemma4, llama4, moonvit, pixtral, qwen, step
+from rackfit.architecture.towers import clip, gemma4, glm4v, llama4, moonvit, pixtral, qwen, step
 from rackfit.architecture.towers.blocks import Tower
 
 INHERITED = ("dtype", "torch_dtype", "num_nextn_predict_layers")
@@ -47,6 +47,8 @@ WRAPPERS = {
         text="gemma3_text", tower=clip.gemma3, base=OLD_BASE, head=OLD_HEAD, tied=True
     ),
     "gemma4": Wrapper(text="gemma4_text", tower=gemma4.tower, tied=True),
+    "glm4v": Wrapper(text="glm4v_text", tower=glm4v.tower, tie="either"),
+    "glm4v_moe": Wrapper(text="glm4v_moe_text", tower=glm4v.tower, tie="either"),
     "kimi_k25": KIMI,
     "kimi_vl": Wrapper(text="deepseek_v3", tower=moonvit.kimi_vl, base=OLD_BASE, head=OLD_HEAD),
     "kimi_k3": Wrapper(text="kimi_linear", tower=moonvit.kimi_k3, base=OLD_BASE, head=OLD_HEAD),

@@ -89,6 +89,24 @@ DEEPSEEK_V3 = {
     "max_position_embeddings": 4096,
     "vocab_size": 129_280,
 }
+GLM4V = {
+    **LLAMA,
+    "intermediate_size": 13_696,
+    "num_hidden_layers": 40,
+    "max_position_embeddings": 32_768,
+    "vocab_size": 151_552,
+}
+GLM4V_MOE = {
+    "hidden_size": 4096,
+    "intermediate_size": 10_944,
+    "moe_intermediate_size": 1408,
+    "num_hidden_layers": 46,
+    "num_attention_heads": 96,
+    "n_routed_experts": 128,
+    "num_experts_per_tok": 8,
+    "max_position_embeddings": 65_536,
+    "vocab_size": 151_424,
+}
 LLAMA4 = {
     "hidden_size": 5120,
     "intermediate_size": 8192,
@@ -130,6 +148,8 @@ DEFAULTS: Mapping[str, Mapping[str, object]] = {
     "deepseek_v3": DEEPSEEK_V3,
     "gemma3_text": GEMMA3,
     "gemma4_text": GEMMA4,
+    "glm4v_moe_text": GLM4V_MOE,
+    "glm4v_text": GLM4V,
     "llama": LLAMA,
     "llama4_text": LLAMA4,
     "minimax_m3": MINIMAX_M3,

@@ -43,6 +43,7 @@ NEEDED: dict[str, Config] = {
 }
 # Where a checkpoint tells otherwise than the library's default, the checkpoint is believed.
 DIFFERS = {
+    ("hy_v3", "num_shared_experts"): "the library builds its default where there shall be none",
     ("granitemoehybrid", "num_local_experts"): "without experts `shared_mlp` is the feed-forward",
     (
         "kimi_k25",

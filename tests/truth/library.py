@@ -74,6 +74,7 @@ def _instantiate(config: Config) -> Any:  # noqa: ANN401 - a torch module, impor
     if config.get("vision_config") is not None:
         factory = library.AutoModelForImageTextToText
     elif config["model_type"] in wrappers():
-        config = config.get("text_config", config)
+        tied = {key: config[key] for key in ("tie_word_embeddings",) if key in config}
+        config = config.get("text_config", config) | tied
     with torch.device("meta"):
         return factory.from_config(library.AutoConfig.for_model(**config))

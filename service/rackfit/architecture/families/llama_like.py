@@ -75,7 +75,7 @@ VARIANTS: Mapping[str, Variant] = {
         defaults={**TIED, "head_dim": 128, "num_key_value_heads": 2},
     ),
     "exaone4": Variant(query_norm="head", norms=AFTER_EACH, windows=windows.listed(full_every=4)),
-    "gemma": Variant(defaults=GEMMA),
+    "gemma": Variant(defaults={**GEMMA, "num_key_value_heads": 16}),
     "gemma2": Variant(norms=AROUND_EACH, windows=windows.listed(full_every=2), defaults=GEMMA2),
     "gemma3_text": Variant(
         query_norm="head",

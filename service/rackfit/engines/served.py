@@ -147,5 +147,16 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return distinct, tuple(order), stored
 
     def _stored(self, tensors: tuple[Tensor, ...], layer: int | None) -> tuple[StoredTensor, ...]:
-        named = [(t, self.schemes[self.storage.scheme_of(t, layer)]) for t in tensors]
-        return tuple(StoredTensor(t, scheme, stored_bytes(t, scheme)) for t, scheme in named)
+        """Look up what each tensor is stored in; kinds of layers share most of theirs."""
+        known = self._known if layer is None else {}
+        for tensor in tensors:
+            if id(tensor) not in known:
+                scheme = self.schemes[self.storage.scheme_of(tensor, layer)]
+                size = stored_bytes(tensor, scheme)
+                known[id(tensor)] = StoredTensor(tensor, scheme, size)
+        return tuple(known[id(tensor)] for tensor in tensors)
+
+    @cached_property
+    def _known(self) -> dict[int, StoredTensor]:
+        """Tensors stored alike in every layer, by identity: the architecture keeps them alive."""
+        return {}

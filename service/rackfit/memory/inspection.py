@@ -53,20 +53,20 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
 
 def tensor_lines(model: ServedModel) -> list[TensorLine]:
     """One line a tensor name, shape and scheme, over all layers."""
-    counts: dict[tuple[str, tuple[int, ...], str], int] = {}
-    stored_by: dict[tuple[str, tuple[int, ...], str], StoredTensor] = {}
+    found: dict[tuple[str, tuple[int, ...], str], tuple[int, StoredTensor]] = {}
     for count, stored in _counted(model):
         tensor = stored.tensor
         key = (tensor.name, tensor.shape, stored.scheme.id)
-        counts[key] = counts.get(key, 0) + count
-        stored_by[key] = stored
-    return [_line(stored_by[key], count) for key, count in counts.items()]
+        others, _ = found.get(key, (0, None))
+        found[key] = (others + count, stored)
+    return [_line(stored, count) for count, stored in found.values()]
 
 
 def _counted(model: ServedModel) -> list[tuple[int, StoredTensor]]:
+    counts = [model.order.count(kind) for kind in range(len(model.kinds))]
     layers = [
-        (model.order.count(kind), stored)
-        for kind, tensors in enumerate(model.layer_tensors)
+        (count, stored)
+        for count, tensors in zip(counts, model.layer_tensors, strict=True)
         for stored in tensors
     ]
     return layers + [(1, stored) for stored in (*model.outer, *model.draft)]

@@ -22,7 +22,9 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A model: exactly one of a catalog `id`, a published `config`, a `card` and a `gguf`.
 
     Beside a config (config.json) may stand the checkpoint's `hf_quant_config` (of the file of that
-    name) and `safetensors`: its index, or its header; of several files, their headers merged.
+    name) and `safetensors`: its index, or its header; of several files, their headers merged. A
+    config of an unknown `model_type` is read as the family that `assume` names ("llama"), if all of
+    its fields are familiar there.
     A `gguf` is the beginning of a file in base64, up to the end of its tensor infos at least; of a
     split file, a list of its parts' beginnings.
     """
@@ -33,13 +35,14 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     safetensors: dict[str, Any] | None = None
     card: Card | None = None
     gguf: bytes | list[bytes] | None = None
+    assume: Name | None = None
 
     def __post_init__(self) -> None:
         given = [self.id, self.config, self.card, self.gguf]
         if sum(form is not None for form in given) != 1:
             msg = "a model is exactly one of `id`, `config`, `card` and `gguf`"
             raise ValueError(msg)
-        for name in ("hf_quant_config", "safetensors"):
+        for name in ("hf_quant_config", "safetensors", "assume"):
             if getattr(self, name) is not None and self.config is None:
                 msg = f"`{name}` belongs to a `config`"
                 raise ValueError(msg)
@@ -199,7 +202,7 @@ class InspectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     engine: EngineChoice | None = None
 
 
-class TensorLine(msgspec.Struct, frozen=True, kw_only=True):
+class TensorLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tensors of one name: `count` of them, each of `shape`, in `scheme`."""
 
     name: str

@@ -83,13 +83,13 @@ def resolve(
     )
 
 
-def read_entry(entry: ModelEntry) -> tuple[Architecture, Quantization]:
+def read_entry(entry: ModelEntry, assume: str | None = None) -> tuple[Architecture, Quantization]:
     """Read an entry's card or config into an architecture and what its checkpoint stores."""
     if entry.card is not None:
         architecture = read_card(entry.card)
         return architecture, read_quantization({}, None)
     config = entry.config or {}
-    return read_config(config), read_quantization(config, entry.hf_quant_config)
+    return read_config(config, assume=assume), read_quantization(config, entry.hf_quant_config)
 
 
 def rule_scheme(resolved: Resolved, catalog: Catalog) -> Scheme:
@@ -108,7 +108,7 @@ def _source(reference: ModelRef, catalog: Catalog) -> _Source:
             warnings=read.architecture.warnings,
         )
     entry = _entry(reference, catalog)
-    architecture, own = read_entry(entry)
+    architecture, own = read_entry(entry, reference.assume)
     source = _Source(
         architecture=architecture,
         own=own,

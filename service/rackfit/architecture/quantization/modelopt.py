@@ -58,11 +58,7 @@ def read_modelopt(section: Section) -> Stored:
         )
     fields = section.decode(_Modelopt)
     algorithm = (fields.quant_algo or MIXED).upper()
-    base = (
-        ()
-        if algorithm == MIXED
-        else converted(_scheme(section, "quant_algo", algorithm), section.dtype)
-    )
+    base = () if algorithm == MIXED else (converted(_scheme(section, "quant_algo", algorithm)),)
     return (
         *(r for name in ("exclude_modules", "ignore") for r in _kept(section, fields, name)),
         *tables(section),

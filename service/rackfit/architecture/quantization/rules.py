@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from rackfit.architecture.model import Component, Tensor
+from rackfit.architecture.model import Component, Shard, Tensor
 from rackfit.architecture.quantization.patterns import ModuleName, Patterns, compile_patterns
 from rackfit.catalog.entries import Scheme
 
@@ -27,7 +27,7 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """Tensors that share a scheme: those within reach, of a component, of a name, in a layer.
+    """Tensors that share a scheme: those within reach, of a part, of a name, in a layer.
 
     What is None does not restrict. `everywhere` tells that the rule holds in every layer of
     the main model, and so need not be asked by layer.
@@ -36,16 +36,21 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     scheme: str
     reach: Reach
     components: frozenset[Component] | None = None
+    shard: Shard | None = None
     names: Patterns | None = None
     layers: frozenset[int] | None = None
     everywhere: bool = True
 
-    def holds(self, tensor: Tensor, name: ModuleName, layer: int | None) -> bool:
-        """Tell whether the rule is about a tensor of a layer (None: outside, or of any)."""
+    def reaches(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor is within reach, whatever its name."""
         if self.components is not None and tensor.component not in self.components:
             return False
-        if not _within(self.reach, tensor):
+        if self.shard is not None and tensor.shard != self.shard:
             return False
+        return _within(self.reach, tensor)
+
+    def names_it(self, name: ModuleName, layer: int | None) -> bool:
+        """Tell whether the rule means a module of a layer (None: outside, or of any)."""
         number = layer if name.layer is None else name.layer
         in_layer = self.everywhere
         if self.layers is not None and number is not None:
@@ -77,9 +82,14 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
         """
         if tensor.dtype is not None:
             return tensor.dtype
-        name = ModuleName.of(tensor.name)
+        name: ModuleName | None = None
         for rule in self.rules:
-            if rule.holds(tensor, name, layer):
+            if not rule.reaches(tensor):
+                continue
+            if rule.names is None and rule.layers is None:
+                return rule.scheme
+            name = name or ModuleName.of(tensor.name)
+            if rule.names_it(name, layer):
                 return rule.scheme
         return self.default
 
@@ -146,19 +156,9 @@ def depends_on_layer(rules: Iterable[Rule], depth: Depth) -> bool:
     )
 
 
-# The reader of a draft calls its router and joining projection linear, as they are; quantizers
-# leave them alone (DeepSeek-V3's layer 61; vLLM, deepseek_mtp.py).
-_DRAFT_KEEPS = ("gate", "router", "shared_expert_gate", "eh_proj")
-
-
-def converted(
-    scheme: str, default: str, components: frozenset[Component] = DECODER
-) -> tuple[Rule, ...]:
-    """Return the rules that convert the linear layers of `components`."""
-    return (
-        _of_draft(default, _DRAFT_KEEPS),
-        Rule(scheme=scheme, reach="linear", components=components),
-    )
+def converted(scheme: str, components: frozenset[Component] = DECODER) -> Rule:
+    """Return the rule that converts the linear layers of `components`."""
+    return Rule(scheme=scheme, reach="linear", components=components)
 
 
 def override(scheme: Scheme, dtype: str) -> Quantization:
@@ -169,12 +169,7 @@ def override(scheme: Scheme, dtype: str) -> Quantization:
     """
     if scheme.kind == "plain":
         return Quantization(default=scheme.id)
-    return Quantization(default=dtype, rules=converted(scheme.id, dtype))
-
-
-def _of_draft(scheme: str, names: Iterable[str]) -> Rule:
-    patterns = compile_patterns((("", name) for name in names), 0)[None]
-    return Rule(scheme=scheme, reach="every", components=frozenset({"draft"}), names=patterns)
+    return Quantization(default=dtype, rules=(converted(scheme.id),))
 
 
 def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:
@@ -183,8 +178,12 @@ def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:
     Blocks and tiles that a matrix does not fill are rounded up, copy by copy; a tensor of
     more than two dimensions is a matrix of its last.
     """
-    rows, columns = math.prod(tensor.shape[:-1]), math.prod(tensor.shape[-1:])
-    size = _ceil(rows * columns, scheme.block_elements) * scheme.block_bytes
+    if scheme.kind == "plain":
+        return math.ceil(tensor.elements * scheme.block_bytes)
+    elements = math.prod(tensor.shape)
+    columns = tensor.shape[-1] if tensor.shape else 1
+    rows = elements // columns
+    size = _ceil(elements, scheme.block_elements) * scheme.block_bytes
     if scheme.scale_bytes:
         down = _ceil(rows, scheme.scale_rows) if scheme.scale_rows else 1
         across = _ceil(columns, scheme.scale_columns) if scheme.scale_columns else 1

@@ -23,6 +23,10 @@ LARGE_TABLE = 16
 """Accelerators and cells beyond which an answer takes more than a few milliseconds."""
 
 
+Listed = Annotated[str, Meta(min_length=1, max_length=200, pattern="^[^,]+$")]
+"""A name in a comma-separated list, which a comma would divide."""
+
+
 class TableQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which rows and columns the table has, and how its figures are counted."""
 
@@ -33,7 +37,7 @@ class TableQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Share, Meta(description="Overhead of the rule of thumb as a share of the weights.")
     ] = 0.10
     quantization: Annotated[
-        tuple[Name, ...],
+        tuple[Listed, ...],
         Meta(min_length=1, max_length=50, description="Rows, comma-separated: `Q4_K_M,fp8`."),
     ] = CARD_QUANTIZATIONS
     context_tokens: Annotated[

@@ -179,12 +179,15 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _stored(self, tensors: tuple[Tensor, ...], layer: int | None) -> tuple[StoredTensor, ...]:
         """Look up what each tensor is stored in; kinds of layers share most of theirs."""
         known = self._known if layer is None else {}
+        found = []
         for tensor in tensors:
-            if id(tensor) not in known:
+            stored = known.get(id(tensor))
+            if stored is None:
                 scheme = self.schemes[self.storage.scheme_of(tensor, layer)]
-                size = stored_bytes(tensor, scheme)
-                known[id(tensor)] = StoredTensor(tensor, scheme, size)
-        return tuple(known[id(tensor)] for tensor in tensors)
+                stored = StoredTensor(tensor, scheme, stored_bytes(tensor, scheme))
+                known[id(tensor)] = stored
+            found.append(stored)
+        return tuple(found)
 
     @cached_property
     def _known(self) -> dict[int, StoredTensor]:

@@ -34,7 +34,10 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
         gguf=engine.reads_gguf,
     )
     model = resolved.model
-    lines, listed = tensor_lines(model), resolved.checkpoint_bytes
+    lines, counted = tensor_lines(model), resolved.checkpoint_bytes
+    if counted is None:
+        outside = model.storage.outside
+        counted = sum(line.bytes for line in lines if line.component not in outside)
     aside = {
         part: sum(line.bytes for line in lines if line.component == part)
         for part in sorted(model.storage.outside)
@@ -44,7 +47,7 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
         name=model.name,
         architecture=model.architecture.name,
         parameters=count_parameters(model.architecture),
-        checkpoint_bytes=model.checkpoint_bytes if listed is None else listed,
+        checkpoint_bytes=counted,
         kv_cache=_kv_cache(model, engine),
         tensors=tuple(lines),
         warnings=(*resolved.warnings, *_apart(aside)),

@@ -106,8 +106,9 @@ def kept(section: Section) -> Iterator[Rule]:
     """Yield the rules for modules a section leaves in the plain type."""
     fields = section.decode(_Kept)
     for name in _Kept.__struct_fields__:
-        entries = section.entries(name, getattr(fields, name))
-        yield from listed(section.dtype, entries, section.depth, "every")
+        if names := getattr(fields, name):
+            entries = section.entries(name, names)
+            yield from listed(section.dtype, entries, section.depth, "every")
 
 
 def _experts(section: Section) -> Iterator[Rule]:

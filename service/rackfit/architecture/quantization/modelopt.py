@@ -68,6 +68,8 @@ def read_modelopt(section: Section) -> Stored:
 
 def tables(section: Section) -> Iterator[Rule]:
     """Yield the rules of `quantized_layers`, which names each module's algorithm."""
+    if "quantized_layers" not in section.values:
+        return
     layers = section.decode(_Tables).quantized_layers or {}
     modules: dict[str | None, list[str]] = {}
     for name, layer in layers.items():

@@ -43,11 +43,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     def reaches(self, tensor: Tensor) -> bool:
         """Tell whether a tensor is within reach, whatever its name."""
+        if self.reach == "linear" and not tensor.linear:
+            return False
         if self.components is not None and tensor.component not in self.components:
             return False
         if self.shard is not None and tensor.shard != self.shard:
             return False
-        return _within(self.reach, tensor)
+        return self.reach != "matrix" or len(tensor.shape) == 2  # noqa: PLR2004 - a matrix
 
     def names_it(self, name: ModuleName, layer: int | None) -> bool:
         """Tell whether the rule means a module of a layer (None: outside, or of any)."""
@@ -194,9 +196,3 @@ def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:
 
 def _ceil(value: int, divisor: int) -> int:
     return -(-value // divisor)
-
-
-def _within(reach: Reach, tensor: Tensor) -> bool:
-    if reach == "linear":
-        return tensor.linear
-    return reach == "every" or len(tensor.shape) == 2  # noqa: PLR2004 - a matrix

@@ -61,11 +61,12 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     A matrix of r x c elements takes r x c / `block_elements` x `block_bytes` bytes, one
     scale of `scale_bytes` per `scale_rows` x `scale_columns` tile (0: the whole side),
-    `column_bytes` per column (input), and `tensor_bytes` once. `bits_per_weight` is the
-    published average with scales included; `card_bytes_per_weight` the nominal figure of the
-    public card's rule of thumb, where it has one. `covers` says what is converted: the
-    decoder's linear layers, or every matrix. Schemes of kind "index" store tables beside the
-    weights; no model is served in one.
+    `column_bytes` per column (input), and `tensor_bytes` once. `operands` is the number type its
+    matrices are multiplied in where an accelerator has it (`"bf16"`: converted up before).
+    `bits_per_weight` is the published average with scales included; `card_bytes_per_weight` the
+    nominal figure of the public card's rule of thumb, where it has one. `covers` says what is
+    converted: the decoder's linear layers, or every matrix. Schemes of kind "index" store tables
+    beside the weights; no model is served in one.
     """
 
     id: Name
@@ -80,10 +81,27 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     column_bytes: int = 0
     tensor_bytes: int = 0
     covers: Literal["linear", "all"] = "linear"
+    operands: Literal["bf16", "fp8", "fp4", "int8"] = "bf16"
     card_bytes_per_weight: float | None = None
     aliases: list[str] = []
     engines: list[str] = []
     sources: list[str] = []
+
+
+class Efficiency(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one engine reaches of the modelled speed in one phase on one generation of devices.
+
+    `factor` is modelled over measured seconds (1: as modelled). Of the `points` it was fitted
+    on, one in ten took less than `low` times the estimate's seconds, one in ten more than `high`.
+    """
+
+    engine: Name
+    generation: Name
+    phase: Literal["prefill", "decode"]
+    factor: Annotated[float, msgspec.Meta(gt=0)]
+    low: Annotated[float, msgspec.Meta(gt=0)]
+    high: Annotated[float, msgspec.Meta(gt=0)]
+    points: Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

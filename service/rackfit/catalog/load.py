@@ -2,7 +2,8 @@
 
 A catalog directory holds `models/*.json` (one `ModelEntry` a file), `accelerators/*.toml`
 (tables of `[[accelerator]]`) and `schemes.toml` (tables of `[[scheme]]`); an overlay may leave
-any of them out. Its entries replace the shipped ones of the same id. A data file that stands
+any of them out. Its entries replace the shipped ones of the same id. The shipped
+`efficiencies.toml`, written by `make fit`, holds always. A data file that stands
 elsewhere in an overlay is refused, since nothing would read it. Files and directories whose
 names begin with a dot are passed over: mounted ConfigMaps and editors leave such behind.
 """
@@ -19,7 +20,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from rackfit.catalog.entries import Accelerator, ModelEntry, Scheme
+from rackfit.catalog.entries import Accelerator, Efficiency, ModelEntry, Scheme
 from rackfit.catalog.names import AcceleratorIndex
 from rackfit.errors import CatalogError, UnknownName, unknown_name
 
@@ -59,7 +60,8 @@ class Catalog:
     Built once and never changed; the mappings are in order of id. `digest` is BLAKE2b over the
     content (16 bytes, in hexadecimal): equal entries give an equal digest, whatever files they
     came from and in whatever order. `date` is the ISO date of the shipped data's last review.
-    `quantizations` are the schemes a model can be served in, index types left out.
+    `quantizations` are the schemes a model can be served in, index types left out;
+    `efficiencies` what engines were found to reach of the modelled speed.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Catalog:
         accelerators: Iterable[Accelerator],
         schemes: Iterable[Scheme],
         date: str,
+        efficiencies: Iterable[Efficiency] = (),
     ) -> None:
         """Index the entries.
 
@@ -78,7 +81,13 @@ class Catalog:
         self.accelerators: Final = _by_id(accelerators)
         self.schemes: Final = _by_id(schemes)
         self.date: Final = date
-        self.digest: Final = _digest(self.models, self.accelerators, self.schemes)
+        self.efficiencies: Final = tuple(efficiencies)
+        self.digest: Final = _digest(
+            self.models.values(),
+            self.accelerators.values(),
+            self.schemes.values(),
+            self.efficiencies,
+        )
         self._model_names: Final = _Names("model", self.models.values())
         self.quantizations: Final = tuple(s for s in self.schemes.values() if s.kind != "index")
         self._scheme_names: Final = _Names("quantization scheme", self.quantizations)
@@ -127,6 +136,7 @@ def load_catalog(overlay: Path | None = None) -> Catalog:
         accelerators=_merge(_accelerators(d) for d in directories),
         schemes=_merge(_schemes(d) for d in directories),
         date=_read(shipped / "catalog.toml", _decode_about).date.isoformat(),
+        efficiencies=_read(shipped / "efficiencies.toml", _decode_efficiencies),
     )
 
 
@@ -136,6 +146,11 @@ class _AcceleratorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _SchemeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scheme: list[Scheme]
+
+
+class _EfficiencyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    efficiency: list[Efficiency]
+    sources: list[str]
 
 
 class _AboutFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,6 +166,10 @@ def _decode_accelerators(content: bytes) -> list[Accelerator]:
 
 def _decode_schemes(content: bytes) -> list[Scheme]:
     return msgspec.toml.decode(content, type=_SchemeFile).scheme
+
+
+def _decode_efficiencies(content: bytes) -> list[Efficiency]:
+    return msgspec.toml.decode(content, type=_EfficiencyFile).efficiency
 
 
 def _decode_about(content: bytes) -> _AboutFile:
@@ -272,8 +291,8 @@ def _by_id(entries: Iterable[Entry]) -> Mapping[str, Entry]:
     return MappingProxyType({e.id: e for e in sorted(entries, key=lambda e: e.id)})
 
 
-def _digest(*parts: Mapping[str, msgspec.Struct]) -> str:
+def _digest(*parts: Iterable[msgspec.Struct]) -> str:
     # Sorted keys make the digest independent of the order fields stand in.
-    entries = [list(part.values()) for part in parts]
+    entries = [list(part) for part in parts]
     content = msgspec.json.encode(entries, order="sorted")
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()

@@ -61,6 +61,16 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self._distinct[1]
 
     @cached_property
+    def counts_before(self) -> tuple[tuple[int, ...], ...]:
+        """Layers of each kind before each cut: before the first layer, ..., after the last."""
+        counts = [0] * len(self.kinds)
+        before = [tuple(counts)]
+        for kind in self.order:
+            counts[kind] += 1
+            before.append(tuple(counts))
+        return tuple(before)
+
+    @cached_property
     def layer_tensors(self) -> tuple[tuple[StoredTensor, ...], ...]:
         """The stored tensors of one layer of each kind, in the order of `kinds`."""
         return self._distinct[2]

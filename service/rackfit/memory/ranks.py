@@ -7,6 +7,7 @@ rank.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from operator import sub
 
 from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Tensor
 from rackfit.engines.cache_pool import StageCache
@@ -43,13 +44,13 @@ class RankSizes:
     def first_stage_bytes(self) -> int:
         """Embedding and vision tower."""
         outer = self.model.outer
-        return sum(self._outer_bytes(s) for s in outer if s.tensor.component in FIRST_STAGE)
+        return sum(self.outer_bytes(s) for s in outer if s.tensor.component in FIRST_STAGE)
 
     @cached_property
     def last_stage_bytes(self) -> int:
         """Head, final norm and whatever else stands after the layers."""
         outer = self.model.outer
-        ends = sum(self._outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
+        ends = sum(self.outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
         return ends + (self._draft_bytes if self.engine.choice.speculative_tokens else 0)
 
     @property
@@ -58,7 +59,7 @@ class RankSizes:
         kind = self.model.kinds[self.model.order[-1]]
         mixture = kind.feed_forward
         rest = [s for s in self.model.draft if not _is_routed(s)]
-        size = self._allocated([(s, self._layer_tensor_bytes(s, kind)) for s in rest])
+        size = self._allocated([(s, self.layer_tensor_bytes(s, kind)) for s in rest])
         if isinstance(mixture, ExpertFeedForward):
             held = -(-self._slots(mixture) // self.split.expert)
             routed = [s for s in self.model.draft if _is_routed(s)]
@@ -71,7 +72,7 @@ class RankSizes:
         if not self.model.architecture.tied_head:
             return 0
         outer = self.model.outer
-        return sum(self._outer_bytes(s) for s in outer if s.tensor.component == "embedding")
+        return sum(self.outer_bytes(s) for s in outer if s.tensor.component == "embedding")
 
     @cached_property
     def computed_bytes(self) -> int:
@@ -110,7 +111,7 @@ class RankSizes:
         return tuple(n + more * (kind == last) for kind, n in enumerate(counts))
 
     def _layer_bytes(self, kind: Layer, stored: tuple[StoredTensor, ...]) -> tuple[int, int, int]:
-        rest = [(s, self._layer_tensor_bytes(s, kind)) for s in stored if not _is_routed(s)]
+        rest = [(s, self.layer_tensor_bytes(s, kind)) for s in stored if not _is_routed(s)]
         plain = self._allocated(rest)
         plain += self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
         plain += sum(self._adapter_bytes(s.tensor) for s in stored)
@@ -160,7 +161,8 @@ class RankSizes:
             sizes[key] = sizes.get(key, 0) + size
         return sum(map(self.engine.allocated_bytes, sizes.values()))
 
-    def _layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
+    def layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
+        """Bytes of one rank's part of a layer's tensor, all of them for routed experts."""
         tensor = self.split.tensor
         match stored.tensor.shard:
             case "heads":
@@ -176,7 +178,8 @@ class RankSizes:
             case _:
                 return stored.stored_bytes
 
-    def _outer_bytes(self, stored: StoredTensor) -> int:
+    def outer_bytes(self, stored: StoredTensor) -> int:
+        """Bytes of one rank's part of a tensor outside the layers."""
         if stored.tensor.shard == "vision" and stored.tensor.linear:
             return -(-stored.stored_bytes // self.engine.vision_parts(self.split))
         if stored.tensor.shard != "vocabulary":
@@ -188,11 +191,12 @@ class RankSizes:
 
 def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Yield how many layers of each kind stand on each stage of a partition of the layers."""
-    first = 0
+    cut, before = 0, model.counts_before[0]
     for layers in partition:
-        held = model.order[first : first + layers]
-        yield tuple(held.count(kind) for kind in range(len(model.kinds)))
-        first += layers
+        cut += layers
+        after = model.counts_before[cut]
+        yield tuple(map(sub, after, before))
+        before = after
 
 
 def _is_routed(stored: StoredTensor) -> bool:

@@ -42,7 +42,8 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def largest_fixed_bytes(self) -> int:
         """All but the cache, on the rank with most experts."""
-        return self.largest_weights_bytes + self.other_bytes
+        weights = self.weights_bytes + self.extra_expert_bytes
+        return weights + self.activation_bytes + self.overhead_bytes
 
     def budget_bytes(self, engine: Engine, split: Split, usable: int, free: int) -> int:
         """What the fullest rank of this stage may take of a device."""
@@ -92,9 +93,10 @@ def stage_memories(sizes: RankSizes, split: Split, tokens: int) -> tuple[StageMe
     stages = []
     for number, counts in enumerate(counted):
         shape = (counts, number == 0, number == last)
-        if shape not in known:
-            known[shape] = _stage(sizes, split, tokens, shape)
-        stages.append(known[shape])
+        stage = known.get(shape)
+        if stage is None:
+            stage = known[shape] = _stage(sizes, split, tokens, shape)
+        stages.append(stage)
     return tuple(stages)
 
 
@@ -125,8 +127,8 @@ def sequences_held(stages: Sequence[StageMemory], budgets: Sequence[int]) -> int
 
     Negative where not even the fixed part fits; unbounded caches count as one billion.
     """
-    rooms = zip(stages, budgets, strict=True)
-    return min(_sequences(stage, budget - stage.largest_fixed_bytes) for stage, budget in rooms)
+    rooms = {id(stage): (stage, budget) for stage, budget in zip(stages, budgets, strict=True)}
+    return min(_sequences(s, budget - s.largest_fixed_bytes) for s, budget in rooms.values())
 
 
 def _sequences(stage: StageMemory, room: int) -> int:

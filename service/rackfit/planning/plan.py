@@ -12,6 +12,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.inventory.model import Node
 from rackfit.memory.resolve import check_context, resolve
 from rackfit.memory.stages import capacity, sequences_per_rank
+from rackfit.performance.estimate import Speeds
 from rackfit.planning.evaluation import Evaluator, Fit, Miss, Question
 from rackfit.planning.fixes import Fixer
 from rackfit.planning.placement import place
@@ -23,6 +24,7 @@ from rackfit.planning.question import (
     PlanAnswer,
     PlanRequest,
     Shortfall,
+    performance,
 )
 from rackfit.planning.ranking import Order
 from rackfit.planning.refusals import miss_rejection, nothing_searched
@@ -86,8 +88,14 @@ class _Search:
         self.expired = expired
         order = Order(
             objective=request.objective,
-            model=evaluator.question.model,
-            sequences=request.workload.sequences,
+            speeds=Speeds(
+                evaluator.question.model,
+                evaluator.question.engine,
+                catalog.efficiencies,
+                request.workload.context_tokens,
+            ),
+            workload=request.workload,
+            speculative_tokens=evaluator.question.engine.choice.speculative_tokens,
             prices=self._prices(),
         )
         self.findings = Findings(
@@ -169,13 +177,8 @@ class _Search:
         )
 
     def _performance(self, fit: Fit) -> Performance | None:
-        step = self.findings.order.step(fit)
-        if step is None:
-            return None
-        return Performance(
-            seconds_per_output_token=step.seconds_per_output_token,
-            tokens_per_second=step.tokens_per_second,
-        )
+        estimate = self.findings.order.estimate(fit)
+        return None if estimate is None else performance(estimate)
 
     def _rejections(self) -> list[Rejection]:
         """Broken rules and near misses by turns, so that neither crowds out the other."""

@@ -11,6 +11,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Degree, Split
 from rackfit.inventory.model import Inventory
 from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
+from rackfit.performance.estimate import Estimate
 
 Objective = Literal["fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost"]
 
@@ -63,11 +64,48 @@ class PlannedRank(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
-    """A bound on how fast a plan decodes at the asked context; `method` says what it is."""
+    """How fast a plan serves the workload, estimated; `method` and `basis` say from what.
+
+    With `input_tokens` and `output_tokens` in the workload, requests of that size follow each
+    other; else sequences are written at the asked context, and a prompt is all of it but the
+    output. `_low` and `_high` bound what eight of ten measured points kept within.
+    """
 
     seconds_per_output_token: float
+    seconds_per_output_token_low: float
+    seconds_per_output_token_high: float
+    seconds_to_first_token: float
+    seconds_to_first_token_low: float
+    seconds_to_first_token_high: float
     tokens_per_second: float
-    method: str = "roofline bound, no efficiency applied"
+    tokens_per_second_low: float
+    tokens_per_second_high: float
+    tokens_per_second_per_user: float
+    tokens_per_second_per_replica: float
+    tokens_per_second_per_accelerator: float
+    method: str = "roofline by operator, with an efficiency fitted on measured kernels"
+    basis: str
+
+
+def performance(estimate: Estimate) -> Performance:
+    """An estimate as it stands on the wire."""
+    token, first = estimate.seconds_per_output_token, estimate.seconds_to_first_token
+    rate = estimate.tokens_per_second
+    return Performance(
+        seconds_per_output_token=token.value,
+        seconds_per_output_token_low=token.low,
+        seconds_per_output_token_high=token.high,
+        seconds_to_first_token=first.value,
+        seconds_to_first_token_low=first.low,
+        seconds_to_first_token_high=first.high,
+        tokens_per_second=rate.value,
+        tokens_per_second_low=rate.low,
+        tokens_per_second_high=rate.high,
+        tokens_per_second_per_user=estimate.tokens_per_second_per_user,
+        tokens_per_second_per_replica=estimate.tokens_per_second_per_replica,
+        tokens_per_second_per_accelerator=estimate.tokens_per_second_per_accelerator,
+        basis=estimate.basis,
+    )
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from rackfit.engines.split import Split
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
 from rackfit.performance.efficiency import Phase, applied
+from rackfit.performance.estimate import Serving, Speeds
 from rackfit.performance.forward import Batch, Common, Forward
 
 DATA = Path(__file__).parent / "truth" / "data"
@@ -184,3 +185,89 @@ def errors(held: Iterable[Held], of: Callable[[Point], bool]) -> tuple[int, floa
 def measured() -> tuple[Point, ...]:
     """Every row on the shipped catalog."""
     return Rows(load_catalog()).points
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """What throughput.json leaves open of a published deployment; all share hot experts out.
+
+    `batch` sequences, or tokens of a prefill pass, are on each rank.
+    """
+
+    accelerator: str
+    engine: str
+    ranks: int
+    batch: int
+    context_tokens: int
+    kv_cache: str = "bf16"
+    accepted: float = 1.0
+
+
+PREFILL_TOKENS = 16_384
+"""Tokens a rank reads in a pass. Source: lmsys.org, large-scale EP, 2025-05-05."""
+
+REDUNDANT_EXPERTS = 32
+"""Source: the same, and DeepSeek-V3 report, 3.4.1."""
+
+DEPLOYMENTS = {
+    "sglang-h100-ep72-decode": Deployment(
+        accelerator="h100", engine="sglang", ranks=72, batch=256, context_tokens=2000
+    ),
+    "sglang-h100-ep32-prefill": Deployment(
+        accelerator="h100", engine="sglang", ranks=32, batch=PREFILL_TOKENS, context_tokens=4096
+    ),
+    # The batch is not published: what fits beside the weights by our own count.
+    "sglang-gb200-ep48-decode-fp8": Deployment(
+        accelerator="gb200", engine="sglang", ranks=48, batch=384, context_tokens=2000
+    ),
+    "sglang-gb200-prefill-fp8": Deployment(
+        accelerator="gb200", engine="sglang", ranks=8, batch=PREFILL_TOKENS, context_tokens=2000
+    ),
+    # Batch 32 and 1.93 tokens a step: logs in sgl-project/sglang pull request 11854.
+    "sglang-h20-ep16-decode": Deployment(
+        accelerator="h20",
+        engine="sglang",
+        ranks=16,
+        batch=32,
+        context_tokens=4600,
+        kv_cache="fp8",
+        accepted=1.93,
+    ),
+    # 1,850 tokens a second at 20 to 22 a user are 88 users a rank.
+    "deepseek-h800-decode": Deployment(
+        accelerator="h800", engine="generic", ranks=144, batch=88, context_tokens=4989
+    ),
+}
+
+
+def published(catalog: Catalog) -> Iterator[tuple[str, float, float]]:
+    """Yield each published deployment, and our and its tokens a second and accelerator."""
+    for case in msgspec.json.decode((DATA / "throughput.json").read_bytes()):
+        ours = _throughput(catalog, case, DEPLOYMENTS[case["id"]])
+        yield case["id"], ours, case["tokens_per_second_per_gpu"]
+
+
+def _throughput(catalog: Catalog, case: dict[str, str], deployed: Deployment) -> float:
+    model = resolve(
+        ModelRef(id=case["model"]), catalog, quantization=None, kv_cache_dtype=deployed.kv_cache
+    ).model
+    choice = EngineChoice(name=deployed.engine, redundant_experts=REDUNDANT_EXPERTS)
+    engine, ranks = engine_for(choice, 0.1), deployed.ranks
+    accelerator, _ = catalog.accelerator(deployed.accelerator)
+    split = Split(data=ranks, expert=ranks)
+    context = deployed.context_tokens
+    if case["phase"] == "prefill":
+        forward = Forward(Common(model, engine), split, accelerator, context)
+        batch = Batch(prompts=deployed.batch / context, new=context, end=context)
+        prefill = applied(catalog.efficiencies, engine.name, accelerator.generation, "prefill")
+        return deployed.batch * prefill.factor / forward.seconds(batch)
+    drafted = int(deployed.accepted > 1)
+    serving = Serving(
+        sequences=deployed.batch,
+        context_tokens=context,
+        speculative_tokens=drafted,
+        acceptance=deployed.accepted - 1 if drafted else 0.0,
+    )
+    speeds = Speeds(model, engine, catalog.efficiencies, context)
+    estimate = speeds.estimate(split, accelerator, serving)
+    assert estimate is not None
+    return estimate.tokens_per_second_per_accelerator

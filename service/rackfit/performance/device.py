@@ -55,14 +55,21 @@ class Device(msgspec.Struct, frozen=True, dict=True):
         seconds = size / (self._inner if inside else self._outer)
         return min(hop + (ranks - 1) * seconds, 2 * hop + 2 * (ranks - 1) / ranks * seconds)
 
-    def exchange(self, size: float, ranks: int) -> float:
-        """Seconds of an all-to-all in which each of `ranks` sends `size` bytes, evenly to all."""
+    def exchange(self, size: float, ranks: int, copies: int) -> float:
+        """Seconds to send each of `size` bytes to `copies` of `ranks` ranks, drawn evenly.
+
+        A rank is sent a token once, and a domain too: it is handed on inside (DeepEP's normal
+        kernels).
+        """
         if ranks == 1:
             return 0.0
         near = min(self.accelerator.domain_size, ranks)
-        outside = size * (ranks - near) / ranks / self._outer
-        hop = OUTER_HOP_SECONDS if near < ranks else INNER_HOP_SECONDS
-        return hop + together(outside, size * near / ranks / self._inner)
+        inside = size * _distinct(near, copies * near / ranks) / self._inner
+        if near == ranks:
+            return INNER_HOP_SECONDS + inside * (ranks - 1) / ranks
+        domains = ranks / near
+        outside = size * _distinct(domains, copies) * (domains - 1) / domains / self._outer
+        return OUTER_HOP_SECONDS + together(outside, inside)
 
     def send(self, size: float, ranks: int) -> float:
         """Seconds to hand `size` bytes to the next of `ranks` in a pipeline."""
@@ -78,3 +85,8 @@ class Device(msgspec.Struct, frozen=True, dict=True):
     def _outer(self) -> float:
         network = self.accelerator.scale_out_bandwidth * LINK_SHARE
         return min(network, self._inner) or self._inner
+
+
+def _distinct(places: float, draws: float) -> float:
+    """Expected places hit by `draws` even draws."""
+    return places * (1.0 - float((1.0 - 1.0 / places) ** draws)) if places > 1 else min(draws, 1.0)

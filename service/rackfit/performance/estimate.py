@@ -127,7 +127,8 @@ class _Run:
     """One split serving one load: `sequences` of each data rank pass the stages in turns.
 
     With p stages the sequences run as p parts, one on each stage; fewer sequences than stages
-    leave stages idle. Source: GPipe, 2.1, the bubble of p - 1 stages.
+    leave stages idle (GPipe, 2.1). Passes that read prompts and write tokens run at the lower
+    of both efficiencies.
     """
 
     def __init__(
@@ -141,34 +142,52 @@ class _Run:
         self._split = split
         self._serving = serving
         self._prefill, self._decode = phases
-        self._decoding = Batch(
-            decoding=max(serving.sequences / split.pipeline, 1),
-            context=serving.decode_context,
-            positions=serving.speculative_tokens + 1,
-        )
-        self._step = self._step_seconds()
-        self.seconds_a_token = (self._step + self._reading()) / serving.tokens_a_step
+        self.seconds_a_token = self._step_seconds() / serving.tokens_a_step
 
     def _step_seconds(self) -> float:
-        """Seconds between two steps of a sequence that no prompt disturbs."""
-        serving, pipeline = self._serving, self._split.pipeline
-        seconds = pipeline * self._forward.stage_seconds(self._decoding, pipeline)
-        if serving.speculative_tokens:
-            whole = msgspec.structs.replace(self._decoding, decoding=serving.sequences)
-            seconds += serving.speculative_tokens * self._forward.draft_seconds(whole)
-        return seconds / self._decode.factor
+        """Seconds between two steps of a sequence, the reading of others' prompts included.
 
-    def _reading(self) -> float:
-        """Seconds a step spends on others' prompts, on average.
-
-        While a request is written every other one of the rank is replaced once, so `sequences`
-        prompts are read in as many steps as it takes.
+        While a request is written every other one of the rank is replaced once. Where prompts
+        fill more passes than writing takes, they set the pace.
         """
-        serving = self._serving
+        serving, pipeline = self._serving, self._split.pipeline
+        part = max(serving.sequences / pipeline, 1)
         if serving.input_tokens is None or serving.output_tokens is None:
-            return 0.0
+            seconds = self._forward.stage_seconds(self._batch(part, 0), pipeline)
+            return pipeline * seconds / self._decode.factor + self._drafting(part)
         steps = max(serving.output_tokens / serving.tokens_a_step, 1)
-        return self._chunks * self._chunk() * serving.sequences / steps
+        passes = max(steps, part * self._new / self._forward.chunk_tokens)
+        mixed = self._batch(part * steps / passes, part * self._new / passes)
+        seconds = pipeline * self._forward.stage_seconds(mixed, pipeline) / self._mixed
+        return passes / steps * seconds + self._drafting(part)
+
+    def _batch(self, decoding: float, prompt_tokens: float) -> Batch:
+        """A pass with so many sequences to write and so many tokens of prompts to read.
+
+        Prompts come in equal chunks; their mean context is that of all of them.
+        """
+        serving, new = self._serving, self._new
+        length = new / self._chunks
+        return Batch(
+            decoding=decoding,
+            context=serving.decode_context,
+            positions=serving.speculative_tokens + 1,
+            prompts=prompt_tokens / length,
+            new=length,
+            end=serving.prompt - (new - length) / 2,
+        )
+
+    def _drafting(self, part: float) -> float:
+        """Seconds a step spends on drafting, one multi-token-prediction pass a token."""
+        drafted = self._serving.speculative_tokens
+        if not drafted:
+            return 0.0
+        whole = self._batch(part * self._split.pipeline, 0)
+        return drafted * self._forward.draft_seconds(whole) / self._decode.factor
+
+    @property
+    def _mixed(self) -> float:
+        return min(self._prefill.factor, self._decode.factor)
 
     @property
     def _new(self) -> float:
@@ -181,17 +200,6 @@ class _Run:
         """Passes a prompt is read in, at most as many tokens each as the engine batches."""
         return ceil(self._new / self._forward.chunk_tokens)
 
-    def _chunk(self) -> float:
-        """Seconds a chunk of a prompt adds to a stage's pass, on average over the chunks."""
-        decoding, pipeline = self._decoding, self._split.pipeline
-        new, prompt = self._new, self._serving.prompt
-        length = new / self._chunks
-        mixed = msgspec.structs.replace(
-            decoding, prompts=1, new=length, end=prompt - (new - length) / 2
-        )
-        alone = self._forward.stage_seconds(decoding, pipeline)
-        return (self._forward.stage_seconds(mixed, pipeline) - alone) / self._prefill.factor
-
     @property
     def tokens_per_second(self) -> float:
         """Tokens a second of all replicas."""
@@ -200,10 +208,13 @@ class _Run:
 
     @property
     def seconds_to_first_token(self) -> float:
-        """Seconds to read a prompt through all stages, decoding sequences riding along."""
+        """Seconds to read a prompt through all stages, the other sequences riding along."""
         pipeline = self._split.pipeline
+        others = (self._serving.sequences - 1) / pipeline
+        batch = self._batch(others, self._new / self._chunks)
+        factor = self._mixed if others else self._prefill.factor
         passes = self._chunks + pipeline - 1
-        return passes * (self._chunk() + self._step / pipeline)
+        return passes * self._forward.stage_seconds(batch, pipeline) / factor
 
     def estimate(self) -> Estimate:
         """All of it, with bands."""

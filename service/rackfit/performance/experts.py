@@ -14,6 +14,12 @@ from rackfit.performance.mechanism import (
     together,
 )
 
+BALANCED_EXCESS = 1.1
+"""The fullest rank's tokens over the mean where hot experts have redundant copies.
+
+Source: lmsys.org, large-scale EP, 2025-05-05: balancedness about 0.9 with 32 redundant experts.
+"""
+
 KERNELS = 4
 """Sorting tokens by expert, both grouped products, and adding up."""
 
@@ -25,19 +31,23 @@ class Experts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One layer's routed experts on one of `ranks` expert ranks, which holds `held` of them.
 
     `seconds_per_token` is what a token takes in one expert's matrices, `seconds_per_expert`
-    what reading one expert takes. `active` experts serve each token, of `hidden` elements.
+    what reading one expert takes. `active` experts serve each token, of `hidden` elements that
+    are sent to them in `sent_bytes` each. `balanced` tells that hot experts are redundant.
     """
 
     ranks: int
     held: float
     active: int
     hidden: int
+    sent_bytes: float
+    balanced: bool
     seconds_per_token: float
     seconds_per_expert: float
 
     def seconds(self, tokens: float, device: Device) -> float:
         """Seconds the fullest rank takes for `tokens` of all data ranks together."""
-        load = tokens * self.active / self.ranks * hottest(self.ranks, self.held)
+        fullest = BALANCED_EXCESS if self.balanced else hottest(self.ranks, self.held)
+        load = tokens * self.active / self.ranks * fullest
         touched = self.held * touched_share(load / self.held)
         computing = self.seconds_per_token * (load + touched * TILE_TOKENS)
         moving = COPIES * load * self.hidden * ELEMENT_BYTES / device.read

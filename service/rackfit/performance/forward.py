@@ -145,16 +145,17 @@ class Forward:
     def _exchanging(self, sums: int, experts: Experts | None, tokens: float) -> float:
         """Sums over tensor ranks; with attention DP, dispatch to experts and back instead.
 
-        A token goes to each of its experts' ranks at most once.
+        Tokens are sent in the experts' number type and come back in 16 bits.
         """
-        size = tokens * self.common.model.architecture.hidden_size * ELEMENT_BYTES
         split = self.split
+        elements = tokens * self.common.model.architecture.hidden_size
+        size = elements * ELEMENT_BYTES
         if experts is None or split.data == 1:
             return sums * self.device.all_reduce(size, split.tensor)
-        ranks = split.tensor * split.data
-        sent = size / split.tensor * min(experts.active, ranks)
-        attention = (sums - 1) * self.device.all_reduce(size, split.tensor)
-        return attention + 2 * self.device.exchange(sent, ranks)
+        ranks, copies = split.tensor * split.data, experts.active
+        seconds = (sums - 1) * self.device.all_reduce(size, split.tensor)
+        seconds += self.device.exchange(elements * experts.sent_bytes / split.tensor, ranks, copies)
+        return seconds + self.device.exchange(size / split.tensor, ranks, copies)
 
     def _head_seconds(self, batch: Batch) -> float:
         """Logits of every decoded position and of the last token of each prompt."""

@@ -25,6 +25,9 @@ GROUP_WIDE = ("feed_forward", "shared_experts")
 NORM_PASSES = 4
 """Times the hidden state is moved by a norm: state and residual, read and written."""
 
+SENT_BYTES = {"fp8": 1, "int8": 1, "fp4": 1}
+"""Bytes an element is sent to its experts in, by the number type they multiply (DeepEP)."""
+
 GATE_PASSES = 3
 """Times a feed-forward's width is moved between its products: two read, one written."""
 
@@ -62,6 +65,7 @@ class Routed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     experts: int
     active: int
+    sent_bytes: float
     seconds_per_token: float
     seconds_per_expert: float
 
@@ -111,6 +115,8 @@ class Layers:
                 ranks=split.expert,
                 held=(whole.experts + redundant) / split.expert,
                 active=whole.active,
+                sent_bytes=whole.sent_bytes,
+                balanced=redundant > 0,
                 hidden=self.sizes.model.architecture.hidden_size,
                 seconds_per_token=whole.seconds_per_token / parts,
                 seconds_per_expert=whole.seconds_per_expert / parts,
@@ -194,6 +200,7 @@ class Layers:
         return Routed(
             experts=mixture.experts,
             active=mixture.active,
+            sent_bytes=min(SENT_BYTES.get(s.scheme.operands, ELEMENT_BYTES) for s in multiplied),
             seconds_per_token=OPERATIONS * computing / mixture.experts / GROUPED_COMPUTE_SHARE,
             seconds_per_expert=reading / mixture.experts / GROUPED_READ_SHARE,
         )

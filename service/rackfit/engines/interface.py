@@ -14,7 +14,7 @@ import msgspec
 
 from rackfit.architecture.model import Attention, ExpertFeedForward
 from rackfit.catalog.entries import Accelerator, Scheme
-from rackfit.engines.cache_layout import layer_terms, merged
+from rackfit.engines.cache_layout import merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.hardware import Hardware
@@ -165,15 +165,7 @@ class Engine(ABC):
 
     @staticmethod
     def _rows(model: ServedModel, split: Split, counts: Sequence[int], block: int) -> StageCache:
-        each = (
-            layer_terms(
-                kind.attention,
-                kv_cache_dtype=model.kv_cache_dtype,
-                dtype=model.dtype,
-                tensor=split.tensor,
-            )
-            for kind in model.kinds
-        )
+        each = model.cache_terms(split.tensor)
         terms = merged(zip(counts, each, strict=True), block)
         return StageCache(terms=terms, block_tokens=block)
 

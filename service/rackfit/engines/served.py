@@ -10,6 +10,7 @@ from rackfit.architecture.parameters import count_parameters
 from rackfit.architecture.quantization import Storage, stored_bytes
 from rackfit.architecture.stored import stored_as
 from rackfit.catalog.entries import Scheme
+from rackfit.engines.cache_layout import CacheTerm, layer_terms
 
 FIRST_STAGE = ("embedding", "vision")
 """Components outside the layers that live on the first pipeline stage; the rest on the last."""
@@ -69,6 +70,25 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             counts[kind] += 1
             before.append(tuple(counts))
         return tuple(before)
+
+    def cache_terms(self, tensor: int) -> tuple[tuple[CacheTerm, ...], ...]:
+        """The cache terms of one layer of each kind on one of `tensor` ranks."""
+        known = self._cache_terms.get(tensor)
+        if known is None:
+            known = self._cache_terms[tensor] = tuple(
+                layer_terms(
+                    kind.attention,
+                    kv_cache_dtype=self.kv_cache_dtype,
+                    dtype=self.dtype,
+                    tensor=tensor,
+                )
+                for kind in self.kinds
+            )
+        return known
+
+    @cached_property
+    def _cache_terms(self) -> dict[int, tuple[tuple[CacheTerm, ...], ...]]:
+        return {}
 
     @cached_property
     def layer_tensors(self) -> tuple[tuple[StoredTensor, ...], ...]:

@@ -48,6 +48,8 @@ class Serving(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def tokens_a_step(self) -> float:
         """Tokens a sequence gains by a step: its own, and drafted ones up to the first wrong."""
+        if not self.speculative_tokens:
+            return 1.0
         return sum(self.acceptance**drafted for drafted in range(self.speculative_tokens + 1))
 
 
@@ -153,7 +155,7 @@ class _Run:
         serving, pipeline = self._serving, self._split.pipeline
         part = max(serving.sequences / pipeline, 1)
         if serving.input_tokens is None or serving.output_tokens is None:
-            seconds = self._forward.stage_seconds(self._batch(part, 0), pipeline)
+            seconds = self._forward.stage_seconds(self._writing(part), pipeline)
             return pipeline * seconds / self._decode.factor + self._drafting(part)
         steps = max(serving.output_tokens / serving.tokens_a_step, 1)
         passes = max(steps, part * self._new / self._forward.chunk_tokens)
@@ -161,20 +163,27 @@ class _Run:
         seconds = pipeline * self._forward.stage_seconds(mixed, pipeline) / self._mixed
         return passes / steps * seconds + self._drafting(part)
 
+    def _writing(self, decoding: float) -> Batch:
+        """A pass with so many sequences to write and no prompt."""
+        serving = self._serving
+        return Batch(
+            decoding=decoding,
+            context=serving.decode_context,
+            positions=serving.speculative_tokens + 1,
+        )
+
     def _batch(self, decoding: float, prompt_tokens: float) -> Batch:
         """A pass with so many sequences to write and so many tokens of prompts to read.
 
         Prompts come in equal chunks; their mean context is that of all of them.
         """
-        serving, new = self._serving, self._new
+        new = self._new
         length = new / self._chunks
-        return Batch(
-            decoding=decoding,
-            context=serving.decode_context,
-            positions=serving.speculative_tokens + 1,
+        return msgspec.structs.replace(
+            self._writing(decoding),
             prompts=prompt_tokens / length,
             new=length,
-            end=serving.prompt - (new - length) / 2,
+            end=self._serving.prompt - (new - length) / 2,
         )
 
     def _drafting(self, part: float) -> float:
@@ -182,7 +191,7 @@ class _Run:
         drafted = self._serving.speculative_tokens
         if not drafted:
             return 0.0
-        whole = self._batch(part * self._split.pipeline, 0)
+        whole = self._writing(part * self._split.pipeline)
         return drafted * self._forward.draft_seconds(whole) / self._decode.factor
 
     @property

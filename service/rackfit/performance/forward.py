@@ -107,10 +107,10 @@ class Forward:
     def stage_seconds(self, batch: Batch, pipeline: int) -> float:
         """Seconds the slowest of `pipeline` stages takes, handing on included."""
         each, head = self._parts(batch)
-        slowest: float = max(
-            sum(map(mul, stage.counts, each)) + head * stage.last
-            for stage in self.common.stages(pipeline)
-        )
+        slowest = 0.0
+        for counts, last in self.common.stages(pipeline):
+            seconds = sum(map(mul, counts, each))
+            slowest = max(slowest, seconds + head if last else seconds)
         return slowest + self._handing_on(batch, pipeline)
 
     def draft_seconds(self, batch: Batch) -> float:

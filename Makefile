@@ -7,7 +7,7 @@ TRUTH := .venv-truth
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit fuzz truth truth-data lint format types openapi docs accuracy bench lock clean
+.PHONY: help run test unit fuzz truth truth-data lint format types openapi docs accuracy fit bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -49,6 +49,9 @@ docs: $(VENV)/.development ## Write into the documents what their commands print
 
 accuracy: $(VENV)/.development ## Figures that others measured beside ours, all of them
 	@$(BIN)/python tests/accuracy.py
+
+fit: $(VENV)/.development ## Fit engines' efficiencies on measured kernels, into the catalog
+	$(BIN)/python tests/fitting.py service/rackfit/catalog/data/efficiencies.toml
 
 bench: $(VENV)/.development ## Time it: ratios to a no-op route in the same run
 	$(BIN)/python -m benchmarks

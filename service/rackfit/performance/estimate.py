@@ -217,13 +217,20 @@ class _Run:
 
     @property
     def seconds_to_first_token(self) -> float:
-        """Seconds to read a prompt through all stages, the other sequences riding along."""
+        """Seconds to read a prompt through all stages, the other sequences riding along.
+
+        Chunks follow each other through the stages; the first waits for none, and a full one
+        sets the pace until the last has passed them all.
+        """
         pipeline = self._split.pipeline
         others = (self._serving.sequences - 1) / pipeline
-        batch = self._batch(others, self._new / self._chunks)
-        factor = self._mixed if others else self._prefill.factor
-        passes = self._chunks + pipeline - 1
-        return passes * self._forward.stage_seconds(batch, pipeline) / factor
+        chunk = self._batch(others, self._new / self._chunks)
+        seconds = self._chunks * self._forward.stage_seconds(chunk, pipeline)
+        if pipeline > 1:
+            length = min(self._new, self._forward.chunk_tokens)
+            full = msgspec.structs.replace(chunk, new=length, end=self._serving.prompt)
+            seconds += (pipeline - 1) * self._forward.stage_seconds(full, pipeline)
+        return seconds / (self._mixed if others else self._prefill.factor)
 
     def estimate(self) -> Estimate:
         """All of it, with bands."""

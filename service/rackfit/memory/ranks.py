@@ -58,11 +58,11 @@ class RankSizes:
         """Multi-token-prediction layers, divided as the last layer is."""
         kind = self.model.kinds[self.model.order[-1]]
         mixture = kind.feed_forward
-        rest = [s for s in self.model.draft if not _is_routed(s)]
+        rest = [s for s in self.model.draft if s.tensor.shard != "experts"]
         size = self._allocated([(s, self.layer_tensor_bytes(s, kind)) for s in rest])
         if isinstance(mixture, ExpertFeedForward):
             held = -(-self._slots(mixture) // self.split.expert)
-            routed = [s for s in self.model.draft if _is_routed(s)]
+            routed = [s for s in self.model.draft if s.tensor.shard == "experts"]
             size += self._routed_bytes(routed, mixture, held)
         return size
 
@@ -111,13 +111,14 @@ class RankSizes:
         return tuple(n + more * (kind == last) for kind, n in enumerate(counts))
 
     def _layer_bytes(self, kind: Layer, stored: tuple[StoredTensor, ...]) -> tuple[int, int, int]:
-        rest = [(s, self.layer_tensor_bytes(s, kind)) for s in stored if not _is_routed(s)]
-        plain = self._allocated(rest)
+        routed = [s for s in stored if s.tensor.shard == "experts"]
+        rest = [s for s in stored if s.tensor.shard != "experts"] if routed else stored
+        plain = self._allocated([(s, self.layer_tensor_bytes(s, kind)) for s in rest])
         plain += self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
-        plain += sum(self._adapter_bytes(s.tensor) for s in stored)
+        if self.engine.choice.lora_slots:
+            plain += sum(self._adapter_bytes(s.tensor) for s in stored)
         if not isinstance(kind.feed_forward, ExpertFeedForward):
             return plain, 0, 0
-        routed = [s for s in stored if _is_routed(s)]
         few, more = divmod(self._slots(kind.feed_forward), self.split.expert)
         fewest = self._routed_bytes(routed, kind.feed_forward, few)
         if not more:
@@ -146,7 +147,7 @@ class RankSizes:
         The side that the tensor ranks divide is divided, the other whole (vLLM lora/layers).
         """
         choice = self.engine.choice
-        if not choice.lora_slots or not tensor.linear or tensor.shard in UNADAPTED:
+        if not tensor.linear or tensor.shard in UNADAPTED:
             return 0
         rows, columns = tensor.shape[-2:]
         parts = 1 if tensor.shard == "replicated" else self.split.tensor
@@ -197,10 +198,6 @@ def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tup
         after = model.counts_before[cut]
         yield tuple(map(sub, after, before))
         before = after
-
-
-def _is_routed(stored: StoredTensor) -> bool:
-    return stored.tensor.shard == "experts"
 
 
 def _kv_share(stored_bytes: int, kind: Layer, tensor: int) -> int:

@@ -51,13 +51,19 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is served at once: `sequences` over the whole deployment, of `context_tokens` each.
 
-    `input_tokens` and `output_tokens` describe a typical request, for speed.
+    `input_tokens` and `output_tokens` describe a typical request, for speed; together they fit
+    the context.
     """
 
     context_tokens: Tokens
     sequences: Sequences = 1
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+
+    @property
+    def request_tokens(self) -> int:
+        """Tokens of a typical request, 0 where it is not described."""
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
 
 
 class MemoryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -179,14 +179,21 @@ def cache_dtype(
 
 
 def check_context(workload: Workload, architecture: Architecture) -> None:
-    """Refuse a context beyond the model's.
+    """Refuse a context beyond the model's, and a typical request longer than the context.
 
     Raises:
-        InvalidInput: at `/workload/context_tokens`.
+        InvalidInput: at `/workload/context_tokens`, else at the part of the request at fault.
     """
     if workload.context_tokens > architecture.context_tokens:
         raise InvalidInput.at(
             "/workload/context_tokens",
             f"The model's context ends at {architecture.context_tokens:,} tokens; "
             f"{workload.context_tokens:,} were asked for.",
+        )
+    if workload.request_tokens > workload.context_tokens:
+        part = "output_tokens" if workload.input_tokens is None else "input_tokens"
+        raise InvalidInput.at(
+            f"/workload/{part}",
+            f"A request of {workload.request_tokens:,} tokens, input and output, does not fit a "
+            f"context of {workload.context_tokens:,}.",
         )

@@ -12,7 +12,6 @@ from rackfit.engines.rejection import RejectionCode
 from rackfit.inventory.model import Inventory, Node
 from rackfit.memory.answer import MAX_RANKS
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
-from rackfit.planning.evaluation import MAX_LEVELS
 from rackfit.planning.placement import MAX_LISTED
 from rackfit.planning.question import PlanRequest
 from rackfit.settings import Settings, read_settings
@@ -69,7 +68,6 @@ def test_limits_are_the_codes_own() -> None:
         most(Inventory, "nodes"),
         most(Node, "count"),
         MAX_LISTED,
-        MAX_LEVELS,
         most(PlanRequest, "limit"),
         most(PlanRequest, "rejection_limit"),
     ]

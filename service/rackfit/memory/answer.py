@@ -174,16 +174,21 @@ def _too_many(engine: Engine, split: Split, sequences: int) -> Iterator[Rejectio
     """Refuse more sequences on a data rank than the engine is started for."""
     most = engine.choice.max_sequences
     if most is not None and sequences > most:
-        yield Rejection(
-            split=split,
-            code="sequence-limit",
-            detail=(
-                f"Each data rank would hold {sequences:,} sequences at once; the engine is "
-                f"started for {most:,} (max_sequences)."
-            ),
-            numbers={"sequences": sequences, "max_sequences": most},
-            source="the request's own engine.max_sequences",
-        )
+        yield sequence_limit(split, sequences, most)
+
+
+def sequence_limit(split: Split, sequences: int, most: int) -> Rejection:
+    """Reject a split whose data ranks must hold more sequences than the engine is started for."""
+    return Rejection(
+        split=split,
+        code="sequence-limit",
+        detail=(
+            f"Each data rank would hold {sequences:,} sequences at once; the engine is "
+            f"started for {most:,} (max_sequences)."
+        ),
+        numbers={"sequences": sequences, "max_sequences": most},
+        source="the request's own engine.max_sequences",
+    )
 
 
 def check_ranks(split: Split) -> None:

@@ -16,12 +16,20 @@ from rackfit.performance.estimate import Estimate
 Objective = Literal["fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost"]
 
 
-Price = Annotated[float, Meta(gt=0, le=1e6)]
-"""What an accelerator costs an hour, in the caller's currency."""
+MAX_PRICE = 1e6
+
+Price = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MAX_PRICE})]
+"""What an accelerator costs an hour, in the caller's currency.
+
+Its bounds are told here and checked in `plan`, which can say which price is wrong.
+"""
 
 
 class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the caller insists on; a split outside it is rejected with code `constraint`."""
+    """What the caller insists on; no split outside it is tried.
+
+    Where that leaves none, or one that needs more than is allowed, the code is `constraint`.
+    """
 
     max_accelerators: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
     accelerators: Annotated[list[Name], Meta(min_length=1, max_length=100)] | None = None
@@ -137,10 +145,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
-    """What an infeasible inventory lacks.
+    """What an infeasible inventory lacks under the request's constraints.
 
-    `bytes` is what the nearest miss lacks over all its devices; `accelerators` says for each
-    type how many more would do on their own (a type that no number helps is left out).
+    `bytes` is what the devices of the nearest split lack together to serve the whole workload:
+    what its ranks need beyond their devices, and what devices that are missing would hold.
+    `accelerators` says for each type how many more would do on their own, in whole nodes, all
+    free and as large as the largest of that type (a type that no number helps is left out).
     """
 
     bytes: int
@@ -150,8 +160,11 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
 class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Plans, best first, and why not for the splits that were rejected.
 
-    `complete` is false when a deadline cut the search short. `rejections` are the nearest
-    misses, at most as many as `rejections_total` says there were.
+    `complete` is false when a deadline cut the search short. `rejections_total` counts the
+    splits rejected; a tensor degree that no split may have counts as one. `rejections` are the
+    nearest misses, by what they lack to serve the whole workload, and broken rules by turns.
+    Splits of one accelerator that break a rule alike are one entry: over all entries, `alike`
+    sums up to `rejections_total`.
     """
 
     feasible: bool

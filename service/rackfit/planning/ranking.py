@@ -8,7 +8,7 @@ import msgspec
 from rackfit.memory.question import Workload
 from rackfit.memory.stages import sequences_per_rank
 from rackfit.performance.estimate import Estimate, Serving, Speeds
-from rackfit.planning.evaluation import Fit
+from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Objective
 
 Key = tuple[float | str, ...]

@@ -14,10 +14,10 @@ from rackfit.catalog.entries import Accelerator, Name
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
-from rackfit.errors import escaped
 from rackfit.inventory.model import Inventory, Node
 from rackfit.memory.question import Capacity, ModelRef, Workload
 from rackfit.planning.plan import plan
+from rackfit.planning.prices import read_prices
 from rackfit.planning.question import (
     Constraints,
     Objective,
@@ -103,7 +103,7 @@ def recommend(
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
-    prices = _prices(request, catalog)
+    prices = read_prices(request.prices, catalog)
     found: list[Recommendation] = []
     unsuitable: list[Unsuitable] = []
     warnings: dict[str, None] = {}
@@ -132,13 +132,6 @@ def recommend(
         unsuitable=tuple(unsuitable),
         warnings=tuple(warnings),
     )
-
-
-def _prices(request: RecommendationRequest, catalog: Catalog) -> dict[str, float]:
-    return {
-        catalog.accelerator(name, f"/prices/{escaped(name)}")[0].id: price
-        for name, price in request.prices.items()
-    }
 
 
 def _candidates(request: RecommendationRequest, catalog: Catalog) -> Iterator[Accelerator]:

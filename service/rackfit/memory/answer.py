@@ -138,7 +138,12 @@ def _by_architecture(
     if accelerator is None:
         return _judged(answer, rejections) if rejections else answer
     deployment = Deployment(
-        engine=engine, split=split, stages=stages, usable=accelerator.usable_bytes, sequences=held
+        engine=engine,
+        split=split,
+        stages=stages,
+        usable=accelerator.usable_bytes,
+        sequences=held,
+        context_tokens=tokens,
     )
     room = capacity(engine, split, stages, deployment.budgets(), tokens)
     return msgspec.structs.replace(

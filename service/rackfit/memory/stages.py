@@ -27,6 +27,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
     activation_bytes: int
     overhead_bytes: int
     sequence_bytes: int
+    token_bytes: int
     cache: StageCache
 
     @property
@@ -66,7 +67,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
             activation_bytes=self.activation_bytes,
             overhead_bytes=self.overhead_bytes,
             total_bytes=weights + cache + self.other_bytes,
-            kv_cache_bytes_per_token=int(self.cache.bytes_per_token),
+            kv_cache_bytes_per_token=self.token_bytes,
             budget_bytes=load.budget_bytes,
         )
 
@@ -113,6 +114,7 @@ def _stage(
         activation_bytes=total(activations),
         overhead_bytes=total(engine.overhead_terms(sizes.model, split, sizes.limits)),
         sequence_bytes=cache.sequence_bytes(-(-tokens // split.context)),
+        token_bytes=int(cache.bytes_per_token),
         cache=cache,
     )
 

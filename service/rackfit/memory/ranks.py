@@ -24,15 +24,23 @@ UNADAPTED = ("experts", "vision", "vocabulary")
 class RankSizes:
     """Bytes of one model on one rank, for given tensor, data and expert degrees.
 
-    The pipeline degree of `split` is not looked at: stages are asked for by their layers.
+    The pipeline degree of `split` is not looked at: stages are asked for by their layers. Sizes
+    of one tensor degree may share `caches`, the stages' caches by their layers.
     """
 
-    def __init__(self, model: ServedModel, engine: Engine, split: Split, limits: Limits) -> None:
+    def __init__(
+        self,
+        model: ServedModel,
+        engine: Engine,
+        split: Split,
+        limits: Limits,
+        caches: dict[tuple[int, ...], StageCache] | None = None,
+    ) -> None:
         self.model = model
         self.engine = engine
         self.split = split
         self.limits = limits
-        self._caches: dict[tuple[int, ...], StageCache] = {}
+        self._caches = {} if caches is None else caches
 
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
@@ -95,12 +103,13 @@ class RankSizes:
         pairs = zip(counts, self.layer_bytes, strict=True)
         return sum(count * (most - few) for count, (_, few, most) in pairs)
 
-    def stage_cache(self, counts: tuple[int, ...]) -> StageCache:
-        """What a stage with `counts` layers of each kind keeps of sequences."""
-        cache = self._caches.get(counts)
+    def stage_cache(self, counts: tuple[int, ...], split: Split) -> StageCache:
+        """What a stage of `split` with `counts` layers of each kind keeps of sequences."""
+        key = (split.pipeline, *counts)
+        cache = self._caches.get(key)
         if cache is None:
-            cache = self.engine.stage_cache(self.model, self.split, counts, self.limits)
-            self._caches[counts] = cache
+            cache = self.engine.stage_cache(self.model, split, counts, self.limits)
+            self._caches[key] = cache
         return cache
 
     def with_draft(self, counts: tuple[int, ...]) -> tuple[int, ...]:

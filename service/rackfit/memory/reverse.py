@@ -40,9 +40,12 @@ def longest_context(deployment: Deployment, most: int) -> int:
             for stage, room in rooms
         )
 
-    growing = [(stage, room) for stage, room in rooms if stage.token_bytes]
+    growing = [(s, room) for s, room in rooms if s.cache.whole_bytes_per_token]
     each = deployment.sequences
-    guesses = ((room - each * s.sequence_bytes) // (each * s.token_bytes) for s, room in growing)
+    guesses = (
+        (room - each * stage.sequence_bytes) // (each * stage.cache.whole_bytes_per_token)
+        for stage, room in growing
+    )
     asked = deployment.context_tokens
     return _largest(most, fits, asked + min(guesses, default=most - asked))
 

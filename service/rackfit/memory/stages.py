@@ -27,7 +27,6 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
     activation_bytes: int
     overhead_bytes: int
     sequence_bytes: int
-    token_bytes: int
     cache: StageCache
 
     @property
@@ -67,7 +66,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
             activation_bytes=self.activation_bytes,
             overhead_bytes=self.overhead_bytes,
             total_bytes=weights + cache + self.other_bytes,
-            kv_cache_bytes_per_token=self.token_bytes,
+            kv_cache_bytes_per_token=self.cache.whole_bytes_per_token,
             budget_bytes=load.budget_bytes,
         )
 
@@ -106,7 +105,7 @@ def _stage(
 ) -> StageMemory:
     counts, first, last = shape
     engine = sizes.engine
-    cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts)
+    cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts, split)
     activations = engine.activation_terms(sizes.model, split, sizes.limits, first=first, last=last)
     return StageMemory(
         weights_bytes=sizes.weights_bytes(counts, first=first, last=last),
@@ -114,7 +113,6 @@ def _stage(
         activation_bytes=total(activations),
         overhead_bytes=total(engine.overhead_terms(sizes.model, split, sizes.limits)),
         sequence_bytes=cache.sequence_bytes(-(-tokens // split.context)),
-        token_bytes=int(cache.bytes_per_token),
         cache=cache,
     )
 

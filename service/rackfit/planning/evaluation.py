@@ -3,6 +3,7 @@
 import msgspec
 
 from rackfit.catalog.entries import Accelerator
+from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
@@ -51,6 +52,7 @@ class Evaluator:
         self.evaluated = 0
         self._sizes: dict[tuple[Limits, int, int, int], RankSizes] = {}
         self._stages: dict[tuple[Limits, int, int, int, int, int], Stages] = {}
+        self._caches: dict[tuple[Limits, int], dict[tuple[int, ...], StageCache]] = {}
         self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
         self._limits: dict[tuple[str, int], Limits] = {}
@@ -60,7 +62,7 @@ class Evaluator:
         other = Evaluator(question)
         other._sizes, other._rejections = self._sizes, self._rejections
         other._stages, other._limits = self._stages, self._limits
-        other._unsupported = self._unsupported
+        other._unsupported, other._caches = self._unsupported, self._caches
         return other
 
     def illegal(self, split: Split) -> Rejection | None:
@@ -166,7 +168,8 @@ class Evaluator:
         key = (limits, split.tensor, split.data, split.expert)
         sizes = self._sizes.get(key)
         if sizes is None:
-            sizes = RankSizes(self.question.model, self.question.engine, split, limits)
+            caches = self._caches.setdefault((limits, split.tensor), {})
+            sizes = RankSizes(self.question.model, self.question.engine, split, limits, caches)
             self._sizes[key] = sizes
         return sizes
 

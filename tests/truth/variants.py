@@ -16,7 +16,7 @@ DROPPED = object()
 
 # What no count depends on, or what the library cannot do without.
 PASSED_OVER = re.compile(
-    r"token|^_|initializer|init_std|eps$|epsilon|dropout|pdrop|^(model_type|architectures|dtype)"
+    r"token|^_|cross_attention|initializer|init_std|eps$|epsilon|dropout|pdrop|^(model_type|architectures|dtype)"
     r"|torch_dtype|use_cache|return_dict|output_|id2label|label2id|_type$|chunk_size|is_(en|de)coder"
     r"|transformers_version|_act$|activation|aux_loss|scal(e|ing)|softcap|rope|quantization|audio"
     r"|norm_topk|scoring|topk_(method|group)|n_group|jitter|per_layer_config|problem|_name"

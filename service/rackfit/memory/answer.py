@@ -145,7 +145,7 @@ def _by_architecture(
         sequences=held,
         context_tokens=tokens,
     )
-    room = capacity(engine, split, stages, deployment.budgets(), tokens)
+    room = capacity(engine, split, stages, deployment.budgets, tokens)
     return msgspec.structs.replace(
         _judged(answer, rejections + _shortages(split, answer.ranks)),
         capacity=room,

@@ -201,6 +201,9 @@ class RankSizes:
 
 def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Yield how many layers of each kind stand on each stage of a partition of the layers."""
+    if len(partition) == 1:
+        yield tuple(model.order.count(kind) for kind in range(len(model.kinds)))
+        return
     cut, before = 0, model.counts_before[0]
     for layers in partition:
         cut += layers

@@ -1,6 +1,7 @@
 """The questions turned round: how long, how many, and with how little of each device."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import msgspec
 
@@ -11,7 +12,7 @@ from rackfit.memory.stages import StageMemory, sequences_held
 PER_MILLE = 1000
 
 
-class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One engine's stages on devices of `usable` bytes, and what each data rank serves."""
 
     engine: Engine
@@ -21,17 +22,21 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     sequences: int
     context_tokens: int
 
-    def budgets(self, engine: Engine | None = None) -> list[int]:
-        """What each stage's fullest rank may take, of an engine started otherwise if named."""
-        started = engine or self.engine
-        return [s.budget_bytes(started, self.split, self.usable, self.usable) for s in self.stages]
+    @cached_property
+    def budgets(self) -> list[int]:
+        """What each stage's fullest rank may take."""
+        return self.budgets_of(self.engine)
+
+    def budgets_of(self, engine: Engine) -> list[int]:
+        """The same of an engine started otherwise."""
+        return [s.budget_bytes(engine, self.split, self.usable, self.usable) for s in self.stages]
 
 
 def longest_context(deployment: Deployment, most: int) -> int:
     """Most tokens, up to `most`, of which every data rank holds its sequences; 0 if none."""
     rooms = [
         (stage, budget - stage.largest_fixed_bytes)
-        for stage, budget in zip(deployment.stages, deployment.budgets(), strict=True)
+        for stage, budget in zip(deployment.stages, deployment.budgets, strict=True)
     ]
 
     def fits(tokens: int) -> bool:
@@ -61,7 +66,7 @@ def smallest_utilization(deployment: Deployment) -> float | None:
 
     def lacks(share: int) -> bool:
         started = engine.given(share / PER_MILLE)
-        held = sequences_held(deployment.stages, deployment.budgets(started))
+        held = sequences_held(deployment.stages, deployment.budgets_of(started))
         return held < deployment.sequences
 
     totals = [

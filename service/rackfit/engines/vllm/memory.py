@@ -102,7 +102,8 @@ def _always_held(
     model: ServedModel, split: Split, limits: Limits, *, first: bool
 ) -> Iterator[Term]:
     yield Term("cuBLAS workspace", CUBLAS_BYTES, 0.1, "CUBLAS_WORKSPACE_CONFIG of sm_90")
-    workspace = max((_expert_workspace(kind, split, limits) for kind in model.kinds), default=0)
+    hidden = model.architecture.hidden_size
+    workspace = max(_expert_workspace(kind, hidden, split, limits) for kind in model.kinds)
     if workspace:
         size = workspace * _element(model)
         yield Term("expert workspace", size, 0.2, "vLLM TritonExperts.workspace_shapes")
@@ -111,12 +112,11 @@ def _always_held(
         yield Term("encoder cache", size, 0.5, "vLLM GPUModelRunner.profile_run")
 
 
-def _expert_workspace(kind: Layer, split: Split, limits: Limits) -> int:
+def _expert_workspace(kind: Layer, hidden: int, split: Split, limits: Limits) -> int:
     """Elements of both workspaces: each token's row once an expert, before and after."""
-    mixture, hidden = kind.feed_forward, 0
+    mixture = kind.feed_forward
     if not isinstance(mixture, ExpertFeedForward):
         return 0
-    hidden = next((t.shape[-1] for t in kind.tensors if t.component == "router"), 0)
     width = mixture.width // (split.expert_tensor or 1)
     row = max(width, hidden) + max((1 + mixture.gated) * width, hidden)
     return limits.batched_tokens * mixture.active * row

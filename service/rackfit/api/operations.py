@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rackfit.api import (
     accelerators,
     documentation,
+    expert_placements,
     health,
     inventories,
     memory,
@@ -19,6 +20,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *models.OPERATIONS,
     *memory.OPERATIONS,
     *plans.OPERATIONS,
+    *expert_placements.OPERATIONS,
     *inventories.OPERATIONS,
     *accelerators.OPERATIONS,
     *quantizations.OPERATIONS,

@@ -36,6 +36,24 @@ def greedy_counts(task: Task) -> Ints:
     return counts
 
 
+def mixed_counts(task: Task, hot: int) -> Ints:
+    """Replicate greedily `hot` times, and the least loaded experts with what is left.
+
+    Where some ranks are faster, they need large replicas, which greedy counts do not leave.
+    """
+    load = task.loads.max(axis=0)
+    counts = replicate_greedily(load, task.experts + hot)
+    counts = np.minimum(counts, max(task.ranks, 1))
+    rows = np.arange(task.rows)[:, None]
+    coldest = np.argsort(load, axis=1, kind="stable")
+    left = task.ranks * task.slots - counts.sum(axis=1)
+    while (left > 0).any():
+        more = np.arange(task.experts) < left[:, None]
+        counts[rows, coldest] += more
+        left -= more.sum(axis=1)
+    return counts
+
+
 def _capped(load: Floats, task: Task) -> Ints:
     """Replicate greedily, idle experts evenly, up to one replica a rank."""
     counts = np.ones(load.shape, np.int64)

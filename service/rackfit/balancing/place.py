@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rackfit.balancing.aimed import aim
-from rackfit.balancing.counts import greedy_counts
+from rackfit.balancing.counts import greedy_counts, mixed_counts
 from rackfit.balancing.floor import Shape, floor
 from rackfit.balancing.hierarchy import spread
 from rackfit.balancing.packing import Packing
@@ -77,6 +77,19 @@ def pack(task: Task, goal: Floats, expired: Expired) -> Packing:
     counts = greedy_counts(task)
     if task.slots == _PAIRS and task.is_plain:
         counts = search_counts(task, counts, goal, expired)
+    best = _packed(task, counts, goal, expired)
+    if bool((task.speeds == task.speeds[:, :1]).all()):
+        return best
+    spare = task.ranks * task.slots - task.experts
+    for hot in {spare // 2, spare // 4, 0} - {spare}:
+        other = _packed(task, mixed_counts(task, hot), goal, expired)
+        better = other.peaks() < best.peaks()
+        best = packed(task, np.where(better[:, None, None], other.placed(), best.placed()))
+    return best
+
+
+def _packed(task: Task, counts: Ints, goal: Floats, expired: Expired) -> Packing:
+    """Put replicas on ranks."""
     joined = task.slots >= _MANY and task.is_plain
     packing = (difference if joined else deal)(task, counts)
     for allowance in (CLOSE if task.slots > _PAIRS else _PARTING, _PARTING):

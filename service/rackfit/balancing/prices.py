@@ -134,8 +134,8 @@ def _solve(
     program.a_matrix_.start_ = np.append(0, sizes.cumsum()).astype(np.int32)
     program.a_matrix_.index_ = place[order].astype(np.int32)
     program.a_matrix_.value_ = value[order]
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
-    solver.silent()
+    solver = highspy._core._Highs()  # noqa: SLF001 - Highs itself prints a banner when made
+    solver.setOptionValue("output_flag", False)  # noqa: FBT003 - its own signature
     solver.setOptionValue("threads", 1)
     solver.passModel(program)
     solver.run()

@@ -130,7 +130,7 @@ class Sglang(Engine):
         Source: sglang/srt/eplb/expert_location.py, compute_initial_expert_location_metadata.
         """
         dense = [slot % experts for slot in range(len(layers[0]))]
-        return {"physical_to_logical_map": [*[dense] * first_layer, *layers]}
+        return {"physical_to_logical_map": [*[dense] * first_layer, *map(list, layers)]}
 
     def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
         """Arguments of `python -m sglang.launch_server`."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import placements
 from benchmarks.measured import Figures, Measured
 from benchmarks.pace import Pace
 from benchmarks.questions import SHAPES, Json, mixed_nodes, plan_body, reference_nodes
@@ -119,6 +120,11 @@ def _read_config(name: str, pace: Pace) -> list[Measured]:
     return _beside_json(name, lambda: read_config(config), config, pace)
 
 
+def _place(name: str, pace: Pace) -> list[Measured]:
+    """Time a placement of experts, beside EPLB's."""
+    return _timed(placements.works(name), pace, {})
+
+
 def _large_config() -> Json:
     return _context().catalog.model(LARGE_MODEL).config or {}
 
@@ -192,5 +198,6 @@ MEASURES: Mapping[str, Callable[[str, Pace], list[Measured]]] = {
     "plan-100000-nodes": partial(_plan_mixed, count=100_000),
     "read-config": _read_config,
     "inspect": _inspect,
+    **dict.fromkeys(placements.TIMED, _place),
 }
 """What can be timed, by name."""

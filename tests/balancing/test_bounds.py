@@ -37,7 +37,7 @@ def test_no_placement_exceeds_the_bound(drawn: tuple[tuple[int, int], list[int]]
     task = scaled(np.array([[load]], float), ranks, slots, None)
     simple = simple_bound(task)
     peak = np.array([1 / best_of_all(load, ranks, slots)])
-    proved = certify(task, simple, peak * 1.2, never)
+    proved = certify(task, simple, peak * 1.2, never).bound
 
     assert simple[0] <= peak[0] * (1 + 1e-9)
     assert proved[0] <= peak[0] * (1 + 1e-9)

@@ -22,6 +22,9 @@ STEPS = 1024
 PASSES = 3
 """How often ranks that lost their partner to a hotter one choose again."""
 
+_WORTH = 0.03
+"""Share of the hot ranks that must find an exchange for there to be another round."""
+
 GAIN = 1e-9
 """What an exchange must take off a rank's time, as a share of it: more than rounding."""
 
@@ -45,7 +48,7 @@ class _Offers(NamedTuple):
 def aim(
     packing: Packing, goal: Floats, limit: Floats, expired: Callable[[], bool], rounds: int
 ) -> None:
-    """Bring ranks with a time above `limit` [rows] near `goal` [rows] until nothing helps.
+    """Bring ranks with a time above `limit` [rows] near `goal` [rows] until little helps.
 
     No exchange raises the time of a row's hottest rank, and none brings two replicas of an
     expert onto one rank.
@@ -57,7 +60,7 @@ def aim(
         if not len(hot) or expired():
             return
         hot = hot[np.argsort(-times[hot])]
-        if not _accept(packing, _offers(packing, index, hot, goal), times):
+        if _accept(packing, _offers(packing, index, hot, goal), times) < _WORTH * len(hot):
             return
 
 

@@ -14,7 +14,7 @@ from rackfit.balancing.certificate import certify
 from rackfit.balancing.check import check, measured, slots_of
 from rackfit.balancing.floor import Shape
 from rackfit.balancing.hierarchy import group_task
-from rackfit.balancing.place import Problem, place, times
+from rackfit.balancing.place import Problem, follow, place, times
 from rackfit.balancing.question import Balance, PlacedLayer, PlacementAnswer, PlacementRequest
 from rackfit.balancing.task import Floats, Ints, scaled
 from rackfit.balancing.warm import arranged, choose, moved_slots, paths
@@ -44,11 +44,11 @@ def answer_placement(request: PlacementRequest, expired: Callable[[], bool]) -> 
     check(request)
     deadline = _Deadline(expired)
     problem = problem_of(request)
-    fresh = place(problem, deadline)
+    fresh, bound = proved(problem, place(problem, deadline), deadline, prove=request.prove)
     current = _current(request, fresh.shape)
     placed = fresh if current is None else _moved(request, problem, current, fresh, deadline)
     balance = layer_balance(problem, placed)
-    bound = np.maximum(upper_bounds(problem, fresh, deadline, prove=request.prove), balance)
+    bound = np.maximum(bound, balance)
     layers = tuple(
         map(_layer, placed, balance.tolist(), bound.tolist(), [problem.task.experts] * len(placed))
     )
@@ -84,20 +84,23 @@ def layer_balance(problem: Problem, placed: Ints) -> Floats:
     return np.asarray(balancedness(times(problem.task, placed)).min(axis=0))
 
 
-def upper_bounds(
+def proved(
     problem: Problem, placed: Ints, expired: Callable[[], bool], *, prove: bool
-) -> Floats:
+) -> tuple[Ints, Floats]:
     """Return the balancedness that no placement of each layer exceeds.
 
-    It is looked for from what `placed`, the best known, reaches.
+    It is looked for from what `placed` reaches; where the proof suggests something better than
+    that, it is returned instead.
     """
     task, shape = problem.task, problem.shape
     bound = simple_bound(task)
     if shape.nodes > 1:
         bound = np.maximum(bound, partition_bound(group_task(task, shape.nodes, shape.groups)))
     if prove:
-        bound = certify(task, bound, times(task, placed).max(axis=(0, 2)), expired)
-    return most_balanced(bound, task.speeds)
+        peak = times(task, placed).max(axis=(0, 2))
+        bound, suggested = certify(task, bound, peak, expired)
+        placed = follow(problem, placed, suggested, expired)
+    return placed, most_balanced(bound, task.speeds)
 
 
 def _current(request: PlacementRequest, shape: tuple[int, ...]) -> Ints | None:

@@ -12,22 +12,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rackfit.balancing.prices import NOISE, RULES, THRESHOLDS, Prices, prices
-from rackfit.balancing.task import Floats, Task
+from rackfit.balancing.prices import NOISE, RULES, THRESHOLDS, Prices, judge
+from rackfit.balancing.task import Floats, Ints, Task
 
 GAP = 0.001
 """A simple bound within this of what was reached needs no better one."""
 
-_REACHES = (0.9945, 0.9965, 0.9985)
+_REACHES = (0.994, 0.9965)
 """Shares of the peak reached that are tried in turn as long as they are proved."""
 
-_RETREATS = (0.992, 0.9885, 0.984, 0.975, 0.955)
+_RETREATS = (0.991, 0.987, 0.982, 0.97)
 """Those tried in turn, until one is proved, where the first is not."""
 
 _MOST_SUMS = 5_000_000
 """Sums for each layer and time up to which a proof is tried: 320 spare slots of 48 experts."""
 
-_STEPS = np.linspace(-0.0005, 0.003, 8)
+_STEPS = np.linspace(-0.0005, 0.004, 10)
 """Where around the last proof the same prices are tried, relative to its T."""
 
 
@@ -38,28 +38,41 @@ class _Proof(NamedTuple):
     price: Prices
 
 
-def certify(task: Task, simple: Floats, peak: Floats, expired: Callable[[], bool]) -> Floats:
-    """Return a time [rows] below which no placement of a task gets.
+class Certificate(NamedTuple):
+    """What is proved of a task, and what the proofs suggest.
 
-    `simple` are times known to be out of reach and `peak` those reached; the answer lies
-    between them.
+    Attributes:
+        bound: a time below which no placement gets, [rows].
+        counts: by row, counts that may come nearer to it, [experts].
     """
-    bound = simple.copy()
+
+    bound: Floats
+    counts: dict[int, Ints]
+
+
+def certify(task: Task, simple: Floats, peak: Floats, expired: Callable[[], bool]) -> Certificate:
+    """Prove times [rows] out of reach.
+
+    `simple` are times known to be so and `peak` those reached; the bounds lie between them.
+    """
+    found = Certificate(simple.copy(), {})
     if not (task.is_plain and task.slots in RULES and _is_small(task)):
-        return bound
-    load = task.loads[0]
+        return found
     proofs: dict[int, _Proof] = {}
-    for row in np.flatnonzero(peak * (1 - GAP) > simple):
+    for row in np.flatnonzero(peak * (1 - GAP) > simple).tolist():
         if expired():
             break
-        found = _search(load[row], task, float(peak[row]), float(simple[row]))
-        if found is not None:
-            proofs[int(row)] = found
+        search = _Search(task.loads[0, row], task, float(simple[row]))
+        search.run(float(peak[row]))
+        if search.proof is not None:
+            proofs[row] = search.proof
+        if search.counts is not None:
+            found.counts[row] = search.counts
     if proofs:
         rows = np.array(list(proofs))
-        reached = _widen(load[rows], task, list(proofs.values()))
-        bound[rows] = np.clip(reached, simple[rows], peak[rows])
-    return bound
+        reached = _widen(task.loads[0, rows], task, list(proofs.values()))
+        found.bound[rows] = np.clip(reached, simple[rows], peak[rows])
+    return found
 
 
 def _is_small(task: Task) -> bool:
@@ -67,25 +80,34 @@ def _is_small(task: Task) -> bool:
     return task.experts * (spare + 1) ** 2 <= _MOST_SUMS
 
 
-def _search(load: Floats, task: Task, peak: float, simple: float) -> _Proof | None:
-    """Find the prices that prove most of a row, in a few tries."""
-    found: _Proof | None = None
-    for share in _REACHES:
-        proof = _prove(load, task, peak * share, simple)
-        if proof is None:
-            break
-        found = proof
-    for share in () if found else _RETREATS:
-        found = found or _prove(load, task, peak * share, simple)
-    return found
+class _Search:
+    """The search for the largest time of one row that is proved out of reach."""
 
+    def __init__(self, load: Floats, task: Task, simple: float) -> None:
+        self.load, self.task, self.simple = load, task, simple
+        self.proof: _Proof | None = None
+        self.counts: Ints | None = None
 
-def _prove(load: Floats, task: Task, time: float, simple: float) -> _Proof | None:
-    """Find prices that prove a time, if that is beyond what is known and there are any."""
-    if time <= simple:
-        return None
-    price = prices(load, task, time)
-    return None if price is None else _Proof(time, price)
+    def run(self, peak: float) -> None:
+        """Prove as much as can be in a few tries."""
+        for share in _REACHES:
+            if not self._prove(peak * share):
+                break
+        for share in _RETREATS:
+            if self.proof is not None:
+                return
+            self._prove(peak * share)
+
+    def _prove(self, time: float) -> bool:
+        """Try a time; keep what proves it, or else the counts that nearly reach it."""
+        if time <= self.simple:
+            return False
+        verdict = judge(self.load, self.task, time)
+        if verdict.prices is not None:
+            self.proof = _Proof(time, verdict.prices)
+        elif verdict.counts is not None:
+            self.counts = verdict.counts
+        return verdict.prices is not None
 
 
 def _widen(load: Floats, task: Task, proofs: list[_Proof]) -> Floats:

@@ -1,6 +1,6 @@
 """From loads to placed experts: counts, a start, exchanges, and never below the floor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +62,23 @@ def place(problem: Problem, expired: Expired) -> Ints:
     return _above_floor(problem, found, goal, expired) if task.is_plain else found
 
 
+def follow(problem: Problem, placed: Ints, suggested: Mapping[int, Ints], expired: Expired) -> Ints:
+    """Search on from counts that a proof suggests for some layers; return the better of both."""
+    task = problem.task
+    if not suggested or task.slots != _PAIRS or problem.shape.nodes > 1:
+        return placed
+    rows = np.array(list(suggested))
+    part_of = task.select(rows)
+    goal = np.ones(len(rows))
+    counts = search_counts(part_of, np.stack(list(suggested.values())), goal, expired)
+    packing = deal(part_of, counts)
+    part(packing, packing.peaks() * (1 + _PARTING), expired)
+    better = packing.peaks() < times(part_of, placed[rows]).max(axis=(0, 2))
+    followed = placed.copy()
+    followed[rows[better]] = packing.placed()[better]
+    return followed
+
+
 def packed(task: Task, placed: Ints) -> Packing:
     """Return the packing that has experts where `placed` [rows, ranks, slots] has them."""
     rows = np.arange(task.rows)[:, None] * task.experts
@@ -81,7 +98,7 @@ def pack(task: Task, goal: Floats, expired: Expired) -> Packing:
     if bool((task.speeds == task.speeds[:, :1]).all()):
         return best
     spare = task.ranks * task.slots - task.experts
-    for hot in {spare // 2, spare // 4, 0} - {spare}:
+    for hot in sorted({spare // 2, spare // 4, 0} - {spare}):
         other = _packed(task, mixed_counts(task, hot), goal, expired)
         better = other.peaks() < best.peaks()
         best = packed(task, np.where(better[:, None, None], other.placed(), best.placed()))

@@ -16,7 +16,7 @@ from rackfit.balancing.task import Bools, Floats, Ints, Task
 RULES: Mapping[int, tuple[tuple[int, int], ...]] = {2: ((1, 1),), 3: ((1, 2), (2, 1))}
 """By slots: how many replicas (first) below t over what (second) one above T - t needs."""
 
-THRESHOLDS = 64
+THRESHOLDS = 96
 """Values of t, even between 0 and T / 2."""
 
 NOISE = 1e-7
@@ -43,6 +43,24 @@ class Prices(NamedTuple):
     expert: Floats
 
 
+class Verdict(NamedTuple):
+    """Prices that prove a time is out of reach, or None; and counts that come near it.
+
+    Those are the program's shares made whole, [experts]; None where a time is far below reach.
+    """
+
+    prices: Prices | None
+    counts: Ints | None
+
+
+class _Solution(NamedTuple):
+    """The least largest excess, the prices of the rows, and the share of each choice."""
+
+    excess: float
+    dual: Floats
+    share: Floats
+
+
 class _Choices(NamedTuple):
     """Counts to choose from, a column each: whose, how many, and their replicas' load."""
 
@@ -51,14 +69,14 @@ class _Choices(NamedTuple):
     load: Floats
 
 
-def prices(load: Floats, task: Task, time: float) -> Prices | None:
-    """Return prices that prove loads [experts] cannot stay within `time`; None: none found."""
+def judge(load: Floats, task: Task, time: float) -> Verdict:
+    """Look for prices that prove loads [experts] cannot stay within `time`."""
     rules, slots = RULES[task.slots], task.ranks * task.slots
     fewest = np.maximum(1, np.ceil(load / time - NOISE)).astype(np.int64)
     spare = slots - int(fewest.sum())
     expert_prices = np.zeros((len(load), THRESHOLDS))
     if spare < 0:
-        return Prices(np.zeros(len(rules) * THRESHOLDS), expert_prices)
+        return Verdict(Prices(np.zeros(len(rules) * THRESHOLDS), expert_prices), None)
     choices = _choices(load, fewest, spare)
     large, small = _classes(choices.load, time, 1)
     parts = [
@@ -69,11 +87,22 @@ def prices(load: Floats, task: Task, time: float) -> Prices | None:
     _, small = _classes(choices.load, time, task.slots - 1)
     own = (choices.expert[:, None] == choices.expert[row]) & large[:, at]
     excess = np.concatenate((*parts, own * 1.0 - small[:, at]), axis=1)
-    value, dual = _solve(excess, choices, len(rules) * THRESHOLDS, len(load), slots)
-    if value <= NOISE:
-        return None
-    np.add.at(expert_prices, (choices.expert[row], at), dual[len(rules) * THRESHOLDS :])
-    return Prices(dual[: len(rules) * THRESHOLDS], expert_prices)
+    solution = _solve(excess, choices, len(rules) * THRESHOLDS, len(load), slots)
+    counts = _whole(choices, solution.share, len(load), slots)
+    if solution.excess <= NOISE:
+        return Verdict(None, counts)
+    replica_prices, lead_prices = np.split(solution.dual, [len(rules) * THRESHOLDS])
+    np.add.at(expert_prices, (choices.expert[row], at), lead_prices)
+    return Verdict(Prices(replica_prices, expert_prices), counts)
+
+
+def _whole(choices: _Choices, share: Floats, experts: int, slots: int) -> Ints:
+    """Round the counts chosen in shares, the largest remainders up, until the slots are full."""
+    mean = np.bincount(choices.expert, share * choices.replicas, experts)
+    counts = np.floor(mean + NOISE).astype(np.int64)
+    largest = np.argsort(counts - mean, kind="stable")
+    counts[largest[: slots - int(counts.sum())]] += 1
+    return np.asarray(counts)
 
 
 def _choices(load: Floats, fewest: Ints, spare: int) -> _Choices:
@@ -100,10 +129,8 @@ def _leads(load: Floats, large: Bools, time: float) -> tuple[Ints, Ints]:
     return column, first[column]
 
 
-def _solve(
-    excess: Floats, choices: _Choices, rules: int, experts: int, slots: int
-) -> tuple[float, Floats]:
-    """Choose counts in shares so that the largest excess is least; return it and the prices.
+def _solve(excess: Floats, choices: _Choices, rules: int, experts: int, slots: int) -> _Solution:
+    """Choose counts in shares so that the largest excess is least.
 
     Columns: a share for each choice, then the excess, which the first `rules` rows are held
     to. Then the rows of the second kind, the slots, and a sum of 1 for each expert.
@@ -137,7 +164,12 @@ def _solve(
     solver = highspy._core._Highs()  # noqa: SLF001 - Highs itself prints a banner when made
     solver.setOptionValue("output_flag", False)  # noqa: FBT003 - its own signature
     solver.setOptionValue("threads", 1)
+    solver.setOptionValue("presolve", "off")  # takes twice the time it saves
     solver.passModel(program)
     solver.run()
-    dual = np.asarray(solver.getSolution().row_dual)[:rows]
-    return float(solver.getInfo().objective_function_value), np.maximum(-dual, 0)
+    solution = solver.getSolution()
+    return _Solution(
+        float(solver.getInfo().objective_function_value),
+        np.maximum(-np.asarray(solution.row_dual)[:rows], 0),
+        np.asarray(solution.col_value)[:columns],
+    )

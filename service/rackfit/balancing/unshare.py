@@ -7,7 +7,7 @@ import numpy as np
 from rackfit.balancing.packing import Packing
 from rackfit.balancing.task import Bools, Floats, Ints
 
-_PASSES = 12
+_PASSES = 8
 
 
 def shared(packing: Packing) -> Bools:

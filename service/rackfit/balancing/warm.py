@@ -34,8 +34,8 @@ def paths(
 ) -> list[list[Stop]]:
     """Return each layer's path from `current` to `fresh`, both [layers, ranks, slots].
 
-    Where groups are bound to nodes there are only these two stops, or the latter alone where
-    the current placement does not keep to that.
+    Where groups are bound to nodes nothing is exchanged between nodes; and the current
+    placement is no stop if it does not keep to that.
     """
     task, shape = problem.task, problem.shape
     free = shape.nodes == 1
@@ -44,9 +44,10 @@ def paths(
         [_stop(task, row, current, current)] if _keeps_groups(shape, current[row]) else []
         for row in range(task.rows)
     ]
-    for placed, rows in _exchanges(task, current, expired) if free else ():
+    for placed, rows in _exchanges(task, current, shape.nodes, expired):
         for row in rows:
-            found[row].append(_stop(task, row, current, placed))
+            if found[row]:
+                found[row].append(_stop(task, row, current, placed))
     for row, path in enumerate(found):
         end = _relabelled(fresh[row], current[row]) if alike else fresh[row]
         path.append(_stop(task, row, current, np.broadcast_to(end, current.shape)))
@@ -114,7 +115,7 @@ def moved_slots(old: Ints, new: Ints) -> int:
 
 
 def _exchanges(
-    task: Task, current: Ints, expired: Callable[[], bool]
+    task: Task, current: Ints, nodes: int, expired: Callable[[], bool]
 ) -> Iterator[tuple[Ints, Ints]]:
     """Relieve each layer's hottest rank by one exchange after the other.
 
@@ -127,18 +128,23 @@ def _exchanges(
         rows = rows[packing.peaks()[rows] > 1 + CLOSE]
         if not len(rows) or expired():
             return
-        rows = rows[_relieve(packing, rows)]
+        rows = rows[_relieve(packing, rows, nodes)]
         yield packing.placed(), rows
 
 
-def _relieve(packing: Packing, rows: Ints) -> Bools:
-    """Make the best exchange of the hottest rank of each of `rows`; tell which have one."""
+def _relieve(packing: Packing, rows: Ints, nodes: int) -> Bools:
+    """Make the best exchange of the hottest rank of each of `rows`; tell which have one.
+
+    Ranks of a row are on `nodes`, and nothing leaves its node.
+    """
     times = packing.times()[rows]
     hot = times.argmax(axis=1)
     mine = packing.held[:, rows * packing.task.ranks + hot].T[:, :, None]
     theirs = rows[:, None, None] * packing.replicas + np.arange(packing.replicas)
     mine, theirs = (each.reshape(len(rows), -1) for each in np.broadcast_arrays(mine, theirs))
     peak = exchange_peaks(packing, mine.ravel(), theirs.ravel()).reshape(mine.shape)
+    each = packing.task.ranks // nodes
+    peak[packing.rank[mine] // each != packing.rank[theirs] // each] = np.inf
     best = peak.argmin(axis=1)
     row = np.arange(len(rows))
     helps = peak[row, best] < times.max(axis=1) * (1 - GAIN)

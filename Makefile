@@ -3,10 +3,11 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TRUTH := .venv-truth
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit fuzz lint format types openapi docs accuracy bench lock clean
+.PHONY: help run test unit fuzz truth truth-data lint format types openapi docs accuracy fit bench lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,8 +20,14 @@ test: lint types unit ## Everything: lint, types and the whole fast suite
 unit: $(VENV)/.development
 	$(BIN)/python -m pytest
 
-fuzz: $(VENV)/.development ## The contract at length: 300 examples an operation, a seed of its own
-	$(BIN)/python -m pytest -m slow tests/contract
+fuzz: $(VENV)/.development ## At length: the contract, 300 examples an operation, and 20,000 mutated configs
+	$(BIN)/python -m pytest -m slow tests/contract tests/architecture
+
+truth: $(TRUTH)/.ready ## Hold the readers to the transformers library itself (many minutes, torch)
+	PYTHONPATH=service:tests $(TRUTH)/bin/python tests/truth/check_readers.py $(FAMILIES)
+
+truth-data: $(TRUTH)/.ready ## Count the models of tests/truth/data anew with that library
+	$(TRUTH)/bin/python tests/truth/regenerate_parameters.py
 
 lint: $(VENV)/.development ## Lint and formatting
 	$(BIN)/ruff check .
@@ -43,6 +50,9 @@ docs: $(VENV)/.development ## Write into the documents what their commands print
 accuracy: $(VENV)/.development ## Figures that others measured beside ours, all of them
 	@$(BIN)/python tests/accuracy.py
 
+fit: $(VENV)/.development ## Fit engines' efficiencies on measured kernels, into the catalog
+	$(BIN)/python tests/fitting.py service/rackfit/catalog/data/efficiencies.toml
+
 bench: $(VENV)/.development ## Time it: ratios to a no-op route in the same run
 	$(BIN)/python -m benchmarks
 
@@ -50,7 +60,7 @@ lock: $(VENV)/.development ## Pin and hash the requirements anew
 	$(BIN)/python requirements/lock.py
 
 clean: ## Remove the virtual environment and the caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(TRUTH) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 
 $(VENV)/.created:
 	@requirements/check-python $(PYTHON)
@@ -61,6 +71,13 @@ $(VENV)/.runtime: $(VENV)/.created requirements/runtime.txt requirements/build.t
 	@echo "Installing pinned requirements into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements/build.txt -r requirements/runtime.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(TRUTH)/.ready: requirements/truth.txt
+	@requirements/check-python $(PYTHON)
+	@$(PYTHON) -m venv $(TRUTH)
+	@echo "Installing the transformers library into $(TRUTH)"
+	@$(TRUTH)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/truth.txt
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime requirements/development.txt

@@ -27,8 +27,9 @@ from rackfit.api.operations import OPERATIONS
 from rackfit.api.plans import CREATE_PLAN, answer_plan
 from rackfit.architecture.huggingface import read_config
 from rackfit.catalog import load_catalog
+from rackfit.memory.answer import answer_memory
 from rackfit.memory.inspection import inspect_model
-from rackfit.memory.question import InspectRequest, ModelRef
+from rackfit.memory.question import InspectRequest, MemoryRequest, ModelRef, Workload
 from rackfit.planning.question import PlanAnswer, PlanRequest
 from rackfit.settings import Settings
 
@@ -36,8 +37,11 @@ DEADLINE_SECONDS = 60.0
 NODES_OF_ONE_SHAPE = 64
 """As far as a search goes on any number of nodes alike, it goes on this many."""
 
-LARGE_MODEL = "deepseek-ai/DeepSeek-V4-Pro"
-"""A published config of 61 layers."""
+LARGE_MODEL = "deepseek-ai/DeepSeek-V3"
+"""A published config of 61 layers, of two kinds."""
+
+MANIFOLD_MODEL = "deepseek-ai/DeepSeek-V4-Pro"
+"""One of 61 layers, of five kinds."""
 
 SHARE_OF_A_TURN = 0.25
 """A function is repeated for this share of the time a route is loaded for."""
@@ -107,16 +111,30 @@ def _answer(body: bytes) -> bytes:
     return compute(_context(), CREATE_PLAN, job).content
 
 
-def _inspect(name: str, pace: Pace) -> list[Measured]:
+def _inspect(name: str, pace: Pace, *, model: str) -> list[Measured]:
     """Time the answer to what a published config's model is made of."""
-    config = _large_config()
+    config = _config(model)
     request = InspectRequest(model=ModelRef(config=config))
     return _beside_json(name, lambda: inspect_model(request, _context().catalog), config, pace)
 
 
-def _read_config(name: str, pace: Pace) -> list[Measured]:
+def _memory(name: str, pace: Pace, *, model: str) -> list[Measured]:
+    """Time the answer to how much memory a published config's model takes."""
+    config = _config(model)
+    request = MemoryRequest(
+        model=ModelRef(config=config), workload=Workload(context_tokens=4096, sequences=16)
+    )
+    reserve = _context().settings.device_reserve
+
+    def work() -> None:
+        answer_memory(request, _context().catalog, device_reserve=reserve)
+
+    return _beside_json(name, work, config, pace)
+
+
+def _read_config(name: str, pace: Pace, *, model: str) -> list[Measured]:
     """Time the reading of a published config alone."""
-    config = _large_config()
+    config = _config(model)
     return _beside_json(name, lambda: read_config(config), config, pace)
 
 
@@ -125,8 +143,8 @@ def _place(name: str, pace: Pace) -> list[Measured]:
     return _timed(placements.works(name), pace, {})
 
 
-def _large_config() -> Json:
-    return _context().catalog.model(LARGE_MODEL).config or {}
+def _config(model: str) -> Json:
+    return _context().catalog.model(model).config or {}
 
 
 def _beside_json(name: str, work: Work, config: Json, pace: Pace) -> list[Measured]:
@@ -196,8 +214,11 @@ MEASURES: Mapping[str, Callable[[str, Pace], list[Measured]]] = {
     "plan-1000-nodes": partial(_plan_mixed, count=1_000),
     "plan-10000-nodes": partial(_plan_by_shape, count=10_000),
     "plan-100000-nodes": partial(_plan_mixed, count=100_000),
-    "read-config": _read_config,
-    "inspect": _inspect,
+    "read-config": partial(_read_config, model=LARGE_MODEL),
+    "inspect": partial(_inspect, model=LARGE_MODEL),
+    "inspect-5-kinds": partial(_inspect, model=MANIFOLD_MODEL),
+    "memory": partial(_memory, model=LARGE_MODEL),
+    "memory-5-kinds": partial(_memory, model=MANIFOLD_MODEL),
     **dict.fromkeys(placements.TIMED, _place),
 }
 """What can be timed, by name."""

@@ -2,9 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from statistics import median
 
+import step_times
 import truths
 from rackfit.architecture.huggingface import read_config
 from rackfit.architecture.parameters import count_parameters
@@ -15,10 +16,16 @@ LIBRARY_FILLED_IN = "stepfun-ai/Step-3.7-Flash"
 
 def main() -> int:
     """Print the tables; returns 1 where a figure is further off than it may be."""
-    figures = [*truths.vllm_figures(), *truths.tensorrt_figures(), *truths.engine_figures()]
+    figures = [
+        *truths.vllm_figures(),
+        *truths.tensorrt_figures(),
+        *truths.engine_figures(),
+        *truths.gguf_figures(),
+    ]
     for figure in figures:
         sys.stdout.write(_line(figure))
-    sys.stdout.write("\n" + "".join(f"{line}\n" for line in summary(figures)))
+    lines = [*summary(figures), *speeds()]
+    sys.stdout.write("\n" + "".join(f"{line}\n" for line in lines))
     return int(not all(figure.holds for figure in figures))
 
 
@@ -33,6 +40,21 @@ def summary(figures: Iterable[truths.Figure]) -> list[str]:
         for (group, quantity), found in errors.items()
     ]
     return lines
+
+
+def speeds() -> Iterator[str]:
+    """Step times of models on accelerators that were not fitted on, and published throughput."""
+    points = step_times.measured()
+    held = list(step_times.held_out(points))
+    groups = sorted({point.group for point in points})
+    named = [((phase,), phase) for phase in ("prefill", "decode")]
+    named += [(group, f"{group[2]}  {group[0]} on {group[1]}") for group in groups]
+    for group, name in named:
+        count, middle, ninth = step_times.errors(held, lambda p, g=group: p.group[-len(g) :] == g)
+        yield f"step times  {name}  {count}  median {middle:.1%}  90th percentile {ninth:.1%}"
+    for case, ours, theirs in step_times.published(truths.catalog()):
+        compared = f"ours {ours:,.0f}  published {theirs:,}  {ours / theirs - 1:+.0%}"
+        yield f"throughput  {case}  {compared}"
 
 
 def exact_counts() -> str:

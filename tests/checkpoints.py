@@ -22,8 +22,15 @@ LAYERS = 61
 
 
 def matrix(name: str, component: Component = "attention", copies: int = 1) -> Tensor:
-    """Return a linear layer's matrix."""
-    return Tensor(name=name, shape=(256, 512), component=component, copies=copies, linear=True)
+    """Return a linear layer's matrix; experts are told by their names."""
+    return Tensor(
+        name=name,
+        shape=(256, 512),
+        component=component,
+        shard="experts" if ".experts." in name else "replicated",
+        copies=copies,
+        linear=True,
+    )
 
 
 Q_PROJ = matrix("model.layers.*.self_attn.q_proj.weight")
@@ -45,8 +52,8 @@ CORRECTION = Tensor(
     dtype="f32",
 )
 DRAFT_EXPERT = matrix("model.layers.61.mlp.experts.*.down_proj.weight", "draft", copies=8)
-DRAFT_ROUTER = matrix("model.layers.61.mlp.gate.weight", "draft")
-DRAFT_JOIN = matrix("model.layers.61.eh_proj.weight", "draft")
+DRAFT_ROUTER = Tensor(name="model.layers.61.mlp.gate.weight", shape=(256, 512), component="draft")
+DRAFT_JOIN = Tensor(name="model.layers.61.eh_proj.weight", shape=(256, 512), component="draft")
 DRAFT_OUTPUT = matrix("model.layers.61.self_attn.o_proj.weight", "draft")
 
 

@@ -26,7 +26,9 @@ SECONDS = 60
 
 STAND_INS: Mapping[str, str] = {
     "kubectl get nodes,pods -A -o json": "kubectl-nodes-pods.json",
-    "nvidia-smi --query-gpu=index,name,memory.total,memory.used --format=csv": "nvidia-smi.csv",
+    (
+        "nvidia-smi --query-gpu=index,name,memory.total,memory.used,mig.mode.current --format=csv"
+    ): "nvidia-smi.csv",
 }
 
 UNEXECUTED: Mapping[str, str] = {

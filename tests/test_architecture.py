@@ -31,6 +31,8 @@ CALCULATING = {
     "math",
     "operator",
     "re",
+    "shlex",
+    "struct",
     "types",
     "typing",
 }

@@ -14,8 +14,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rackfit.catalog.load import Catalog, load_catalog
+from rackfit.engines.choice import EngineChoice
 from rackfit.memory.answer import answer_memory
-from rackfit.memory.question import MemoryAnswer, MemoryRequest
+from rackfit.memory.inspection import inspect_model
+from rackfit.memory.question import (
+    InspectAnswer,
+    InspectRequest,
+    MemoryAnswer,
+    MemoryRequest,
+    ModelRef,
+)
 
 DATA = Path(__file__).parent / "truth" / "data"
 GIB = 1 << 30
@@ -82,6 +90,31 @@ def vllm_figures() -> Iterator[Figure]:
         yield Figure("vLLM 0.19", case, "KV GiB", ours, room, max(0.03 * room, 0.4))
         found = answer.capacity.kv_cache_tokens
         yield Figure("vLLM 0.19", case, "KV tokens", found, tokens, 0.03 * tokens)
+
+
+def gguf_figures() -> Iterator[Figure]:
+    """Sizes of GGUF files that were made by the rules of their type's name."""
+    for row in table("gguf_llama_3.1_8b.csv"):
+        model = "meta-llama/Llama-3.1-8B-Instruct"
+        size, published = gguf_gib(model, row["scheme"]), float(row["file_gib"])
+        yield Figure("GGUF", f"{model} {row['scheme']}", "GiB", size, published, 0.005)
+    for file in cases("gguf_files.json"):
+        if "explained" not in file:
+            size, measured = gguf_gib(file["model"], file["file_type"]), file["file_gib"]
+            case = f"{file['model']} {file['file_type']}"
+            yield Figure("GGUF", case, "GiB", size, measured, 0.01 * measured)
+
+
+def gguf_gib(model: str, file_type: str) -> float:
+    """Return the size of a catalog model's file."""
+    return gguf_file(model, file_type).checkpoint_bytes / GIB
+
+
+def gguf_file(model: str, file_type: str) -> InspectAnswer:
+    """Inspect a catalog model in a GGUF of some type."""
+    engine = EngineChoice(name="llama.cpp")
+    asked = InspectRequest(model=ModelRef(id=model), quantization=file_type, engine=engine)
+    return inspect_model(asked, catalog())
 
 
 def vllm_question(row: dict[str, str]) -> Json:

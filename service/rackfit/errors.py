@@ -81,3 +81,8 @@ def unknown_name(pointer: str, what: str, name: str, known: Sequence[str]) -> Vi
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
     shown = name if len(name) <= SHOWN else name[:SHOWN] + "..."
     return Violation(pointer, f"There is no {what} named {shown!r}.{hint}")
+
+
+def escaped(name: str) -> str:
+    """A name as one step of a JSON Pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

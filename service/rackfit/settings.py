@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     compute_queue: Positive = 64
     request_timeout_seconds: Seconds = 10.0
     body_limit_bytes: Positive = 1 * MIB
+    model_body_limit_bytes: Positive = 64 * MIB
     plan_body_limit_bytes: Positive = 64 * MIB
     batch_limit: Positive = 1000
     device_reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.10

@@ -1,6 +1,8 @@
 """What each resource answers, over the catalog as it ships."""
 
+import base64
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.anyio
 
 CARD = "deepseek-v4-pro"
 GIB = 1 << 30
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -29,6 +32,30 @@ async def test_models_are_listed_by_family(client: httpx.AsyncClient, catalog: C
     expected = [m.id for m in catalog.models.values() if m.family == "deepseek"]
     assert expected[:3] == [model["id"] for model in listed["models"]]
     assert (len(expected), 3, 0) == (listed["total"], listed["limit"], listed["offset"])
+
+
+@pytest.mark.parametrize(
+    ("target", "parameter", "sentence"),
+    [
+        ("models?family=deepsek", "family", "named 'deepsek'. Did you mean 'deepseek'"),
+        ("accelerators?vendor=foo", "vendor", "Known: amd, intel, nvidia."),
+        ("accelerators?kind=gpu", "kind", "Known: consumer, datacenter, workstation."),
+    ],
+)
+async def test_a_filter_that_nothing_passes_is_refused(
+    client: httpx.AsyncClient, target: str, parameter: str, sentence: str
+) -> None:
+    """A slip is not answered with an empty list: the names there are come with the refusal."""
+    response = await client.get(f"/v1/{target}")
+    (violation,) = response.json()["errors"]
+    assert (422, f"?{parameter}") == (response.status_code, violation["pointer"])
+    assert sentence in violation["detail"]
+
+
+async def test_filters_that_exclude_each_other_list_nothing(client: httpx.AsyncClient) -> None:
+    """Each is known, so the empty list is the answer."""
+    listed = await client.get("/v1/accelerators?vendor=INTEL&kind=consumer")
+    assert (200, []) == (listed.status_code, listed.json()["accelerators"])
 
 
 async def test_pages_of_models_join_without_gap(
@@ -74,9 +101,29 @@ async def test_the_table_is_the_cards(client: httpx.AsyncClient) -> None:
 async def test_a_table_of_ones_own_rows_and_columns(client: httpx.AsyncClient) -> None:
     """Lists are comma-separated; columns beyond the context are left out."""
     target = f"/v1/models/{CARD}/memory?quantization=Q8_0,fp8&context_tokens=1000,2000,9999999"
-    rows = (await client.get(target)).json()["rows"]
+    table = (await client.get(target)).json()
+    rows = table["rows"]
     assert [2, 2] == [len(row["cells"]) for row in rows]
     assert [1000, 2000] == [cell["context_tokens"] for cell in rows[0]["cells"]]
+    left_out = "context ends at 1,048,576 tokens, so columns are left out: 9,999,999."
+    assert any(warning.endswith(left_out) for warning in table["warnings"])
+
+
+async def test_a_table_with_no_column_left_is_refused(client: httpx.AsyncClient) -> None:
+    """A context beyond the model's is wrong here as everywhere."""
+    response = await client.get(f"/v1/models/{CARD}/memory?context_tokens=2000000,3000000")
+    (violation,) = response.json()["errors"]
+    assert (422, "?context_tokens") == (response.status_code, violation["pointer"])
+    assert "ends at 1,048,576 tokens; 2,000,000, 3,000,000 were asked" in violation["detail"]
+
+
+async def test_the_cards_own_columns_are_left_out_without_a_word(
+    client: httpx.AsyncClient,
+) -> None:
+    """Nobody asked for those, so there is nothing to say."""
+    table = (await client.get("/v1/models/Qwen%2FQwen3-32B/memory?quantization=fp8")).json()
+    assert [1024] == [cell["context_tokens"] for cell in table["rows"][0]["cells"]]
+    assert not any("left out" in warning for warning in table["warnings"])
 
 
 async def test_a_large_table_is_filled_off_the_event_loop(client: httpx.AsyncClient) -> None:
@@ -172,3 +219,52 @@ async def test_a_normalised_inventory_is_planned_on_unchanged(client: httpx.Asyn
     plan = (await client.post("/v1/plans", json=body)).json()
     assert plan["feasible"] is True
     assert ["gpu-01"] == plan["plans"][0]["nodes"]
+
+
+async def test_a_header_with_its_tokenizer_is_taken_apart(client: httpx.AsyncClient) -> None:
+    """Two megabytes of a GGUF, which is more than other bodies may have."""
+    small = (ROOT / "docs/examples/model.gguf").read_bytes()
+    content = base64.b64encode(small + bytes(2 << 20)).decode()
+    answer = (await client.post("/v1/models/inspect", json={"model": {"gguf": content}})).json()
+    assert ("A Model", 494_032_768) == (answer["name"], answer["parameters"]["total"])
+
+
+async def test_what_is_no_header_is_pointed_at(client: httpx.AsyncClient) -> None:
+    """Neither base64 nor GGUF, and of a split file the part at fault: 422 with a pointer."""
+    for given, pointer in (
+        ("@", "/model/gguf"),
+        ("AAAA", "/model/gguf"),
+        (["R0dVRg=="], "/model/gguf/0"),
+        ([], "/model/gguf"),
+    ):
+        response = await client.post("/v1/models/inspect", json={"model": {"gguf": given}})
+        assert 422 == response.status_code
+        assert [pointer] == [error["pointer"] for error in response.json()["errors"]]
+
+
+async def test_a_header_is_a_model_wherever_one_is_asked_for(client: httpx.AsyncClient) -> None:
+    """Memory on two devices of llama.cpp: the file's own tensors, layer by layer."""
+    content = base64.b64encode((ROOT / "docs/examples/model.gguf").read_bytes()).decode()
+    body = {
+        "model": {"gguf": content},
+        "engine": {"name": "llama.cpp"},
+        "workload": {"context_tokens": 8192},
+        "split": {"pipeline": 2},
+    }
+    answer = (await client.post("/v1/memory", json=body)).json()
+    embedding = 151_936 * 896 // 32 * 34
+    assert 391_859_712 + embedding == answer["weights_bytes"]  # tied: on the last stage once more
+
+
+@pytest.mark.parametrize("field", ["name", "domain", "rack", "fabric"])
+async def test_a_control_character_in_a_nodes_words_is_refused(
+    client: httpx.AsyncClient, field: str
+) -> None:
+    """NUL, a line's end or an escape sequence would reach logs and terminals."""
+    node = {"name": "gpu-01", "accelerator": "NVIDIA-H200", "count": 8} | {field: "gpu\0"}
+    workload = {"context_tokens": 1024, "sequences": 1}
+    body = {"model": {"id": CARD}, "workload": workload, "inventory": {"nodes": [node]}}
+    response = await client.post("/v1/plans", json=body)
+    (violation,) = response.json()["errors"]
+    assert (422, f"/inventory/nodes/0/{field}") == (response.status_code, violation["pointer"])
+    assert "Expected a name without control characters." == violation["detail"]

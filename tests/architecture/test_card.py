@@ -118,7 +118,10 @@ def test_dense_card_feeds_forward_what_is_left() -> None:
         ({"kv_heads": 7}, "/model/card/kv_heads"),
         ({"experts_per_token": 257}, "/model/card/experts_per_token"),
         ({"experts_per_token": 0}, "/model/card/experts_per_token"),
-        ({"parameters": 1_000_000_000}, "/model/card/parameters"),
+        ({"parameters": 1_000_000_000, "active_parameters": None}, "/model/card/parameters"),
+        ({"active_parameters": 1_600_000_000_001}, "/model/card/active_parameters"),
+        ({"kv_heads": 128}, "/model/card/kv_heads"),
+        ({"head_dim": 4097}, "/model/card/head_dim"),
     ],
 )
 def test_impossible_card_is_refused(changes: dict[str, object], pointer: str) -> None:
@@ -154,6 +157,7 @@ def test_any_card_is_exact_or_refused(  # noqa: PLR0913, PLR0917 - the card's ow
     """Whatever a card says, its total is met exactly with no negative part, or it is refused."""
     made = card(
         parameters=parameters,
+        active_parameters=None,
         layers=layers,
         experts=experts,
         experts_per_token=active,

@@ -4,15 +4,9 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from published import CONFIGS, LLAMA, llama
 from rackfit.architecture.huggingface import known_families, read_config
-from rackfit.architecture.model import (
-    Architecture,
-)
-from rackfit.architecture.parameters import count_parameters
 from rackfit.errors import InvalidInput
 
 
@@ -122,45 +116,3 @@ def test_numbers_repeated_for_every_layer_are_read_once() -> None:
 
     assert read_config(listed) == read_config(config)
     assert refusals({**listed, "moe_topk": [8, 4]}) == ["/model/config/moe_topk"]
-
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.integers(-2, 70_000)
-    | st.floats()
-    | st.sampled_from(["full_attention", "sliding_attention", "MEM*", "yarn", "x"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
-    max_leaves=6,
-)
-
-
-def read_or_refuse(config: dict[str, Any]) -> Architecture | InvalidInput:
-    """Read a config; a refusal is a value here."""
-    try:
-        return read_config(config)
-    except InvalidInput as error:
-        return error
-
-
-@settings(max_examples=400, deadline=None)
-@given(data=st.data())
-def test_mutated_configs_are_read_or_refused(data: st.DataObject) -> None:
-    """Whatever stands in a config, reading it raises InvalidInput or counts nothing negative."""
-    config = copy.deepcopy(CONFIGS[data.draw(st.sampled_from(sorted(CONFIGS)))])
-    nested = [config, *(v for v in config.values() if isinstance(v, dict))]
-    for _ in range(data.draw(st.integers(1, 3))):
-        target = data.draw(st.sampled_from(nested))
-        field = data.draw(st.sampled_from(sorted(target)) if target else st.text())
-        target[field] = data.draw(JSON)
-        if data.draw(st.booleans()):
-            del target[field]
-    read = read_or_refuse(config)
-    if isinstance(read, InvalidInput):
-        assert read.violations
-        assert all(v.pointer.startswith("/model/config/") for v in read.violations)
-        return
-    tensors = [t for k in read.kinds for t in k.tensors]
-    assert all(t.elements > 0 for t in (*tensors, *read.outer, *read.draft))
-    assert count_parameters(read).active >= 0

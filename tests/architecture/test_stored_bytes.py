@@ -11,7 +11,6 @@ from checkpoints import (
     CORRECTION,
     DENSE,
     DRAFT_EXPERT,
-    DRAFT_JOIN,
     DRAFT_ROUTER,
     EMBEDDING,
     EXPERT,
@@ -35,17 +34,6 @@ def test_a_scheme_for_linear_layers_leaves_the_rest_in_the_plain_type() -> None:
     assert ["fp8"] * len(converted) == schemes(stored, *converted)
     plain = (HEAD, ROUTER, VISION, EMBEDDING, NORM, BIAS, DRAFT_ROUTER)
     assert ["bf16"] * len(plain) == schemes(stored, *plain)
-
-
-def test_a_scheme_for_all_converts_every_matrix_as_llama_cpp_does() -> None:
-    """`Q4_K_M` takes embedding and head in; vectors and routers are f32, vision is 16 bits."""
-    stored = override(SCHEMES["Q4_K_M"], "bf16")
-    converted = (Q_PROJ, DENSE, EXPERT, SHARED, HEAD, EMBEDDING, DRAFT_JOIN)
-    assert ["Q4_K_M"] * len(converted) == schemes(stored, *converted)
-    convolution = Tensor(name="conv1d.weight", shape=(64, 1, 4), component="attention")
-    vectors = (NORM, BIAS, ROUTER, DRAFT_ROUTER, CORRECTION, convolution)
-    assert ["f32"] * len(vectors) == schemes(stored, *vectors)
-    assert ["bf16"] == schemes(stored, VISION)
 
 
 def test_a_plain_scheme_is_the_type_of_every_tensor() -> None:

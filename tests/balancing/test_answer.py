@@ -1,5 +1,7 @@
 """Placements end to end: from a request's JSON to an answer's, checked from first principles."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -200,3 +202,10 @@ def test_any_windows_and_speeds_are_placed(question: Json, data: st.DataObject) 
     question["expert_bytes"] = 1000
 
     assert [] == faults(question, answer(question))
+
+
+def test_arrays_are_imported_where_they_are_needed() -> None:
+    """Neither numpy nor HiGHS is loaded by a service that starts."""
+    code = "import sys, rackfit.application; sys.exit(bool({'numpy', 'highspy'} & {*sys.modules}))"
+
+    assert 0 == subprocess.run([sys.executable, "-c", code], check=False).returncode  # noqa: S603

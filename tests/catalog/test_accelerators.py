@@ -14,7 +14,6 @@ from rackfit.errors import UnknownName
 GIB = 1 << 30
 MIB = 1 << 20
 DATA = resources.files("rackfit.catalog") / "data" / "accelerators"
-ID = re.compile(r"\b(?:NVIDIA|AMD|Intel|Tesla|Quadro)-[\w-]+")
 
 
 def _read() -> list[Accelerator]:
@@ -39,46 +38,64 @@ def test_no_two_entries_have_the_same_id() -> None:
 
 
 def test_no_name_belongs_to_two_accelerators() -> None:
-    """Ids, aliases and shorthands are disjoint between accelerators, once folded."""
-    names = {a.id: {fold(n) for n in (a.id, *a.aliases, *a.shorthands)} for a in _read()}
+    """Ids and aliases are disjoint between accelerators, once folded."""
+    names = {a.id: {fold(n) for n in (a.id, *a.aliases)} for a in _read()}
     shared = [(a, b, names[a] & names[b]) for a, b in combinations(names, 2)]
 
     assert [] == [clash for clash in shared if clash[2]]
 
 
-def _is_exact(index: AcceleratorIndex, name: str) -> bool:
+def _reads_as(index: AcceleratorIndex, name: str, id_: str) -> bool:
     try:
-        _, warnings = index.resolve(name)
+        accelerator, warnings = index.resolve(name)
     except UnknownName:
         return False
-    return not warnings
+    return accelerator.id == id_ and not warnings
 
 
 @every
 def test_every_alias_says_something_new(accelerator: Accelerator) -> None:
-    """Without an alias its name would be unknown, or come with a warning."""
+    """Without an alias its name would be unknown, another's, or come with a warning."""
     redundant = []
     for alias in accelerator.aliases:
         others = [a for a in accelerator.aliases if a != alias]
-        without = AcceleratorIndex([msgspec.structs.replace(accelerator, aliases=others)])
-        if _is_exact(without, alias):
+        changed = msgspec.structs.replace(accelerator, aliases=others)
+        without = AcceleratorIndex((ACCELERATORS | {accelerator.id: changed}).values())
+        if _reads_as(without, alias, accelerator.id):
             redundant.append(alias)
 
     assert [] == redundant
 
 
 @every
-def test_every_shorthand_has_a_sentence_that_names_the_other_parts(
+def test_what_a_part_is_sold_by_agrees_with_its_memory_and_its_name(
     accelerator: Accelerator,
 ) -> None:
-    """A shorthand's warning says how it is read, and offers other parts of the catalog."""
-    for shorthand, sentence in accelerator.shorthands.items():
-        offered = set(ID.findall(sentence))
+    """The capacity is the driver's total or up to 9 % more: ECC, and what is not enabled."""
+    reported_gib = (accelerator.reported_bytes or accelerator.usable_bytes) / GIB
+    capacity = accelerator.capacity_gb or 0
+    named = re.findall(r"-(\d+)GB?\b", accelerator.id)
 
-        assert sentence.startswith(f"{shorthand} is read as ")
-        assert sentence.endswith(" if that is what you have.")
-        assert offered
-        assert offered <= ACCELERATORS.keys() - {accelerator.id}
+    assert int(reported_gib) <= capacity <= 1.09 * reported_gib
+    # The GB in this name are the CPU's.
+    assert accelerator.id == "NVIDIA-GH200-480GB" or named in ([], [str(capacity)])
+
+
+@every
+def test_forms_are_those_that_names_carry(accelerator: Accelerator) -> None:
+    """A form is none, or one that may stand in a name; SXM carries its generation."""
+    assert re.fullmatch(r"|sxm[2-6]|pcie|nvl|oam", accelerator.form)
+
+
+def test_parts_of_one_product_can_be_told_apart() -> None:
+    """Parts that share a product are read in an order, or each has a form and capacity alone."""
+    products = {a.product for a in ACCELERATORS.values() if a.product}
+    for product in products:
+        parts = [a for a in ACCELERATORS.values() if a.product == product]
+        first, *others = sorted((a.precedence for a in parts), reverse=True)
+        apart = {(a.form, a.capacity_gb, a.generation) for a in parts}
+
+        assert (others and first > max(others)) or len(apart) == len(parts), product
 
 
 @every

@@ -246,6 +246,36 @@ def test_empty_overlay_changes_nothing(shipped: Catalog, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    "file",
+    [
+        "acme.toml",
+        "model.json",
+        "accelerators/acme.TOML",
+        "accelerators/acme.json",
+        "Accelerators/acme.toml",
+        "models/acme.yaml",
+        "models/acme/assistant.json",
+        "schemes.TOML",
+    ],
+)
+def test_a_file_outside_the_layout_is_refused(tmp_path: Path, file: str) -> None:
+    """What nothing reads would be missing without a word: the file and the layout are named."""
+    put(tmp_path, file, ACCELERATOR)
+    layout = r"models/\*\.json, accelerators/\*\.toml or schemes\.toml"
+
+    with pytest.raises(CatalogError, match=f"{file}: nothing reads this file; .* {layout}"):
+        load_catalog(tmp_path)
+
+
+def test_what_is_no_data_file_may_stand_beside_them(shipped: Catalog, tmp_path: Path) -> None:
+    """A README, a copy of the catalog's date, a ConfigMap's own directories."""
+    for file in ("README.md", "LICENSE", "catalog.toml", "..data/acme.toml", ".git/config.toml"):
+        put(tmp_path, file, "")
+
+    assert shipped.digest == load_catalog(tmp_path).digest
+
+
+@pytest.mark.parametrize(
     ("file", "content", "field"),
     [
         ("models/bad.json", "{", "truncated"),

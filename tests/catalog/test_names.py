@@ -1,5 +1,6 @@
 """Any name an operator sees finds the accelerator it names, and no other."""
 
+import time
 from importlib import resources
 from random import Random
 
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rackfit.catalog.entries import Accelerator
-from rackfit.catalog.names import AcceleratorIndex, fold, without_brands
+from rackfit.catalog.names import AcceleratorIndex
+from rackfit.catalog.spelling import fold, without_brands
 from rackfit.errors import CatalogError, UnknownName
 
 GIB = 1 << 30
@@ -23,7 +25,7 @@ def _read(file: str) -> list[Accelerator]:
 
 ACCELERATORS = [accelerator for file in FILES for accelerator in _read(file)]
 INDEX = AcceleratorIndex(ACCELERATORS)
-SPELLINGS = [(n, a) for a in ACCELERATORS for n in (a.id, *a.aliases, *a.shorthands)]
+SPELLINGS = [(n, a) for a in ACCELERATORS for n in (a.id, *a.aliases)]
 
 
 def _refusal(name: str, index: AcceleratorIndex = INDEX) -> str:
@@ -50,6 +52,11 @@ def _refusal(name: str, index: AcceleratorIndex = INDEX) -> str:
         ("L40", "NVIDIA-L40"),
         ("L40S", "NVIDIA-L40S"),
         ("RTX PRO 6000", "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"),
+        ("RTX PRO 5000", "NVIDIA-RTX-PRO-5000-Blackwell"),
+        ("RTX PRO 4500", "NVIDIA-RTX-PRO-4500-Blackwell"),
+        ("RTX PRO 4000", "NVIDIA-RTX-PRO-4000-Blackwell"),
+        ("L2", "NVIDIA-L2"),
+        ("L20", "NVIDIA-L20"),
         ("A10", "NVIDIA-A10"),
         ("A10G", "NVIDIA-A10G"),
         ("A30", "NVIDIA-A30"),
@@ -68,6 +75,13 @@ def _refusal(name: str, index: AcceleratorIndex = INDEX) -> str:
         ("RTX 6000 Ada", "NVIDIA-RTX-6000-Ada-Generation"),
         ("RTX A6000", "NVIDIA-RTX-A6000"),
         ("RTX A5000", "NVIDIA-RTX-A5000"),
+        ("RTX A5500", "NVIDIA-RTX-A5500"),
+        ("RTX 4500 Ada", "NVIDIA-RTX-4500-Ada-Generation"),
+        ("RTX 5880 Ada", "NVIDIA-RTX-5880-Ada-Generation"),
+        ("Quadro RTX 6000", "Quadro-RTX-6000"),
+        ("RTX 5090 D v2", "NVIDIA-GeForce-RTX-5090-D-v2"),
+        ("RTX 5090 Laptop", "NVIDIA-GeForce-RTX-5090-Laptop-GPU"),
+        ("Radeon PRO W7800", "AMD-Radeon-PRO-W7800"),
         ("RTX 3090", "NVIDIA-GeForce-RTX-3090"),
         ("RTX 3090 Ti", "NVIDIA-GeForce-RTX-3090-Ti"),
         ("RTX 4090", "NVIDIA-GeForce-RTX-4090"),
@@ -119,21 +133,188 @@ def test_names_that_tools_print_are_exact(name: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["h100", "NVIDIA H100", "a100", "a100_80g", "a100_40gb", "h20", "gh200", "v100"]
+    ("name", "expected"),
+    [
+        ("gpu:h100", "NVIDIA-H100-80GB-HBM3"),
+        ("gpu:a100:8", "NVIDIA-A100-SXM4-80GB"),
+        ("gpu:nvidia_h100_80gb_hbm3:8", "NVIDIA-H100-80GB-HBM3"),
+        ("gpu:H200:8(S:0-1)", "NVIDIA-H200"),
+        ("gpu:h200:8(S:0,1)", "NVIDIA-H200"),
+        ("gpu:b200:2(IDX:0-1)", "NVIDIA-B200"),
+        ("gres:gpu:h200:2", "NVIDIA-H200"),
+        ("gres/gpu:h200=16", "NVIDIA-H200"),
+        ("gpu:l40s:no_consume:8", "NVIDIA-L40S"),
+    ],
 )
-def test_a_shorthand_comes_with_the_sentence_of_the_catalog(name: str) -> None:
-    """A name that several parts go by is read as one of them, and the answer says so."""
+def test_a_slurm_gres_is_read_as_its_type(name: str, expected: str) -> None:
+    """What sinfo, scontrol, squeue and sacct print, with count and sockets or without."""
+    accelerator, _ = INDEX.resolve(name)
+
+    assert expected == accelerator.id
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("h100-sxm5-80gb", "NVIDIA-H100-80GB-HBM3"),
+        ("H100 SXM 80GiB", "NVIDIA-H100-80GB-HBM3"),
+        ("h100_nvlink_80gb", "NVIDIA-H100-80GB-HBM3"),
+        ("h100-64", "NVIDIA-H100-SXM5-64GB"),
+        ("h100-pcie", "NVIDIA-H100-PCIe"),
+        ("h200-sxm-141gb", "NVIDIA-H200"),
+        ("h800-sxm5", "NVIDIA-H800"),
+        ("h20-sxm-141g", "NVIDIA-H20-3e"),
+        ("gh200-144gb", "NVIDIA-GH200-144G-HBM3e"),
+        ("B200-192GB", "NVIDIA-B200"),
+        ("b200-180gb", "NVIDIA-B200"),
+        ("b200-sxm6", "NVIDIA-B200"),
+        ("b300-288gb", "NVIDIA-B300-SXM6-AC"),
+        ("b300-sxm-288gb", "NVIDIA-B300-SXM6-AC"),
+        ("gb200-192gb", "NVIDIA-GB200"),
+        ("gb200-186gb", "NVIDIA-GB200"),
+        ("gb300-288gb", "NVIDIA-GB300"),
+        ("l4-24gb", "NVIDIA-L4"),
+        ("l40s-48gb", "NVIDIA-L40S"),
+        ("a10-24gb", "NVIDIA-A10"),
+        ("a30-24gb", "NVIDIA-A30"),
+        ("a30-pcie", "NVIDIA-A30"),
+        ("a100-sxm-40gb", "NVIDIA-A100-SXM4-40GB"),
+        ("NVIDIA-A100-PCIE-80GB", "NVIDIA-A100-80GB-PCIe"),
+        ("v100-sxm2-16gb", "Tesla-V100-SXM2-16GB"),
+        ("rtx5090-32gb", "NVIDIA-GeForce-RTX-5090"),
+        ("rtx3090-24gb", "NVIDIA-GeForce-RTX-3090"),
+        ("rtx-4090-48gb", "NVIDIA-GeForce-RTX-4090-48GB"),
+        ("rtx-pro-5000-72gb", "NVIDIA-RTX-PRO-5000-72GB-Blackwell"),
+        ("rtx 6000 ada 48gb", "NVIDIA-RTX-6000-Ada-Generation"),
+        ("rtx-6000-24gb", "Quadro-RTX-6000"),
+        ("mi300x-192gb", "AMD-Instinct-MI300X"),
+        ("mi300x-oam", "AMD-Instinct-MI300X"),
+        ("mi325", "AMD-Instinct-MI325X"),
+        ("mi355", "AMD-Instinct-MI355X"),
+        ("habana-gaudi3", "Intel-Gaudi-3"),
+        ("gaudi-3-pcie", "Intel-Gaudi-3-PCIe"),
+        ("HL-338", "Intel-Gaudi-3-PCIe"),
+        ("HL-328", "Intel-Gaudi-3-HL-328"),
+    ],
+)
+def test_form_capacity_and_generation_may_stand_behind_a_product(name: str, expected: str) -> None:
+    """One part has all that the name says, so the name is exact."""
     accelerator, warnings = INDEX.resolve(name)
 
-    assert len(warnings) == 1
-    assert warnings[0] in accelerator.shorthands.values()
+    assert (expected, ()) == (accelerator.id, warnings)
 
 
-def test_h100_alone_is_read_as_the_sxm_part() -> None:
-    """The warning names the parts it could have been."""
-    _, (warning,) = INDEX.resolve("h100")
+@pytest.mark.parametrize(
+    ("name", "expected", "other"),
+    [
+        ("h100", "NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-PCIe (PCIe, 80 GB)"),
+        ("NVIDIA H100", "NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-SXM5-64GB (SXM5, 64 GB)"),
+        ("h100-80gb", "NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-PCIe (PCIe, 80 GB)"),
+        ("h100-sxm", "NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-SXM5-94GB (SXM5, 94 GB)"),
+        ("h100-96gb", "NVIDIA-H100-NVL", "NVIDIA-H100-SXM5-94GB (SXM5, 94 GB)"),
+        ("a100", "NVIDIA-A100-SXM4-80GB", "NVIDIA-A100-PCIE-40GB (PCIe, 40 GB)"),
+        ("a100_80g", "NVIDIA-A100-SXM4-80GB", "NVIDIA-A100-80GB-PCIe (PCIe, 80 GB)"),
+        ("a100_40gb", "NVIDIA-A100-SXM4-40GB", "NVIDIA-A100-PCIE-40GB (PCIe, 40 GB)"),
+        ("h20", "NVIDIA-H20", "NVIDIA-H20-3e (SXM5, 141 GB)"),
+        ("gh200", "NVIDIA-GH200-480GB", "NVIDIA-GH200-144G-HBM3e (144 GB)"),
+        ("v100", "Tesla-V100-SXM2-32GB", "Tesla-V100-SXM2-16GB (SXM2, 16 GB)"),
+    ],
+)
+def test_a_name_of_several_parts_is_read_by_precedence_with_a_warning(
+    name: str, expected: str, other: str
+) -> None:
+    """The warning says what was read, and names the parts it could have been."""
+    accelerator, (warning,) = INDEX.resolve(name)
 
-    assert warning.startswith("h100 is read as the SXM part with 80 GB; name NVIDIA-H100-PCIe")
+    assert expected == accelerator.id
+    assert warning.startswith(f"{name} is read as {expected} (")
+    assert other in warning
+    assert warning.endswith(" if that is what you have.")
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_mib", "expected"),
+    [
+        ("NVIDIA H100", 95_830, "NVIDIA-H100-SXM5-94GB"),
+        ("NVIDIA-H100", 95_830, "NVIDIA-H100-SXM5-94GB"),
+        ("NVIDIA H100", 65_247, "NVIDIA-H100-SXM5-64GB"),
+        ("NVIDIA GeForce RTX 4090", 49_140, "NVIDIA-GeForce-RTX-4090-48GB"),
+        ("NVIDIA-GeForce-RTX-4090", 49_140, "NVIDIA-GeForce-RTX-4090-48GB"),
+        ("NVIDIA GeForce RTX 4090", 24_564, "NVIDIA-GeForce-RTX-4090"),
+        ("NVIDIA GeForce RTX 4090 D", 49_140, "NVIDIA-GeForce-RTX-4090-D-48GB"),
+        ("NVIDIA H20", 143_771, "NVIDIA-H20-3e"),
+        ("NVIDIA H20", 97_871, "NVIDIA-H20"),
+        ("a100-pcie", 40_960, "NVIDIA-A100-PCIE-40GB"),
+        # What CUDA sees, and what older drivers print.
+        ("NVIDIA-A100-SXM4-40GB", 39_538, "NVIDIA-A100-SXM4-40GB"),
+        ("NVIDIA A100-SXM4-80GB", 81_251, "NVIDIA-A100-SXM4-80GB"),
+    ],
+)
+def test_total_memory_tells_which_part_a_name_means(
+    name: str, memory_mib: int, expected: str
+) -> None:
+    """Of the parts that go by a name the one with that memory is meant, and nothing is assumed."""
+    accelerator, warnings = INDEX.resolve(name, memory_bytes=memory_mib << 20)
+
+    assert (expected, ()) == (accelerator.id, warnings)
+
+
+def test_what_memory_leaves_ambiguous_is_warned_of() -> None:
+    """Two parts of 94 GB go by h100; the warning names the other alone."""
+    accelerator, (warning,) = INDEX.resolve("h100", memory_bytes=95_830 << 20)
+
+    assert "NVIDIA-H100-NVL" == accelerator.id
+    assert "name NVIDIA-H100-SXM5-94GB (SXM5, 94 GB) if that" in warning
+
+
+def test_memory_no_part_of_that_name_has_changes_nothing() -> None:
+    """With ECC off an A10 has more memory than the catalog's; it is still an A10."""
+    accelerator, warnings = INDEX.resolve("NVIDIA A10", memory_bytes=24_564 << 20)
+
+    assert ("NVIDIA-A10", ()) == (accelerator.id, warnings)
+
+
+@pytest.mark.parametrize(
+    ("name", "there_is"),
+    [
+        ("h200-80gb", "NVIDIA-H200 (SXM5, 141 GB) or NVIDIA-H200-NVL (NVL, 141 GB)."),
+        ("gpu:l4-48gb:2", "NVIDIA-L4 (PCIe, 24 GB)."),
+        ("a30-sxm", "NVIDIA-A30 (PCIe, 24 GB)."),
+        ("mi300x-256gb", "AMD-Instinct-MI300X (OAM, 192 GB)."),
+    ],
+)
+def test_a_form_or_capacity_no_part_has_is_refused_with_the_right_ones(
+    name: str, there_is: str
+) -> None:
+    """A name that contradicts the catalog is not read as something near."""
+    assert f"Of that name there is {there_is}" in _refusal(name)
+
+
+@pytest.mark.parametrize("tail", ["1" * 190, "sxm5" * 45, "-80" * 60, "80gb" * 45, "1" * 100_000])
+def test_a_long_name_is_refused_at_once(tail: str) -> None:
+    """No name takes more than the moment a look-up may take, however it could be cut up."""
+    began = time.process_time()
+    for end in ("", "x", "-"):
+        _refusal(f"h100{tail}{end}")
+
+    assert time.process_time() - began < 1
+
+
+def test_a_gres_without_a_type_names_nothing() -> None:
+    """A count alone says how many devices there are."""
+    assert _refusal("gpu:8").endswith("says how many devices there are, not which.")
+
+
+def test_suggestions_are_for_the_type_of_a_gres() -> None:
+    """The prefix and the count of a gres do not make other names look alike."""
+    assert "no accelerator named 'h2000'. Did you mean 'h200'" in _refusal("gpu:h2000:4")
+
+
+def test_h200_alone_is_the_part_whose_driver_prints_it() -> None:
+    """NVIDIA H200 is what the SXM part's driver prints; the NVL part's says NVL."""
+    accelerator, warnings = INDEX.resolve("h200")
+
+    assert ("NVIDIA-H200", ()) == (accelerator.id, warnings)
 
 
 @pytest.mark.parametrize("accelerator", ACCELERATORS, ids=lambda a: a.id)
@@ -193,7 +374,8 @@ def test_a_time_sliced_device_is_not_a_whole_one() -> None:
     ("name", "candidates"),
     [
         ("a100_pcie", "NVIDIA-A100-80GB-PCIe, NVIDIA-A100-PCIE-40GB"),
-        ("gaudi", "Intel-Gaudi-2, Intel-Gaudi-3"),
+        ("gaudi", "Intel-Gaudi-2, Intel-Gaudi-3, Intel-Gaudi-3-PCIe, Intel-Gaudi-3-HL-328"),
+        ("rtx 6000", "NVIDIA-RTX-6000-Ada-Generation, Quadro-RTX-6000"),
     ],
 )
 def test_a_name_of_several_parts_is_refused_with_their_list(name: str, candidates: str) -> None:
@@ -229,9 +411,9 @@ def test_an_overlay_adds_accelerators() -> None:
     assert INDEX.resolve("NVIDIA-H200") == index.resolve("NVIDIA-H200")
 
 
-@pytest.mark.parametrize("alias", ["NVIDIA H200", "h100", "rtx-6000-ada"])
+@pytest.mark.parametrize("alias", ["NVIDIA H200", "gb200-nvl72", "6000-ada"])
 def test_two_accelerators_with_one_name_are_a_catalog_error(alias: str) -> None:
-    """An id, shorthand or alias of another part stops the service, and both are named."""
+    """An id or alias of another part stops the service, and both are named."""
     private = Accelerator(id="Contoso-X1", usable_bytes=64 * GIB, aliases=[alias])
     owner, _ = INDEX.resolve(alias)
     with pytest.raises(CatalogError) as refused:

@@ -33,6 +33,7 @@ def small() -> Iterator[Service]:
     """Run the service with small limits."""
     with service(
         RACKFIT_BODY_LIMIT_BYTES="1000",
+        RACKFIT_MODEL_BODY_LIMIT_BYTES="1000",
         RACKFIT_PLAN_BODY_LIMIT_BYTES="2000",
         RACKFIT_BATCH_LIMIT="3",
         RACKFIT_REQUEST_TIMEOUT_SECONDS="1",

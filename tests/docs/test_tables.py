@@ -7,12 +7,19 @@ import msgspec
 import pytest
 
 from documents import ROOT
+from rackfit.balancing.question import (
+    MOST_CELLS,
+    MOST_EXPERTS,
+    MOST_LAYERS,
+    MOST_RANKS,
+    MOST_SLOTS,
+    MOST_WINDOWS,
+)
 from rackfit.engines import ENGINES
 from rackfit.engines.rejection import RejectionCode
 from rackfit.inventory.model import Inventory, Node
 from rackfit.memory.answer import MAX_RANKS
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
-from rackfit.planning.evaluation import MAX_LEVELS
 from rackfit.planning.placement import MAX_LISTED
 from rackfit.planning.question import PlanRequest
 from rackfit.settings import Settings, read_settings
@@ -69,9 +76,14 @@ def test_limits_are_the_codes_own() -> None:
         most(Inventory, "nodes"),
         most(Node, "count"),
         MAX_LISTED,
-        MAX_LEVELS,
         most(PlanRequest, "limit"),
         most(PlanRequest, "rejection_limit"),
+        MOST_LAYERS,
+        MOST_EXPERTS,
+        MOST_RANKS,
+        MOST_SLOTS,
+        MOST_WINDOWS,
+        MOST_CELLS,
     ]
 
     assert [f"{limit:,}" for limit in limits] == [value for _, value in table("Limits")]

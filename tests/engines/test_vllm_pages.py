@@ -89,3 +89,10 @@ def test_groups_follow_the_layers_over_a_pipeline(stages: int) -> None:
     divided = ask("google/gemma-3-27b-it", 32_768, **question)
     assert whole <= divided.kv_cache_bytes <= 1.5 * whole
     assert max(rank.kv_cache_bytes for rank in divided.ranks) < whole
+
+
+def test_the_ideal_layout_is_the_windows_alone() -> None:
+    """Asked for, the engine's pages are left out and only rows are counted."""
+    ideal = ask("openai/gpt-oss-20b", 8192, engine={"cache_layout": "ideal"})
+    rows = 12 * 8192 + 12 * 128
+    assert rows * 2 * 8 * 64 * 2 == ideal.kv_cache_bytes

@@ -32,7 +32,10 @@ Make = Callable[..., dict[str, Any]]
 def resolve() -> Resolve:
     """Look accelerators up as the catalog does; `gaudi3` comes with a warning."""
 
-    def look_up(name: str) -> tuple[Accelerator, tuple[str, ...]]:
+    def look_up(
+        name: str, *, memory_bytes: int | None = None
+    ) -> tuple[Accelerator, tuple[str, ...]]:
+        assert memory_bytes is None or memory_bytes > 0
         found = CATALOG.get(name.replace(" ", "-"))
         if found is None:
             raise UnknownName(unknown_name("/accelerator", "accelerator", name, list(CATALOG)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rackfit.catalog import Catalog
 from rackfit.catalog.entries import Accelerator
 from rackfit.errors import InvalidInput
 from rackfit.inventory.model import Inventory, Node, Skipped
@@ -132,6 +133,52 @@ def test_other_kinds_in_the_list_are_ignored(resolve: Resolve, node_object: Make
     assert ["gpu-1"] == [node.name for node in read(resolve, service, node_object()).nodes]
 
 
+@pytest.mark.parametrize(
+    ("product", "memory", "expected"),
+    [
+        ("NVIDIA-H100", "95830", "NVIDIA-H100-SXM5-94GB"),
+        ("NVIDIA-H100", "65247", "NVIDIA-H100-SXM5-64GB"),
+        ("NVIDIA-GeForce-RTX-4090", "49140", "NVIDIA-GeForce-RTX-4090-48GB"),
+    ],
+)
+def test_the_memory_labelled_tells_which_part_it_is(
+    catalog: Catalog, node_object: Make, product: str, memory: str, expected: str
+) -> None:
+    """The product's label is what the driver prints, one name for several parts."""
+    labels = {"nvidia.com/gpu.product": product, "nvidia.com/gpu.memory": memory}
+    inventory = read(catalog.accelerator, node_object(labels=labels))
+    assert [Node(name="gpu-1", accelerator=expected, count=8)] == inventory.nodes
+    assert [warning for warning in inventory.warnings if "No Pod" not in warning] == []
+
+
+def test_null_for_a_quantity_or_a_label_stands_for_absent(
+    resolve: Resolve, node_object: Make, pod_object: Make
+) -> None:
+    """A container's null request leaves its limit, a node's null quantity no devices."""
+    node = node_object(
+        labels={"nvidia.com/gpu.product": H100, "rack": None},
+        allocatable={"nvidia.com/gpu": "8", "amd.com/gpu": None, "nvidia.com/mig-1g.10gb": None},
+    )
+    bare = node_object("cpu-1", labels={}, allocatable={"nvidia.com/gpu": None})
+    pod = pod_object("2")
+    pod["spec"]["containers"][0]["resources"]["requests"] = {"nvidia.com/gpu": None}
+    inventory = read(resolve, node, bare, pod)
+    assert [Node(name="gpu-1", accelerator=H100, count=6)] == inventory.nodes
+    assert [Skipped("cpu-1", "no GPU resources")] == inventory.skipped
+
+
+@pytest.mark.parametrize("name", ["gpu\0", "gpu\n1", "gpu-1\n", "\x1b[31m", "\x85"])
+def test_a_name_with_control_characters_is_refused(
+    resolve: Resolve, node_object: Make, name: str
+) -> None:
+    """No tool prints such a name, and a terminal would obey it."""
+    with pytest.raises(InvalidInput) as caught:
+        read(resolve, node_object(name))
+    (violation,) = caught.value.violations
+    assert "/items/0/metadata/name" == violation.pointer
+    assert "Expected a name without control characters." == violation.detail
+
+
 def test_null_stands_for_absent(resolve: Resolve, node_object: Make, pod_object: Make) -> None:
     """A `jq` that trims the output prints null for what an object does not have."""
     node = node_object(spec={"unschedulable": None, "taints": None})
@@ -170,6 +217,39 @@ def test_a_node_that_cannot_be_planned_on_says_why(
     found = read(resolve, node_object(**changes))
     assert [] == found.nodes
     assert reason in "; ".join(left.reason for left in found.skipped)
+
+
+@pytest.mark.parametrize(
+    "taint",
+    [
+        {"key": "dedicated", "value": "training", "effect": "NoSchedule"},
+        {"key": "nvidia.com/gpu.unhealthy", "effect": "NoExecute"},
+        {"key": "sku", "value": "gpu", "effect": "NoSchedule"},
+        {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"},
+        {"key": "node.cilium.io/agent-not-ready", "effect": "NoSchedule"},
+        {"key": "spot", "effect": "AnEffectOfTomorrow"},
+    ],
+)
+def test_a_taint_leaves_the_node_out_with_its_reason(
+    resolve: Resolve, node_object: Make, taint: dict[str, str]
+) -> None:
+    """Every taint but a preference and that of the devices' own resource."""
+    found = read(resolve, node_object(spec={"taints": [taint]}))
+    value = f"={taint['value']}" if "value" in taint else ""
+    reason = f"tainted {taint['key']}{value}:{taint['effect']}"
+    assert ([], [Skipped("gpu-1", reason)]) == (found.nodes, found.skipped)
+
+
+@pytest.mark.parametrize("effect", ["NoSchedule", "NoExecute"])
+@pytest.mark.parametrize("value", ["present", ""])
+def test_the_taint_that_gpu_pods_tolerate_keeps_the_node_with_a_warning(
+    resolve: Resolve, node_object: Make, effect: str, value: str
+) -> None:
+    """Its key is the resource's name, whose toleration Kubernetes can add to such pods itself."""
+    taint = {"key": "nvidia.com/gpu", "value": value, "effect": effect}
+    found = read(resolve, node_object(spec={"taints": [taint]}))
+    assert [8] == [node.count for node in found.nodes]
+    assert "Pods placed there must tolerate the taint." in " ".join(found.warnings)
 
 
 def test_a_preference_is_no_refusal(resolve: Resolve, node_object: Make) -> None:
@@ -222,9 +302,11 @@ def test_each_product_is_looked_up_once(resolve: Resolve, node_object: Make) -> 
     """Ten thousand nodes of one product cost one look-up, known product or not."""
     asked: list[str] = []
 
-    def counted(name: str) -> tuple[Accelerator, tuple[str, ...]]:
+    def counted(
+        name: str, *, memory_bytes: int | None = None
+    ) -> tuple[Accelerator, tuple[str, ...]]:
         asked.append(name)
-        return resolve(name)
+        return resolve(name, memory_bytes=memory_bytes)
 
     unknown = {"nvidia.com/gpu.product": "Quadro-P400"}
     items = [node_object(f"gpu-{i}", labels=unknown if i % 2 else None) for i in range(6)]
@@ -279,7 +361,7 @@ def test_more_devices_than_a_node_can_have_are_refused(resolve: Resolve, node_ob
         (
             b'{"items": [{"kind": "Node", "metadata": {"name": "a", "labels": {"b": 1}}}]}',
             "/items/0/metadata/labels",
-            "Expected `str`, got `int`.",
+            "Expected `str | null`, got `int`.",
         ),
         (
             b'{"items": [{"kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": {}}}]}',

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rackfit.catalog import Catalog
 from rackfit.errors import InvalidInput
 from rackfit.inventory.model import Inventory, Node, Skipped
 from rackfit.inventory.normalize import normalize
@@ -97,7 +98,7 @@ def test_each_product_of_a_host_is_a_node(resolve: Resolve, data: Path) -> None:
             "'gpu-01', 'gpu-01/NVIDIA-A100-SXM4-80GB'."
         ),
         "Devices 0 to 1 of gpu-01 are the host's GPUs 0, 2.",
-        "Devices 0 to 0 of gpu-01/NVIDIA-A100-SXM4-80GB are the host's GPUs 1.",
+        "Device 0 of gpu-01/NVIDIA-A100-SXM4-80GB is the host's GPU 1.",
     ] == inventory.warnings
 
 
@@ -131,6 +132,7 @@ def test_memory_that_is_not_told_is_not_taken_for_free(resolve: Resolve, used: s
     inventory = read(resolve, f"{HEADER}0, NVIDIA H100 80GB HBM3, 81559 MiB, {used}\n")
     assert [] == inventory.nodes
     assert [Skipped("gpu-01", f"GPU 0: memory.used reads {used}")] == inventory.skipped
+    assert [] == inventory.warnings
 
 
 def test_without_a_column_on_use_gpus_look_free_with_a_warning(resolve: Resolve) -> None:
@@ -163,6 +165,77 @@ def test_a_gpu_with_nearly_all_memory_free_is_idle(resolve: Resolve) -> None:
     """The driver's own figure of an idle GPU is a little less than what an engine sees."""
     inventory = read(resolve, "name, memory.free [MiB]\nNVIDIA H100 80GB HBM3, 81076 MiB\n")
     assert inventory.nodes[0].free_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected"),
+    [
+        ("NVIDIA H100, 95830 MiB, 0 MiB", "NVIDIA-H100-SXM5-94GB"),
+        ("NVIDIA H100, 65247 MiB, 0 MiB", "NVIDIA-H100-SXM5-64GB"),
+        ("NVIDIA H100 80GB HBM3, 81559 MiB, 0 MiB", "NVIDIA-H100-80GB-HBM3"),
+        ("NVIDIA GeForce RTX 4090, 49140 MiB, 0 MiB", "NVIDIA-GeForce-RTX-4090-48GB"),
+        ("NVIDIA GeForce RTX 4090, 24564 MiB, 0 MiB", "NVIDIA-GeForce-RTX-4090"),
+    ],
+)
+def test_the_memory_printed_tells_which_part_it_is(
+    catalog: Catalog, printed: str, expected: str
+) -> None:
+    """Drivers print one name for several parts, and nothing is assumed of which it is."""
+    text = f"index, name, memory.total [MiB], memory.used [MiB], mig.mode.current\n0, {printed}"
+    inventory = read(catalog.accelerator, f"{text}, Disabled\n")
+    node = Node(name="gpu-01", accelerator=expected, count=1)
+    assert Inventory(nodes=[node]) == inventory
+
+
+def test_two_cards_of_one_name_and_different_memory_are_two_products(catalog: Catalog) -> None:
+    """A rebuilt card beside one as it is sold."""
+    rows = ("24564", "49140")
+    text = "".join(f"{i}, NVIDIA GeForce RTX 4090, {m} MiB, 0 MiB\n" for i, m in enumerate(rows))
+    nodes = read(catalog.accelerator, text).nodes
+    expected = ["NVIDIA-GeForce-RTX-4090", "NVIDIA-GeForce-RTX-4090-48GB"]
+    assert expected == [node.accelerator for node in nodes]
+
+
+def test_without_the_column_on_mig_a_part_that_has_it_may_not_be_whole(catalog: Catalog) -> None:
+    """The usual query does not tell, so the answer says which one does."""
+    (warning,) = read(catalog.accelerator, HEADER + ROW).warnings
+    assert warning.startswith("mig.mode.current is not listed, so a GPU with MIG enabled looks")
+    assert "--query-gpu=index,name,memory.total,memory.used,mig.mode.current" in warning
+
+
+def test_a_part_without_mig_is_whole(catalog: Catalog) -> None:
+    """Nothing is said of MIG where the part cannot be divided."""
+    text = f"{HEADER}0, NVIDIA GeForce RTX 3090, 24576 MiB, 1 MiB\n"
+    assert [] == read(catalog.accelerator, text).warnings
+
+
+def test_the_column_on_mig_is_read_without_a_header_too(resolve: Resolve) -> None:
+    """The query that tells of MIG prints five columns."""
+    row = ROW.strip()
+    inventory = read(resolve, f"{row}, Disabled\n1{row[1:]}, Enabled\n2{row[1:]}, [N/A]\n")
+    assert 2 == inventory.nodes[0].count
+    assert "GPU 1: MIG is enabled" in inventory.skipped[0].reason
+
+
+def test_five_other_columns_without_a_header_are_refused(resolve: Resolve) -> None:
+    """A fifth column that is no MIG mode may be anything."""
+    assert "5 columns without a header" in refusal(resolve, f"{ROW.strip()}, 81555 MiB\n")
+
+
+@pytest.mark.parametrize("untold", ["[N/A]", "[Not Supported]"])
+def test_memory_that_the_cpu_uses_too_is_the_catalogs(catalog: Catalog, untold: str) -> None:
+    """On such a part nvidia-smi has no memory to tell, which is no defect of the GPU."""
+    inventory = read(catalog.accelerator, f"{HEADER}0, NVIDIA GB10, {untold}, {untold}\n")
+    assert [Node(name="gpu-01", accelerator="NVIDIA-GB10", count=1)] == inventory.nodes
+    (warning,) = inventory.warnings
+    assert warning.startswith("nvidia-smi does not tell the memory of NVIDIA-GB10, which its CPU")
+    assert "the catalog's 119.6 GiB are taken for free" in warning
+
+
+def test_a_gpu_that_must_be_reset_is_left_out_whatever_its_memory(catalog: Catalog) -> None:
+    """An error in place of memory is a defect on every part."""
+    text = f"{HEADER}0, NVIDIA GB10, [GPU requires reset], [GPU requires reset]\n"
+    assert [] == read(catalog.accelerator, text).nodes
 
 
 def test_an_unknown_product_is_left_out_by_name(resolve: Resolve) -> None:

@@ -27,6 +27,34 @@ def nodes_of(accelerator: str, count: int, each: int = 8, prefix: str = "node") 
     ]
 
 
+def merged(target: object, patch: object) -> Any:  # noqa: ANN401 (any JSON)
+    """Apply a JSON Merge Patch (RFC 7396)."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = merged(result.get(name), value)
+    return result
+
+
+def with_nodes(question: Json, accelerator: str, number: int, each: int) -> Json:
+    """The same request with more nodes, all free."""
+    nodes = [*question["inventory"]["nodes"], *nodes_of(accelerator, number, each, "more")]
+    return {**question, "inventory": {"nodes": nodes}}
+
+
+def fixed(question: Json, fix: Json) -> Json:
+    """The request with a fix applied: its patch merged, its nodes added."""
+    more = fix["nodes"]
+    if more:
+        question = with_nodes(question, more["accelerator"], more["number"], more["count"])
+    changed: Json = merged(question, fix["patch"] or {})
+    return changed
+
+
 def answer(catalog: Catalog, question: Json) -> Json:
     """Plan as the service does and return what is sent."""
     decoded = msgspec.json.decode(msgspec.json.encode(question), type=PlanRequest)

@@ -1,13 +1,12 @@
 """Parameter counts equal those of the transformers library, model by model, to the integer."""
 
 import json
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from naming import expected_parts
 from rackfit.architecture.huggingface import read_config
 from rackfit.architecture.parameters import Parameters, count_parameters
 
@@ -26,33 +25,6 @@ TEXT_ONLY = {"Qwen/Qwen3.5-397B-A17B (parameters)", "nvidia/Qwen3.6-27B-NVFP4 (p
 FLAT = "stepfun-ai/Step-3.7-Flash (parameters)"
 FLAT_VOCABULARY, LIBRARY_VOCABULARY, FLAT_HIDDEN = 128_896, 128_815, 4096
 EXACT = sorted(set(MODELS) - TEXT_ONLY - {FLAT})
-
-# Which part a tensor belongs to, told from the library's name for it; the first match decides.
-RULES = (
-    (r"vision|visual|mm_projector|multi_modal_projector|image_newline", "vision"),
-    (r"lm_head|embed_out", "head"),
-    (r"embed_tokens|embed_in|word_embeddings|embeddings\.weight$|\bw[tp]e\b", "embedding"),
-    (r"_hc\.|hc_head|latent_proj|per_layer_(input_gate|projection\.|model)", "other"),
-    (r"shared_expert|shared_mlp", "shared_experts"),
-    (r"norm\w*(\.weight|\.bias)?$|\bln_\w+\.", "norm"),
-    (r"experts\.", "routed_experts"),
-    (r"\brouter\b|(mlp|mixer|block_sparse_moe)\.gate\b", "router"),
-    (r"mixer\.(up|down)_proj|\bmlp\.|feed_forward\.", "dense_feed_forward"),
-    (r"attn|attention|mixer\.|mamba\.", "attention"),
-)
-
-
-def component(name: str) -> str:
-    """Return the part of a model that a tensor belongs to."""
-    return next(part for pattern, part in RULES if re.search(pattern, name))
-
-
-def expected_parts(by_tensor: Mapping[str, int]) -> dict[str, int]:
-    """Sum the library's counts by part."""
-    parts: dict[str, int] = {}
-    for name, count in by_tensor.items():
-        parts[component(name)] = parts.get(component(name), 0) + count
-    return parts
 
 
 def counted_parts(parameters: Parameters) -> dict[str, int]:

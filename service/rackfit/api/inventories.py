@@ -21,7 +21,8 @@ class NormalizeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             max_length=80,
             description=(
                 "`kubernetes` for `kubectl get nodes,pods -A -o json`, `nvidia-smi` for "
-                "`nvidia-smi --query-gpu=index,name,memory.total,memory.used --format=csv`."
+                "`nvidia-smi --query-gpu=index,name,memory.total,memory.used,mig.mode.current "
+                "--format=csv`, the last column of which may be left out."
             ),
         ),
     ]
@@ -44,7 +45,10 @@ NORMALIZE_INVENTORY = Operation(
     tag="inventories",
     summary="Read another tool's output as an inventory",
     description=(
-        "Nodes with their accelerators and free memory, and what was left out and why. "
+        "Nodes with their accelerators and free memory, and what was left out and why: nodes "
+        "that are cordoned, not Ready or tainted, devices that are divided or shared. A node "
+        "tainted `nvidia.com/gpu` (or with the name of another vendor's resource) is kept with "
+        "a warning, since pods that ask for GPUs tolerate that taint by convention. "
         "`POST /v1/plans` takes the answer unchanged as its `inventory`."
     ),
     run=normalize_inventory,

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from rackfit.api.answers import Answered, BatchAnswer, Refused
 from rackfit.api.decoding import decode_body
-from rackfit.api.models import check_model, find_model
+from rackfit.api.models import check_model, find_model, summary
 from rackfit.api.operation import Context, Operation
 from rackfit.api.problems import RequestError, as_request_error
 from rackfit.api.text import memory as text
@@ -23,6 +23,10 @@ LARGE_TABLE = 16
 """Accelerators and cells beyond which an answer takes more than a few milliseconds."""
 
 
+Listed = Annotated[str, Meta(min_length=1, max_length=200, pattern="^[^,]+$")]
+"""A name in a comma-separated list, which a comma would divide."""
+
+
 class TableQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which rows and columns the table has, and how its figures are counted."""
 
@@ -33,7 +37,7 @@ class TableQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Share, Meta(description="Overhead of the rule of thumb as a share of the weights.")
     ] = 0.10
     quantization: Annotated[
-        tuple[Name, ...],
+        tuple[Listed, ...],
         Meta(min_length=1, max_length=50, description="Rows, comma-separated: `Q4_K_M,fp8`."),
     ] = CARD_QUANTIZATIONS
     context_tokens: Annotated[
@@ -41,7 +45,10 @@ class TableQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(
             min_length=1,
             max_length=50,
-            description="Columns, comma-separated; those beyond the model's context are left out.",
+            description=(
+                "Columns, comma-separated. Those beyond the model's context are left out with a "
+                "warning; where none is left, that is an error."
+            ),
         ),
     ] = CARD_CONTEXTS
     kv_cache_dtype: Annotated[
@@ -58,8 +65,9 @@ class BatchRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def table(context: Context, path: Mapping[str, str], query: TableQuery, _body: None) -> MemoryTable:
     """Fill a model's memory table."""
     entry = find_model(context, path)
+    beyond = _beyond(query, summary(context.catalog, entry.id).context_tokens)
     try:
-        return memory_table(
+        filled = memory_table(
             entry,
             context.catalog,
             method=query.method,
@@ -72,6 +80,23 @@ def table(context: Context, path: Mapping[str, str], query: TableQuery, _body: N
         # The domain points into a body, as a question of its own would have one.
         at_query = (Violation("?" + v.pointer.lstrip("/?"), v.detail) for v in error.violations)
         raise InvalidInput(*at_query) from error
+    return msgspec.structs.replace(filled, warnings=(*filled.warnings, *beyond))
+
+
+def _beyond(query: TableQuery, longest: int) -> list[str]:
+    """Say which of the columns asked for are beyond the model's context; the card's may be.
+
+    Raises:
+        InvalidInput: all of them are.
+    """
+    beyond = [tokens for tokens in query.context_tokens if tokens > longest]
+    if not beyond or query.context_tokens == CARD_CONTEXTS:
+        return []
+    listed = ", ".join(f"{tokens:,}" for tokens in beyond)
+    detail = f"The model's context ends at {longest:,} tokens"
+    if len(beyond) == len(query.context_tokens):
+        raise InvalidInput.at("?context_tokens", f"{detail}; {listed} were asked for.")
+    return [f"{detail}, so columns are left out: {listed}."]
 
 
 def answer(

@@ -14,7 +14,7 @@ from rackfit.api.text import models as text
 from rackfit.architecture.parameters import count_parameters
 from rackfit.catalog import Catalog
 from rackfit.catalog.entries import ModelEntry
-from rackfit.errors import NotFound, UnknownName
+from rackfit.errors import NotFound, UnknownName, unknown_name
 from rackfit.memory.inspection import inspect_model
 from rackfit.memory.question import InspectAnswer, InspectRequest, ModelRef
 from rackfit.memory.resolve import read_entry
@@ -57,6 +57,7 @@ def check_model(model: ModelRef) -> None:
     """
     check_free_form(model.config, "/model/config")
     check_free_form(model.hf_quant_config, "/model/hf_quant_config")
+    check_free_form(model.safetensors, "/model/safetensors")
 
 
 @lru_cache(maxsize=4096)
@@ -81,13 +82,16 @@ def summary(catalog: Catalog, model_id: str) -> ModelSummary:
 def list_models(
     context: Context, _path: Mapping[str, str], query: ModelsQuery, _body: None
 ) -> ModelList:
-    """List the catalog's models in order of id."""
-    wanted = query.family.casefold()
-    entries = [
-        entry
-        for entry in context.catalog.models.values()
-        if not wanted or entry.family.casefold() == wanted
-    ]
+    """List the catalog's models in order of id.
+
+    Raises:
+        UnknownName: no model is of the family; the message offers the closest ones.
+    """
+    wanted, every = query.family.casefold(), tuple(context.catalog.models.values())
+    entries = [entry for entry in every if not wanted or entry.family.casefold() == wanted]
+    if wanted and not entries:
+        families = sorted({entry.family for entry in every})
+        raise UnknownName(unknown_name("?family", "model family", query.family, families))
     page = entries[query.offset : query.offset + query.limit]
     return ModelList(
         models=tuple(summary(context.catalog, entry.id) for entry in page),
@@ -135,7 +139,10 @@ LIST_MODELS = Operation(
     path="/v1/models",
     tag="models",
     summary="List the models in the catalog",
-    description="Models in order of id, a page at a time; `family=deepseek` narrows the list.",
+    description=(
+        "Models in order of id, a page at a time; `family=deepseek` narrows the list, and a "
+        "family that no model is of is refused with the closest ones."
+    ),
     run=list_models,
     answer=ModelList,
     text=text.model_list,
@@ -163,12 +170,16 @@ INSPECT_MODEL = Operation(
     summary="Take a model apart",
     description=(
         "Parameters by part, bytes of the checkpoint, layout of the KV cache and every tensor "
-        "of a catalog model, a published config.json or a card."
+        "of a catalog model, a published config.json, a card, or the header of a real GGUF. "
+        "Beside a config may stand its checkpoint's safetensors header or index: where the two "
+        "disagree, a warning says by how much and names tensors. Nothing is fetched: a GGUF's "
+        "beginning comes in base64, in a body of `RACKFIT_MODEL_BODY_LIMIT_BYTES` at most."
     ),
     run=inspect,
     answer=InspectAnswer,
     text=text.inspection,
     body=InspectRequest,
+    body_limit="model_body_limit_bytes",
     is_large=lambda _, body: body.model.id is None,
 )
 OPERATIONS = (LIST_MODELS, GET_MODEL, INSPECT_MODEL)

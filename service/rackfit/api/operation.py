@@ -24,7 +24,7 @@ NEGOTIATED = (JSON, MESSAGE_PACK, TEXT)
 """What every answer but a `Document` is offered in, the first by default."""
 
 Tag = Literal["models", "memory", "plans", "experts", "inventories", "catalog", "service"]
-BodyLimit = Literal["body_limit_bytes", "plan_body_limit_bytes"]
+BodyLimit = Literal["body_limit_bytes", "model_body_limit_bytes", "plan_body_limit_bytes"]
 
 
 class Context(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -12,6 +12,7 @@ from rackfit.api import (
     models,
     plans,
     quantizations,
+    recommendations,
     version,
 )
 from rackfit.api.operation import Operation
@@ -20,6 +21,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *models.OPERATIONS,
     *memory.OPERATIONS,
     *plans.OPERATIONS,
+    *recommendations.OPERATIONS,
     *expert_placements.OPERATIONS,
     *inventories.OPERATIONS,
     *accelerators.OPERATIONS,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import inspect
 
 from rackfit.errors import Violation, closest
+from rackfit.inventory.model import plainly
 
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]", re.ASCII)
 _NAMED = re.compile(r"Object (?:contains unknown|missing required) field `(.*)`\Z", re.DOTALL)
@@ -40,9 +41,9 @@ def _parse(message: str) -> tuple[str, tuple[str, ...]]:
     """
     said, _, where = message.rpartition(" - at `")
     if not said:
-        return _shortened(message), ()
+        return _shortened(plainly(message)), ()
     known, _, _ = where.partition("[...]")
-    return _shortened(said), tuple(name or index for name, index in _STEP.findall(known))
+    return _shortened(plainly(said)), tuple(name or index for name, index in _STEP.findall(known))
 
 
 def _shortened(said: str) -> str:

@@ -28,6 +28,8 @@ DEFAULT_VOCABULARY = 129_280  # DeepSeek-V3's and V4's own (their config.json)
 MATRICES = 3  # gate, up and down
 BLOCK = 128  # the largest block a quantized width is cut by (fp8, 128 x 128)
 TOLERANCE = 0.05  # cards round, and leave out what is small
+WIDEST_HEADS = 32
+"""How many times as wide as a token all heads together may be: DeepSeek-V4's are 9 times."""
 NAMES = Names(architecture="public card")
 
 
@@ -70,6 +72,18 @@ def read_card(card: Card, *, pointer: str = "/model/card") -> Architecture:
 
 def _violations(card: Card, pointer: str) -> Iterator[Violation]:
     """Yield what no model can be."""
+    if card.active_parameters is not None and card.active_parameters > card.parameters:
+        detail = (
+            f"{card.active_parameters:,} active parameters are more than the model's "
+            f"{card.parameters:,}."
+        )
+        yield Violation(f"{pointer}/active_parameters", detail)
+    if card.heads * card.head_dim > WIDEST_HEADS * card.hidden_size:
+        detail = (
+            f"{card.heads:,} heads of {card.head_dim:,} are {card.heads * card.head_dim:,} wide, "
+            f"over {WIDEST_HEADS} times hidden_size = {card.hidden_size:,}."
+        )
+        yield Violation(f"{pointer}/head_dim", detail)
     if card.heads % card.kv_heads:
         detail = f"kv_heads = {card.kv_heads} must divide heads = {card.heads}."
         yield Violation(f"{pointer}/kv_heads", detail)

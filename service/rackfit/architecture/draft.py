@@ -10,10 +10,14 @@ from rackfit.architecture.model import Layer, Tensor
 
 
 def as_draft(tensors: Iterable[Tensor], old: str = "", new: str = "") -> Iterator[Tensor]:
-    """Yield tensors as parts of the draft, `old` in their names replaced by `new`."""
+    """Yield tensors as parts of the draft, `old` in their names replaced by `new`.
+
+    Quantizers leave routers alone (DeepSeek-V3's layer 61).
+    """
     for tensor in tensors:
         name = tensor.name.replace(old, new, 1) if old else tensor.name
-        yield msgspec.structs.replace(tensor, name=name, component="draft")
+        linear = tensor.linear and tensor.component != "router"
+        yield msgspec.structs.replace(tensor, name=name, component="draft", linear=linear)
 
 
 def appended_layers(names: Names, frame: Frame, layer: Layer, count: int) -> Iterator[Tensor]:
@@ -32,6 +36,9 @@ def appended_layers(names: Names, frame: Frame, layer: Layer, count: int) -> Ite
 
 
 def join(at: str, hidden: int) -> Iterator[Tensor]:
-    """Yield what joins the last hidden state to the next token's embedding."""
+    """Yield what joins the last hidden state to the next token's embedding.
+
+    Quantizers leave the projection alone (vLLM, deepseek_mtp.py).
+    """
     yield from parts.norms(at, hidden, "enorm", "hnorm")
-    yield from parts.linear(f"{at}.eh_proj", hidden, 2 * hidden, "attention")
+    yield Tensor(name=f"{at}.eh_proj.weight", shape=(hidden, 2 * hidden), component="attention")

@@ -4,8 +4,9 @@ A wrong field is noted and a harmless stand-in returned, so that one reading fin
 field at fault. `Fields.check` raises what was noted.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from rackfit.errors import InvalidInput, Violation
 
@@ -23,22 +24,37 @@ PLURALS: dict[Kind, str] = {
 }
 
 
+class Reading(NamedTuple):
+    """What the fields of one config share: what is wrong, and what each object was asked for.
+
+    `asked` maps the pointer of an object to the names asked for and the object itself.
+    """
+
+    violations: list[Violation]
+    asked: dict[str, tuple[set[str], Mapping[str, Any]]]
+
+
 class Fields:
     """One JSON object of a config, read by name.
 
     The first name given is the one a missing field is reported under; the others are aliases
-    other configs use. JSON null means absent. Booleans are no numbers.
+    other configs use. JSON null means absent. Booleans are no numbers. What is asked for is
+    remembered, so that `unread` can tell what nobody asked for.
     """
 
     def __init__(
         self,
         values: Mapping[str, Any],
         pointer: str,
-        violations: list[Violation] | None = None,
+        reading: "Reading | None" = None,
+        defaults: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._values = values
+        self._defaults = defaults
         self._pointer = pointer
-        self._violations: list[Violation] = [] if violations is None else violations
+        self._reading = Reading([], {}) if reading is None else reading
+        self._violations = self._reading.violations
+        self._asked = self._reading.asked.setdefault(pointer, (set(), values))[0]
 
     def check(self) -> None:
         """Raise InvalidInput with everything noted so far, if anything was."""
@@ -56,35 +72,40 @@ class Fields:
 
     def has(self, name: str) -> bool:
         """Say whether the field is there and not null."""
-        return self._values.get(name) is not None
+        return self._get(name) is not None
 
     def holds_list(self, name: str) -> bool:
         """Say whether the field is an array (some configs hold a number in its place)."""
-        return isinstance(self._values.get(name), list | tuple)
+        return isinstance(self._get(name), list | tuple)
 
     def holds_text(self, name: str) -> bool:
         """Say whether the field is a string."""
-        return isinstance(self._values.get(name), str)
+        return isinstance(self._get(name), str)
 
     def length(self, name: str) -> int:
         """Return the number of an array's entries: 1 for a lone value, 0 for an absent one."""
-        value = self._values.get(name)
+        value = self._get(name)
         if isinstance(value, list | tuple):
             return min(len(value), MAX_LAYERS)
         return 0 if value is None else 1
 
     def inherit(self, other: "Fields", *names: str) -> "Fields":
         """Return these fields with those of `names` that they lack taken from `other`."""
-        found = {n: v for n, v in other.present().items() if n in names}
-        return self.or_else(**found)
+        lacked = [name for name in names if self._values.get(name) is None]
+        return self.replace(**{name: other._get(name) for name in lacked})  # noqa: SLF001 - its own kind
 
-    def present(self) -> dict[str, Any]:
-        """Return all fields that are there and not null."""
-        return {name: value for name, value in self._values.items() if value is not None}
+    def replace(self, **values: object) -> "Fields":
+        """Return these fields with other values."""
+        replaced = {**self._values, **values}
+        return Fields(replaced, self._pointer, self._reading, self._defaults)
 
     def or_else(self, **defaults: object) -> "Fields":
-        """Return these fields with a family's defaults for those left out."""
-        return Fields({**defaults, **self.present()}, self._pointer, self._violations)
+        """Return these fields with a family's defaults for those left out.
+
+        Null stays null, and an alias that is there wins over the default of its first name.
+        """
+        both = {**defaults, **self._defaults}
+        return Fields(self._values, self._pointer, self._reading, both)
 
     def integer(
         self, *names: str, default: int | None = None, least: int = 1, most: int = MAX_SIDE
@@ -115,6 +136,10 @@ class Fields:
         """Return a positive whole number, or None where the field is absent."""
         _, value = self._find(names)
         return None if value is None else self.integer(*names, most=most)
+
+    def nullable(self, name: str, *, default: int) -> int | None:
+        """Return a positive whole number: `default` where it is left out, None where it is null."""
+        return self.optional(name) if name in self._values else default
 
     def number(self, *names: str, default: float) -> float:
         """Return a number above 0 and at most 2^20 (a factor of something)."""
@@ -159,16 +184,16 @@ class Fields:
 
     def section(self, name: str) -> "Fields":
         """Return a nested object; an absent one is empty."""
-        value = self._values.get(name)
+        value = self._get(name)
         if value is not None and not isinstance(value, Mapping):
             self.fail(name, f"{name} must be an object, got {show(value)}.")
             value = None
-        return Fields(value or {}, f"{self._pointer}/{name}", self._violations)
+        return Fields(value or {}, f"{self._pointer}/{name}", self._reading)
 
     def sections(self, name: str, *, length: int) -> "list[Fields]":
         """Return a list of `length` nested objects."""
         return [
-            Fields(value, f"{self._pointer}/{name}/{i}", self._violations)
+            Fields(value, f"{self._pointer}/{name}/{i}", self._reading)
             for i, value in enumerate(self._items(name, Mapping, length=length, stand_in={}))
         ]
 
@@ -192,11 +217,30 @@ class Fields:
                 return [0] * len(values)
         return values
 
+    def moot(self, *names: str) -> None:
+        """Take note of fields that another field makes irrelevant."""
+        self._asked.update(names)
+
+    def unread(self) -> Iterator[str]:
+        """Yield the JSON Pointer of every field that is not null and was never asked for."""
+        for pointer, (asked, values) in self._reading.asked.items():
+            for name, value in values.items():
+                if value is not None and name not in asked:
+                    yield f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+
+    def _get(self, name: str) -> Any:  # noqa: ANN401 - whatever the config holds
+        self._asked.add(name)
+        return self._values[name] if name in self._values else self._defaults.get(name)
+
     def _find(self, names: tuple[str, ...]) -> tuple[str, Any]:
+        self._asked.update(names)
         for name in names:
             value = self._values.get(name)
             if value is not None:
                 return name, value
+        for name in names if self._defaults else ():
+            if name in self._defaults and name not in self._values:
+                return name, self._defaults[name]
         return names[0], None
 
     def _items(
@@ -208,7 +252,7 @@ class Fields:
         stand_in: object,
         spare: int = 0,
     ) -> list[Any]:
-        values = self._values.get(name)
+        values = self._get(name)
         least, most = (0, MAX_LAYERS) if length is None else (length, length + spare)
         if not isinstance(values, list | tuple) or not all(isinstance(v, kind) for v in values):
             self.fail(name, f"{name} must be a list of {PLURALS[kind]}, got {show(values)}.")

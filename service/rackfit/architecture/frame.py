@@ -70,6 +70,7 @@ def read_frame(fields: Fields) -> Frame:
             "n_positions",
             "max_seq_len",
             "seq_length",
+            "model_max_length",
             most=MAX_POSITIONS,
         ),
         tied=fields.flag("tie_word_embeddings"),
@@ -82,15 +83,17 @@ def read_dtype(fields: Fields) -> str:
     return DTYPES.get(fields.text("torch_dtype", "dtype").removeprefix("torch."), "bf16")
 
 
-def read_heads(fields: Fields, hidden: int, prefix: str = "") -> Heads:
-    """Read grouped attention; without KV heads every head has its own.
+def read_heads(
+    fields: Fields, hidden: int, prefix: str = "", *, kv_heads: int | None = None
+) -> Heads:
+    """Read grouped attention; where `kv_heads` are not given either, every head has its own.
 
     `prefix` is put before the usual names (`swa_`).
     """
     heads_name = f"{prefix}num_attention_heads"
     heads = fields.integer(heads_name, "n_head", "n_heads", "num_heads")
     kv_name = f"{prefix}num_key_value_heads"
-    kv_heads = fields.integer(*(kv_name, *KV_ALIASES), default=heads)
+    kv_heads = fields.integer(*(kv_name, *KV_ALIASES), default=kv_heads or heads)
     width = fields.optional(f"{prefix}head_dim", "attention_head_dim")
     fields.require(
         kv_name,

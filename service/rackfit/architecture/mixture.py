@@ -66,9 +66,11 @@ def layer_kinds(fields: Fields, layers: int, *, first_dense: int = 0) -> list[Ki
     `first_k_dense_replace` are dense and of the others every `moe_layer_freq`-th is a mixture.
     """
     if fields.has("mlp_layer_types"):
+        fields.moot("first_k_dense_replace", "moe_layer_freq")
         types = fields.words("mlp_layer_types", length=layers, known=("sparse", "dense"))
         return ["sparse" if t == "sparse" else "dense" for t in types]
     if fields.holds_list("moe_layer_freq"):
+        fields.moot("first_k_dense_replace")
         flags = fields.integers("moe_layer_freq", length=layers)
         return ["sparse" if flag else "dense" for flag in flags]
     dense = fields.integer("first_k_dense_replace", default=first_dense, least=0)
@@ -76,7 +78,7 @@ def layer_kinds(fields: Fields, layers: int, *, first_dense: int = 0) -> list[Ki
     return ["sparse" if i >= dense and i % step == 0 else "dense" for i in range(layers)]
 
 
-def mixture(
+def mixture(  # noqa: PLR0913 - the ways in which mixtures differ
     at: str,
     hidden: int,
     experts: ExpertFeedForward,
@@ -84,6 +86,7 @@ def mixture(
     gate: str = "gate",
     correction: str | None = None,
     shared: str = "shared_experts",
+    shared_bias: bool = False,
     names: Sequence[str] = parts.GATED,
     stacked: bool = False,
 ) -> Iterator[Tensor]:
@@ -98,4 +101,6 @@ def mixture(
         yield from parts.fused_experts(at, hidden, experts.width, experts.experts)
     else:
         yield from parts.routed_experts(at, hidden, experts.width, experts.experts, names=names)
-    yield from parts.shared_experts(f"{at}.{shared}", hidden, experts.shared_width)
+    yield from parts.shared_experts(
+        f"{at}.{shared}", hidden, experts.shared_width, bias=shared_bias
+    )

@@ -5,6 +5,7 @@ reader asks which family it was. Sizes of layers are plain geometry; bytes are c
 from the tensors and the scheme each is stored in.
 """
 
+import math
 from functools import cached_property
 from typing import Literal
 
@@ -62,10 +63,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def elements(self) -> int:
         """Elements of all copies in one layer."""
-        product = self.copies
-        for side in self.shape:
-            product *= side
-        return product
+        return math.prod(self.shape, start=self.copies)
 
 
 class Indexer(msgspec.Struct, frozen=True, gc=False, kw_only=True):

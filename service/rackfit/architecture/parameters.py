@@ -7,6 +7,8 @@ import msgspec
 
 from rackfit.architecture.model import Architecture, Component, ExpertFeedForward, Layer, Tensor
 
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True):
     """Trainable parameters by part; all parts but `draft` are disjoint and sum to `total`.
@@ -40,10 +42,14 @@ def counted_tensors(architecture: Architecture) -> Iterator[tuple[int, Tensor]]:
 
 def count_parameters(architecture: Architecture) -> Parameters:
     """Count the trainable parameters of `architecture` by part."""
-    sums: dict[Component, int] = dict.fromkeys(get_args(Component), 0)
-    for count, tensor in counted_tensors(architecture):
-        if not tensor.buffer:
-            sums[tensor.component] += count * tensor.elements
+    sums: dict[Component, int] = dict.fromkeys(COMPONENTS, 0)
+    groups = [(1, architecture.outer), (1, architecture.draft)]
+    pairs = zip(architecture.kind_counts, architecture.kinds, strict=True)
+    groups += [(count, kind.tensors) for count, kind in pairs]
+    for count, tensors in groups:
+        for tensor in tensors:
+            if not tensor.buffer:
+                sums[tensor.component] += count * tensor.elements
     total = sum(sums.values()) - sums["draft"]
     active = total - idle_expert_parameters(architecture) - sums["vision"]
     return Parameters(total=total, active=active, **sums)

@@ -83,11 +83,14 @@ def outer(
     norm_bias: bool = False,
     head_bias: bool = False,
 ) -> Iterator[Tensor]:
-    """Yield embedding, final norm and, unless tied, the head, named as Llama names them."""
+    """Yield embedding, final norm and, unless tied, the head, named as Llama names them.
+
+    A bias of the head is never tied.
+    """
     yield embedding(f"{names.base}embed_tokens.weight", frame)
     yield from norm(f"{names.base}{final}", frame.hidden, bias=norm_bias)
-    if not frame.tied:
-        yield from head(names.head, frame, bias=head_bias)
+    made = head(names.head, frame, bias=head_bias)
+    yield from (tensor for tensor in made if not (frame.tied and tensor.linear))
 
 
 def embedding(name: str, frame: Frame) -> Tensor:
@@ -236,11 +239,13 @@ def fused_experts(at: str, hidden: int, width: int, experts: int) -> Iterator[Te
 
 
 def shared_experts(
-    at: str, hidden: int, width: int, *, names: Sequence[str] = GATED
+    at: str, hidden: int, width: int, *, names: Sequence[str] = GATED, bias: bool = False
 ) -> Iterator[Tensor]:
     """Yield the shared experts, kept as one feed-forward of their joint width; 0 is none."""
     if width:
-        yield from feed_forward(at, hidden, width, "shared_experts", "shared_experts", names=names)
+        yield from feed_forward(
+            at, hidden, width, "shared_experts", "shared_experts", names=names, bias=bias
+        )
 
 
 def router(

@@ -23,6 +23,7 @@ def no_layer(_fields: Fields, layers: int) -> list[int | None]:
 def late_layers(fields: Fields, layers: int) -> list[int | None]:
     """Return `sliding_window` from `max_window_layers` on, where it is switched on (Qwen2)."""
     if not fields.flag("use_sliding_window"):
+        fields.moot("sliding_window", "max_window_layers", "layer_types")
         return [None] * layers
     if fields.has("layer_types"):
         return _named(fields, layers)
@@ -47,6 +48,18 @@ def listed(*, full_every: int) -> Windows:
         else:
             every = fields.integer("sliding_window_pattern", default=full_every)
         return [window if (i + 1) % every else None for i in range(layers)]
+
+    return read
+
+
+def first_of(*, every: int) -> Windows:
+    """Return a reader of `layer_types`, or of a pattern of which the first layer is full."""
+
+    def read(fields: Fields, layers: int) -> list[int | None]:
+        if fields.has("layer_types"):
+            return _named(fields, layers)
+        window = fields.optional("sliding_window", most=MAX_POSITIONS)
+        return [window if i % every else None for i in range(layers)]
 
     return read
 

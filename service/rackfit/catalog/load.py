@@ -2,26 +2,32 @@
 
 A catalog directory holds `models/*.json` (one `ModelEntry` a file), `accelerators/*.toml`
 (tables of `[[accelerator]]`) and `schemes.toml` (tables of `[[scheme]]`); an overlay may leave
-any of them out. Its entries replace the shipped ones of the same id. Files whose names begin
-with a dot are passed over: mounted ConfigMaps and editors leave such files behind.
+any of them out. Its entries replace the shipped ones of the same id. The shipped
+`efficiencies.toml`, written by `make fit`, holds always. A data file that stands
+elsewhere in an overlay is refused, since nothing would read it. Files and directories whose
+names begin with a dot are passed over: mounted ConfigMaps and editors leave such behind.
 """
 
 import datetime as dt
 import hashlib
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from rackfit.catalog.entries import Accelerator, ModelEntry, Scheme
+from rackfit.catalog.entries import Accelerator, Efficiency, ModelEntry, Scheme
 from rackfit.catalog.names import AcceleratorIndex
 from rackfit.errors import CatalogError, UnknownName, unknown_name
 
 DIGEST_BYTES = 16
+
+LAYOUT = "models/*.json, accelerators/*.toml or schemes.toml"
+DATA_SUFFIXES = (".json", ".toml", ".yaml", ".yml")
 
 Entry = TypeVar("Entry", bound=Accelerator | ModelEntry | Scheme)
 Named = TypeVar("Named", bound=ModelEntry | Scheme)
@@ -54,7 +60,8 @@ class Catalog:
     Built once and never changed; the mappings are in order of id. `digest` is BLAKE2b over the
     content (16 bytes, in hexadecimal): equal entries give an equal digest, whatever files they
     came from and in whatever order. `date` is the ISO date of the shipped data's last review.
-    `quantizations` are the schemes a model can be served in, index types left out.
+    `quantizations` are the schemes a model can be served in, index types left out;
+    `efficiencies` what engines were found to reach of the modelled speed.
     """
 
     def __init__(
@@ -63,6 +70,7 @@ class Catalog:
         accelerators: Iterable[Accelerator],
         schemes: Iterable[Scheme],
         date: str,
+        efficiencies: Iterable[Efficiency] = (),
     ) -> None:
         """Index the entries.
 
@@ -73,7 +81,13 @@ class Catalog:
         self.accelerators: Final = _by_id(accelerators)
         self.schemes: Final = _by_id(schemes)
         self.date: Final = date
-        self.digest: Final = _digest(self.models, self.accelerators, self.schemes)
+        self.efficiencies: Final = tuple(efficiencies)
+        self.digest: Final = _digest(
+            self.models.values(),
+            self.accelerators.values(),
+            self.schemes.values(),
+            self.efficiencies,
+        )
         self._model_names: Final = _Names("model", self.models.values())
         self.quantizations: Final = tuple(s for s in self.schemes.values() if s.kind != "index")
         self._scheme_names: Final = _Names("quantization scheme", self.quantizations)
@@ -89,14 +103,16 @@ class Catalog:
         return self._model_names.resolve(name, pointer)
 
     def accelerator(
-        self, name: str, pointer: str = "/accelerator"
+        self, name: str, pointer: str = "/accelerator", *, memory_bytes: int | None = None
     ) -> tuple[Accelerator, tuple[str, ...]]:
         """Return the accelerator an operator calls `name`, and warnings on how it was read.
+
+        Of parts that share a name, `memory_bytes`, the device's total, tells which it is.
 
         Raises:
             UnknownName: at `pointer`, with the closest names.
         """
-        return self._accelerator_index.resolve(name, pointer)
+        return self._accelerator_index.resolve(name, pointer, memory_bytes)
 
     def scheme(self, name: str, pointer: str = "/quantization") -> Scheme:
         """Return the quantization scheme of this id or alias, case aside.
@@ -120,6 +136,7 @@ def load_catalog(overlay: Path | None = None) -> Catalog:
         accelerators=_merge(_accelerators(d) for d in directories),
         schemes=_merge(_schemes(d) for d in directories),
         date=_read(shipped / "catalog.toml", _decode_about).date.isoformat(),
+        efficiencies=_read(shipped / "efficiencies.toml", _decode_efficiencies),
     )
 
 
@@ -129,6 +146,11 @@ class _AcceleratorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _SchemeFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scheme: list[Scheme]
+
+
+class _EfficiencyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    efficiency: list[Efficiency]
+    sources: list[str]
 
 
 class _AboutFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,6 +166,10 @@ def _decode_accelerators(content: bytes) -> list[Accelerator]:
 
 def _decode_schemes(content: bytes) -> list[Scheme]:
     return msgspec.toml.decode(content, type=_SchemeFile).scheme
+
+
+def _decode_efficiencies(content: bytes) -> list[Efficiency]:
+    return msgspec.toml.decode(content, type=_EfficiencyFile).efficiency
 
 
 def _decode_about(content: bytes) -> _AboutFile:
@@ -174,7 +200,32 @@ def _directory(overlay: Path) -> Path:
     if not overlay.is_dir():
         msg = f"{overlay}: the catalog overlay is not a directory"
         raise CatalogError(msg)
+    for file in sorted(_data_files(overlay)):
+        if not _is_read(file.relative_to(overlay)):
+            msg = f"{file}: nothing reads this file; a catalog overlay holds {LAYOUT}"
+            raise CatalogError(msg)
     return overlay
+
+
+def _data_files(directory: Path) -> Iterator[Path]:
+    """Yield what looks like a catalog file, whatever the case of its name's end."""
+    for path, directories, names in os.walk(directory):
+        directories[:] = [name for name in directories if not name.startswith(".")]
+        for name in names:
+            if name.casefold().endswith(DATA_SUFFIXES) and not name.startswith("."):
+                yield Path(path, name)
+
+
+def _is_read(file: PurePath) -> bool:
+    """Tell whether a file's place in an overlay is one that is read."""
+    match file.parts:
+        case ("models", name):
+            return name.endswith(".json")
+        case ("accelerators", name):
+            return name.endswith(".toml")
+        case _:
+            # A copy of the shipped catalog holds its date, too.
+            return str(file) in {"schemes.toml", "catalog.toml"}
 
 
 def _files(directory: Traversable, suffix: str) -> list[Traversable]:
@@ -240,8 +291,8 @@ def _by_id(entries: Iterable[Entry]) -> Mapping[str, Entry]:
     return MappingProxyType({e.id: e for e in sorted(entries, key=lambda e: e.id)})
 
 
-def _digest(*parts: Mapping[str, msgspec.Struct]) -> str:
+def _digest(*parts: Iterable[msgspec.Struct]) -> str:
     # Sorted keys make the digest independent of the order fields stand in.
-    entries = [list(part.values()) for part in parts]
+    entries = [list(part) for part in parts]
     content = msgspec.json.encode(entries, order="sorted")
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES).hexdigest()

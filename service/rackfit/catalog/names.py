@@ -1,45 +1,44 @@
 """Find the accelerator an operator means by whatever name it has where they look.
 
-A name is folded: case and everything but letters and digits are dropped, so the label
-`NVIDIA-A100-SXM4-80GB`, nvidia-smi's `NVIDIA A100-SXM4-80GB` and Slurm's
-`nvidia_a100-sxm4-80gb` are one name. Brands in front may be left out. Nothing is guessed: a
-name that could be several parts is refused with their list, unless the catalog says how it is
-read (`Accelerator.shorthands`), and then the answer says so in a warning.
+A name stands in the catalog as it is (an id or an alias), or it is a product's name with or
+without form and capacity behind it (`spelling`). Several parts may go by it. Then the device's
+memory decides, where it is told, else the catalog's precedence, and the answer says so in a
+warning; where the catalog has none, the name is refused with the list. Nothing is guessed: a
+capacity that no part of that name has is refused with those that there are.
 """
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from rackfit.catalog.entries import Accelerator
+from rackfit.catalog.entries import MEMORY_TOLERANCE, Accelerator
+from rackfit.catalog.spelling import (
+    Suffix,
+    Suffixes,
+    fold,
+    fraction,
+    is_untyped_gres,
+    without_brands,
+    without_gres,
+    words,
+)
 from rackfit.errors import CatalogError, UnknownName, Violation, unknown_name
 
-BRANDS: Final = ("nvidia", "geforce", "tesla", "quadro", "amd", "instinct", "radeon", "intel")
 MAX_LISTED: Final = 6
 """How many parts the refusal of an ambiguous name lists."""
+
+_CAPACITY_TOLERANCE = 1.03
+"""How far above the capacity it is sold by a part may be named: 94 GB are 96 on the board."""
+
+_GIB = 1 << 30
+_UNTYPED = "A gres without a type says how many devices there are, not which."
+_FORM_NAMES = {"pcie": "PCIe"}
+_ANY_SXM = ("sxm", "nvlink")
 
 Reading = tuple[Accelerator, tuple[str, ...]]
 """An accelerator, and the warnings that come with reading a name as it."""
 
-_TRADEMARKS = re.compile(r"\((?:r|tm)\)|[®™]", re.IGNORECASE)
-_SEPARATORS = re.compile(r"[^0-9a-z]+")
-_BRANDS_IN_FRONT = re.compile(f"^(?:{'|'.join(BRANDS)})+")
-_WORD = re.compile(r"[a-z]+|[0-9]+")
-# Appended by GPU feature discovery (-MIG-1g.10gb, -SHARED; its README) and by Slurm's NVML
-# detection (_1g.10gb); compute slices put 1c. in front.
-_MIG = re.compile(r"(?:^|[-_ ])(?:mig(?=[-_ ]|$)|(?:\d+c\.)?\d+g\.\d+gb)", re.IGNORECASE)
-_SHARED = re.compile(r"[-_ ]shared$", re.IGNORECASE)
-
-
-def fold(name: str) -> str:
-    """Reduce `name` to its letters and digits in lower case, trademark signs dropped."""
-    return _SEPARATORS.sub("", _TRADEMARKS.sub("", name).casefold())
-
-
-def without_brands(name: str) -> str:
-    """Fold `name` and drop the brands it begins with: `GeForce RTX 4090` is `rtx4090`."""
-    return _BRANDS_IN_FRONT.sub("", fold(name))
+Parts = tuple[Accelerator, ...]
 
 
 class AcceleratorIndex:
@@ -50,93 +49,177 @@ class AcceleratorIndex:
     """
 
     def __init__(self, accelerators: Iterable[Accelerator]) -> None:
-        self._accelerators = list({fold(a.id): a for a in accelerators}.values())
-        self._readings = _claimed(self._accelerators)
-        self._readings |= _implied(self._accelerators, self._readings)
+        self._accelerators: Final = list({fold(a.id): a for a in accelerators}.values())
+        self._claimed: Final = _claimed(self._accelerators)
+        self._printed: Final = _grouped((fold(a.name), a) for a in self._accelerators)
+        self._stems: Final = _grouped((stem, a) for a in self._accelerators for stem in _stems(a))
+        self._suffixes: Final = Suffixes(a.generation for a in self._accelerators)
 
-    def resolve(self, name: str, pointer: str = "") -> Reading:
+    def resolve(self, name: str, pointer: str = "", memory_bytes: int | None = None) -> Reading:
         """Return the accelerator that answers to `name`, and warnings if that is a reading.
+
+        Args:
+            name: As an operator sees it; a Slurm gres is read as its type.
+            pointer: Where the name stands in the caller's request.
+            memory_bytes: The device's total memory, where what prints the name prints it too.
 
         Raises:
             UnknownName: At `pointer`. Nothing answers to `name`, or several parts do (the
                 message lists them), or it names a part of a device or a share of one.
         """
-        found = self._find(name)
+        spelled = without_gres(name)
+        found = None if fraction(spelled) else self._find(spelled, memory_bytes)
         if found is None:
-            raise UnknownName(self._refusal(name, pointer))
+            raise UnknownName(self._refusal(spelled, pointer))
         return found
 
-    def _find(self, name: str) -> Reading | None:
-        return self._readings.get(fold(name)) or self._readings.get(without_brands(name))
+    def _find(self, name: str, memory_bytes: int | None = None) -> Reading | None:
+        """Read `name` as one part, from its narrowest meaning to its widest."""
+        folded, meant = fold(name), self._meant(name)
+        claimed = self._claimed.get(folded) or self._claimed.get(without_brands(name))
+        if memory_bytes is not None:
+            for parts in (self._printed.get(folded, ()), meant):
+                if found := _read(name, _nearest(parts, memory_bytes)):
+                    return found
+        return (claimed, ()) if claimed else _read(name, meant)
+
+    def _meant(self, name: str) -> Parts:
+        """Return the parts that go by a product's name, form and capacity."""
+        divisions = self._suffixes.divisions(name, self._stems)
+        named = ((a, suffix) for stem, suffix in divisions for a in self._stems[stem])
+        return tuple({a.id: a for a, suffix in named if _fits(a, suffix)}.values())
 
     def _refusal(self, name: str, pointer: str) -> Violation:
         unknown = unknown_name(pointer, "accelerator", name, ())
-        if reason := self._fraction(name) or self._several(name):
+        reason = (
+            (_UNTYPED if is_untyped_gres(name) else None)
+            or self._fraction(name)
+            or self._several(name)
+            or self._misfit(name)
+        )
+        if reason:
             return Violation(pointer, f"{unknown.detail} {reason}")
         return unknown_name(pointer, "accelerator", name, self._spellings())
 
     def _fraction(self, name: str) -> str | None:
         """Say what a MIG slice or a shared device is, if `name` is one's."""
-        if match := _MIG.search(name):
-            what = f"a MIG slice{self._of(name[: match.start()])}"
-        elif match := _SHARED.search(name):
-            what = f"a share{self._of(name[: match.start()])} under time-slicing or MPS"
-        else:
+        found = fraction(name)
+        if found is None:
             return None
-        return f"It is {what}, not a whole device, and a plan needs whole devices."
-
-    def _of(self, whole: str) -> str:
-        """Name the whole device, where `whole` can only be one."""
-        found = self._find(whole)
-        return f" of {found[0].id}" if found and not found[1] else ""
+        whole = self._find(found.whole)
+        of = f" of {whole[0].id}" if whole and not whole[1] else ""
+        return (
+            f"It is {found.kind}{of}{found.how}, not a whole device, and a plan needs whole "
+            "devices."
+        )
 
     def _several(self, name: str) -> str | None:
-        """List the accelerators whose ids hold every word of `name`, if there are several."""
-        words = _words(name)
-        ids = [a.id for a in self._accelerators if words and words <= _words(a.id)]
+        """List the accelerators that `name` may mean, or whose ids hold every word of it."""
+        asked = words(name)
+        held = [a for a in self._accelerators if asked and asked <= words(a.id)]
+        ids = [a.id for a in self._meant(name) or held]
         if len(ids) <= 1:
             return None
         more = f" or {len(ids) - MAX_LISTED} more" if len(ids) > MAX_LISTED else ""
         return f"It could be {', '.join(ids[:MAX_LISTED])}{more}: name one of them."
 
+    def _misfit(self, name: str) -> str | None:
+        """Say which forms and capacities there are, if `name` has another."""
+        divisions = self._suffixes.divisions(name, self._stems)
+        named = {a.id: a for stem, _ in divisions for a in self._stems[stem]}
+        return f"Of that name there is {_listed(list(named.values()))}." if named else None
+
     def _spellings(self) -> list[str]:
-        return [spelling for a in self._accelerators for spelling, _ in _names(a)]
+        return [s for a in self._accelerators for s in (a.id, a.product, *a.aliases) if s]
 
 
-def _words(name: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(_TRADEMARKS.sub(" ", name).casefold())).difference(BRANDS)
+def _stems(accelerator: Accelerator) -> set[str]:
+    """Return what a name of the accelerator may begin with, form and capacity left out."""
+    names = (accelerator.id, accelerator.product, *accelerator.aliases)
+    return {stem for stem in map(without_brands, names) if stem}
 
 
-def _names(accelerator: Accelerator) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each name as written, with the warnings it brings."""
-    for name in (accelerator.id, *accelerator.aliases):
-        yield name, ()
-    for name, sentence in accelerator.shorthands.items():
-        yield name, (sentence,)
+def _grouped(named: Iterable[tuple[str, Accelerator]]) -> dict[str, Parts]:
+    groups: defaultdict[str, list[Accelerator]] = defaultdict(list)
+    for name, accelerator in named:
+        groups[name].append(accelerator)
+    return {name: tuple(parts) for name, parts in groups.items() if name}
 
 
-def _claimed(accelerators: Iterable[Accelerator]) -> dict[str, Reading]:
-    """Map every name an entry states, folded, to its reading."""
-    readings: dict[str, Reading] = {}
+def _claimed(accelerators: Iterable[Accelerator]) -> dict[str, Accelerator]:
+    """Map every id and alias, folded, to its accelerator."""
+    owners: dict[str, Accelerator] = {}
     for accelerator in accelerators:
-        for name, warnings in _names(accelerator):
-            owner, _ = readings.setdefault(fold(name), (accelerator, warnings))
+        for name in (accelerator.id, *accelerator.aliases):
+            owner = owners.setdefault(fold(name), accelerator)
             if owner is not accelerator:
                 msg = f"accelerators {owner.id} and {accelerator.id} are both named {name!r}"
                 raise CatalogError(msg)
-    return readings
+    return owners
 
 
-def _implied(
-    accelerators: Iterable[Accelerator], claimed: dict[str, Reading]
-) -> dict[str, Reading]:
-    """Map ids and aliases without their brands to readings, where no other part has them."""
-    owners: defaultdict[str, dict[str, Accelerator]] = defaultdict(dict)
-    for accelerator in accelerators:
-        for name in (accelerator.id, *accelerator.aliases):
-            owners[without_brands(name)][accelerator.id] = accelerator
-    return {
-        name: (next(iter(parts.values())), ())
-        for name, parts in owners.items()
-        if len(parts) == 1 and name and name not in claimed
-    }
+def _fits(accelerator: Accelerator, suffix: Suffix) -> bool:
+    """Tell whether a part has the form, the generation and the capacity of a name."""
+    return (
+        (suffix.form is None or _has_form(accelerator.form, suffix.form))
+        and suffix.generation in (None, fold(accelerator.generation))
+        and (suffix.capacity_gb is None or _has_capacity(accelerator, suffix.capacity_gb))
+    )
+
+
+def _has_form(form: str, wanted: str) -> bool:
+    return form.startswith("sxm") if wanted in _ANY_SXM else form == wanted
+
+
+def _has_capacity(accelerator: Accelerator, wanted_gb: int) -> bool:
+    """Tell whether a capacity is one people give the part: from what is usable to what is sold."""
+    usable = accelerator.usable_bytes // _GIB
+    return usable <= wanted_gb <= _CAPACITY_TOLERANCE * capacity_gb(accelerator)
+
+
+def capacity_gb(accelerator: Accelerator) -> int:
+    """Return the capacity a part is sold by, or its memory in whole GiB where that is not told."""
+    total_bytes = accelerator.reported_bytes or accelerator.usable_bytes
+    return accelerator.capacity_gb or -(-total_bytes // _GIB)
+
+
+def _nearest(parts: Parts, memory_bytes: int) -> Parts:
+    """Return the parts whose total memory is nearest, none if that is not near."""
+    distances = [_distance(part, memory_bytes) for part in parts]
+    nearest = min(distances, default=1.0)
+    if nearest > MEMORY_TOLERANCE:
+        return ()
+    return tuple(p for p, d in zip(parts, distances, strict=True) if d == nearest)
+
+
+def _distance(accelerator: Accelerator, memory_bytes: int) -> float:
+    expected = accelerator.reported_bytes or accelerator.usable_bytes
+    return abs(memory_bytes - expected) / expected
+
+
+def _read(name: str, parts: Parts) -> Reading | None:
+    """Read `name` as the part of highest precedence; None where there is no such one."""
+    first = sorted(parts, key=lambda a: -a.precedence)
+    if not first:
+        return None
+    read, *others = first
+    if not others:
+        return read, ()
+    if others[0].precedence == read.precedence:
+        return None
+    warning = (
+        f"{name} is read as {_described(read)}; name {_listed(others)} if that is what you have."
+    )
+    return read, (warning,)
+
+
+def _listed(parts: Sequence[Accelerator]) -> str:
+    *most, last = map(_described, parts)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
+def _described(accelerator: Accelerator) -> str:
+    """Name a part with what tells it from the others of its product."""
+    form = _FORM_NAMES.get(accelerator.form, accelerator.form.upper())
+    capacity = f"{capacity_gb(accelerator)} GB"
+    return f"{accelerator.id} ({', '.join(filter(None, (form, capacity)))})"

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cached_property
 
 import msgspec
 
 from rackfit.engines.cache_layout import CacheTerm, bytes_per_token, sequence_bytes
 
 
-class StageCache(msgspec.Struct, frozen=True, kw_only=True):
+class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One stage's cache: its terms and, where the engine cuts it into alike blocks, the blocks.
 
     A block of `block_bytes` belongs to one of `groups` groups of layers and holds at least
@@ -26,10 +27,15 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes of one sequence of `tokens` tokens."""
         return sequence_bytes(self.terms, tokens)
 
-    @property
+    @cached_property
     def bytes_per_token(self) -> Fraction:
         """Marginal bytes of one more token, beyond every window."""
         return bytes_per_token(self.terms)
+
+    @cached_property
+    def whole_bytes_per_token(self) -> int:
+        """The same in whole bytes."""
+        return int(self.bytes_per_token)
 
     def tokens(self, room: int, context: int) -> int | None:
         """Tokens that `room` bytes hold as the engine's log counts them; None without bound.

@@ -1,6 +1,6 @@
 """Which engine serves, and the options of its that decide memory."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,7 +13,8 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     Options left out take the engine's own defaults for that version. `speculative_tokens` loads
     the checkpoint's multi-token-prediction layers, `redundant_experts` are slots beyond one an
-    expert, and `lora_slots` adapters of `lora_rank` are kept loaded at once.
+    expert, and `lora_slots` adapters of `lora_rank` are kept loaded at once. `cache_layout`
+    "ideal" counts the cache by its rows alone, not as the engine allocates pages.
     """
 
     name: Name
@@ -24,4 +25,5 @@ class EngineChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     redundant_experts: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
     speculative_tokens: Annotated[int, Meta(ge=0, le=64)] = 0
     lora_slots: Annotated[int, Meta(ge=0, le=4096)] = 0
+    cache_layout: Literal["engine", "ideal"] = "engine"
     lora_rank: Annotated[int, Meta(ge=1, le=4096)] = 16

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from rackfit.engines.hardware import BLACKWELL, Hardware
 from rackfit.engines.interface import Engine
 from rackfit.engines.split import Split
 
@@ -10,6 +11,10 @@ class Generic(Engine):
     """Whatever serves: the rules all engines share, and nothing of any one's own."""
 
     name: ClassVar[str] = "generic"
+    hardware: ClassVar[Hardware] = Hardware(
+        source="NVIDIA Transformer Engine: datatype and hardware support matrix",
+        caches={"nvfp4": BLACKWELL},
+    )
     takes_utilization: ClassVar[bool] = False
 
     def loads(self, scheme: str, engines: list[str]) -> bool:

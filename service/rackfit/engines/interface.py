@@ -14,9 +14,11 @@ import msgspec
 
 from rackfit.architecture.model import Attention, ExpertFeedForward
 from rackfit.catalog.entries import Accelerator, Scheme
-from rackfit.engines.cache_layout import layer_terms, merged
+from rackfit.engines.cache_layout import merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
+from rackfit.engines.hardware import Hardware
+from rackfit.engines.launch import Host, Launched
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -32,7 +34,7 @@ class Engine(ABC):
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
     batch it prepares for where the caller names none; `takes_utilization` tells whether it is
     started with a share of each device, `even_slots` whether expert ranks hold equally many
-    experts even without redundant ones.
+    experts even without redundant ones. One that `reads_gguf` reads nothing else.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -48,6 +50,8 @@ class Engine(ABC):
     block_tokens: ClassVar[int] = 1
     batched_tokens: ClassVar[int] = 8192
     sequences: ClassVar[int] = 1024
+    reads_gguf: ClassVar[bool] = False
+    hardware: ClassVar[Hardware]
     takes_utilization: ClassVar[bool] = True
     even_slots: ClassVar[bool] = False
     slots_source: ClassVar[str] = "(experts + redundant experts) % EP == 0, all engines alike"
@@ -69,6 +73,12 @@ class Engine(ABC):
             if rejection is not None:
                 yield rejection
         yield from self._uneven_slots(model, split)
+
+    def unsupported(
+        self, model: ServedModel, split: Split, accelerator: Accelerator
+    ) -> Iterator[Rejection]:
+        """Yield what of this model the engine cannot hold on such devices."""
+        return self.hardware.rejections(self.name, model, split, accelerator)
 
     def _uneven_slots(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Slots are spread evenly where the engine insists, and wherever experts are redundant."""
@@ -142,18 +152,22 @@ class Engine(ABC):
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
         """What a stage with `counts` layers of each kind keeps of sequences on one rank."""
+        if self.choice.cache_layout == "ideal":
+            return self._rows(model, split, counts, 1)
+        return self.allocated_cache(model, split, counts, limits)
+
+    def allocated_cache(
+        self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
+    ) -> StageCache:
+        """The same as the engine allocates it: rows in whole blocks, if it says nothing else."""
         del limits
-        each = (
-            layer_terms(
-                kind.attention,
-                kv_cache_dtype=model.kv_cache_dtype,
-                dtype=model.dtype,
-                tensor=split.tensor,
-            )
-            for kind in model.kinds
-        )
-        terms = merged(zip(counts, each, strict=True), self.block_tokens)
-        return StageCache(terms=terms, block_tokens=self.block_tokens)
+        return self._rows(model, split, counts, self.block_tokens)
+
+    @staticmethod
+    def _rows(model: ServedModel, split: Split, counts: Sequence[int], block: int) -> StageCache:
+        each = model.cache_terms(split.tensor)
+        terms = merged(zip(counts, each, strict=True), block)
+        return StageCache(terms=terms, block_tokens=block)
 
     def expert_padding(
         self, mixture: ExpertFeedForward, hidden: int, scheme: Scheme, split: Split, limits: Limits
@@ -190,6 +204,11 @@ class Engine(ABC):
         del model, split, limits
         return ()
 
+    def unbudgeted_terms(self, model: ServedModel, split: Split) -> tuple[Term, ...]:
+        """What the engine takes after it has sized its cache, out of what its budget leaves."""
+        del model, split
+        return ()
+
     @abstractmethod
     def utilization(self, usable: int, free: int, split: Split) -> float:
         """The share of a device's `usable` bytes the engine is given."""
@@ -214,7 +233,18 @@ class Engine(ABC):
         """What a caller should know of how this engine is planned for."""
         return ()
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """The engine's own command-line arguments for this split."""
-        del model, split, utilization
+    def program(self, model: str) -> tuple[str, ...]:
+        """The words that start the engine on one node, its arguments left out."""
+        return (self.name, model)
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
+        del launched, hosts, number
+        return ()
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """The engine's own command-line arguments for a plan."""
+        del launched
         return ()

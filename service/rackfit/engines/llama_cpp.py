@@ -2,7 +2,9 @@
 
 from typing import ClassVar
 
+from rackfit.engines.hardware import Hardware
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Launched, flags
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -33,6 +35,8 @@ class LlamaCpp(Engine):
     """llama.cpp's server with its layers on several devices."""
 
     name: ClassVar[str] = "llama.cpp"
+    reads_gguf: ClassVar[bool] = True
+    hardware: ClassVar[Hardware] = Hardware(source="llama.cpp: CUDA, HIP, Vulkan back ends")
     takes_utilization: ClassVar[bool] = False
     rules: ClassVar[tuple[Rule, ...]] = (layers_only, *COMMON_RULES)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("f16", "bf16", "f32", "q8_0", "q4_0")
@@ -53,10 +57,20 @@ class LlamaCpp(Engine):
         del split
         return max(min(usable, free) - FIT_MARGIN_BYTES, 0) / usable
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """Arguments of `llama-server`."""
-        del utilization
-        cache = f"--cache-type-k={model.kv_cache_dtype}", f"--cache-type-v={model.kv_cache_dtype}"
-        layers = self.partition(len(model.order), split.pipeline)
-        shares = "--tensor-split=" + ",".join(str(count) for count in layers)
-        return ("--n-gpu-layers=999", "--split-mode=layer", shares, *cache)
+    def program(self, model: str) -> tuple[str, ...]:
+        """`llama-server`."""
+        return ("llama-server", f"--model={model}")
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `llama-server`; its context is that of all slots together."""
+        split, dtype = launched.split, launched.model.kv_cache_dtype
+        layers = self.partition(len(launched.model.order), split.pipeline)
+        return flags(
+            n_gpu_layers=999,
+            split_mode="layer",
+            tensor_split=",".join(str(count) for count in layers),
+            ctx_size=launched.context_tokens * launched.sequences,
+            parallel=launched.sequences,
+            cache_type_k=dtype,
+            cache_type_v=dtype,
+        )

@@ -1,14 +1,16 @@
 """A model as it is served: what engines reason about."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cached_property
 
 import msgspec
 
 from rackfit.architecture.model import Architecture, Layer, Tensor
 from rackfit.architecture.parameters import count_parameters
-from rackfit.architecture.quantization import Quantization, stored_bytes
+from rackfit.architecture.quantization import Storage, stored_bytes
+from rackfit.architecture.stored import stored_as
 from rackfit.catalog.entries import Scheme
+from rackfit.engines.cache_layout import CacheTerm, layer_terms
 
 FIRST_STAGE = ("embedding", "vision")
 """Components outside the layers that live on the first pipeline stage; the rest on the last."""
@@ -29,11 +31,18 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """
 
     architecture: Architecture
-    storage: Quantization
+    storage: Storage
     schemes: Mapping[str, Scheme]
     kv_cache_dtype: str
     name: str
     scheme: Scheme | None = None
+
+    def stored_as(self, scheme: Scheme) -> "ServedModel":
+        """Return this model in another scheme."""
+        architecture, storage = stored_as(self.architecture, scheme, self.storage)
+        return msgspec.structs.replace(
+            self, architecture=architecture, storage=storage, scheme=scheme
+        )
 
     @property
     def dtype(self) -> str:
@@ -53,6 +62,35 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self._distinct[1]
 
     @cached_property
+    def counts_before(self) -> tuple[tuple[int, ...], ...]:
+        """Layers of each kind before each cut: before the first layer, ..., after the last."""
+        counts = [0] * len(self.kinds)
+        before = [tuple(counts)]
+        for kind in self.order:
+            counts[kind] += 1
+            before.append(tuple(counts))
+        return tuple(before)
+
+    def cache_terms(self, tensor: int) -> tuple[tuple[CacheTerm, ...], ...]:
+        """The cache terms of one layer of each kind on one of `tensor` ranks."""
+        known = self._cache_terms.get(tensor)
+        if known is None:
+            known = self._cache_terms[tensor] = tuple(
+                layer_terms(
+                    kind.attention,
+                    kv_cache_dtype=self.kv_cache_dtype,
+                    dtype=self.dtype,
+                    tensor=tensor,
+                )
+                for kind in self.kinds
+            )
+        return known
+
+    @cached_property
+    def _cache_terms(self) -> dict[int, tuple[tuple[CacheTerm, ...], ...]]:
+        return {}
+
+    @cached_property
     def layer_tensors(self) -> tuple[tuple[StoredTensor, ...], ...]:
         """The stored tensors of one layer of each kind, in the order of `kinds`."""
         return self._distinct[2]
@@ -69,7 +107,12 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def used_schemes(self) -> tuple[Scheme, ...]:
-        """Every scheme some tensor is stored in, in order of first use."""
+        """Every scheme some tensor is stored in, in order of first use.
+
+        A mixture the caller chose stands for its block types: engines load it or they do not.
+        """
+        if self.scheme is not None and self.scheme.kind == "gguf-mixture":
+            return (self.scheme,)
         used = [s.scheme for kind in self.layer_tensors for s in kind]
         used += [s.scheme for s in self.outer]
         return tuple({s.id: s for s in used}.values())
@@ -82,6 +125,14 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             for kind, tensors in enumerate(self.layer_tensors)
         )
         return layers + sum(s.stored_bytes for s in self.outer)
+
+    @cached_property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of all tensors of the checkpoint's own file, the draft's too."""
+        aside = self.storage.outside
+        kept = (s for s in (*self.outer, *self.draft) if s.tensor.component not in aside)
+        layers = self.weights_bytes - sum(s.stored_bytes for s in self.outer)
+        return layers + sum(s.stored_bytes for s in kept)
 
     @cached_property
     def routed_bytes(self) -> int:
@@ -112,7 +163,7 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         if not self.storage.layer_dependent:
             tensors = tuple(self._stored(layer.tensors, None) for layer in layers)
             return layers, self.architecture.order, tensors
-        found: dict[tuple[int, tuple[bool, ...]], int] = {}
+        found: dict[tuple[int, tuple[Hashable, ...]], int] = {}
         first: list[int] = []
         order = []
         for number, kind in enumerate(self.architecture.order):
@@ -126,5 +177,19 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return distinct, tuple(order), stored
 
     def _stored(self, tensors: tuple[Tensor, ...], layer: int | None) -> tuple[StoredTensor, ...]:
-        named = [(t, self.schemes[self.storage.scheme_of(t, layer)]) for t in tensors]
-        return tuple(StoredTensor(t, scheme, stored_bytes(t, scheme)) for t, scheme in named)
+        """Look up what each tensor is stored in; kinds of layers share most of theirs."""
+        known = self._known if layer is None else {}
+        found = []
+        for tensor in tensors:
+            stored = known.get(id(tensor))
+            if stored is None:
+                scheme = self.schemes[self.storage.scheme_of(tensor, layer)]
+                stored = StoredTensor(tensor, scheme, stored_bytes(tensor, scheme))
+                known[id(tensor)] = stored
+            found.append(stored)
+        return tuple(found)
+
+    @cached_property
+    def _known(self) -> dict[int, StoredTensor]:
+        """Tensors stored alike in every layer, by identity: the architecture keeps them alive."""
+        return {}

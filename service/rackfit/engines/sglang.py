@@ -1,6 +1,6 @@
 """SGLang: rules, memory and arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -9,7 +9,17 @@ import msgspec
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.cache_layout import CacheTerm
 from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.hardware import (
+    BLACKWELL,
+    FP8_AMD,
+    FROM_AMPERE,
+    FROM_HOPPER,
+    FROM_TURING,
+    NVIDIA,
+    Hardware,
+)
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import MASTER_PORT, Host, Launched, degree, flags
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rules import COMMON_RULES, Rule
 from rackfit.engines.served import ServedModel
@@ -22,15 +32,21 @@ GIB = 1 << 30
 
 TIERS = (
     (20 * GIB, 2048, 8, 8),
-    (35 * GIB, 2048, 24, 80),
+    (35 * GIB, 4096, 48, 160),
     (60 * GIB, 4096, 32, 160),
     (160 * GIB, 8192, 256, 512),
     (1 << 62, 16384, 512, 512),
 )
 """By memory: chunked prefill size, largest batch of a CUDA graph below TP4 and from it.
 
-Source: sglang/srt/server_args.py, _handle_gpu_memory_settings.
+Source: SGLang 0.5.23, sglang/srt/arg_groups/memory_hook.py.
 """
+
+FLOOR_FROM, FLOOR_MIB = 60 * GIB, 10 * 1024
+"""Larger devices keep at least 10 GiB apart (the same file)."""
+
+MANY_GRAPHS = 300
+"""Graphs of larger batches take half as much again with attention DP (the same file)."""
 
 WIDE = 4
 """Tensor ranks from which graphs are captured for larger batches."""
@@ -53,6 +69,16 @@ class Sglang(Engine):
 
     name: ClassVar[str] = "sglang"
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
+    hardware: ClassVar[Hardware] = Hardware(
+        source="SGLang documentation: Quantization, platform compatibility",
+        generations=FROM_TURING | FP8_AMD,
+        weights={
+            "fp8": FROM_AMPERE | FP8_AMD,
+            "nvfp4": BLACKWELL,
+            "mxfp4": FROM_HOPPER | FP8_AMD,
+            "bnb": NVIDIA,
+        },
+    )
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")
@@ -87,11 +113,11 @@ class Sglang(Engine):
             )
         )
 
-    def stage_cache(
+    def allocated_cache(
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
         """Sliding layers have a pool of their own, a fixed share of the others' tokens."""
-        cache = super().stage_cache(model, split, counts, limits)
+        cache = super().allocated_cache(model, split, counts, limits)
         if not any(term.window is None and term.row_bytes for term in cache.terms):
             return cache
         terms = tuple(term if term.window is None else _pooled(term) for term in cache.terms)
@@ -132,18 +158,49 @@ class Sglang(Engine):
         dense = [slot % experts for slot in range(len(layers[0]))]
         return {"physical_to_logical_map": [*[dense] * first_layer, *map(list, layers)]}
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """Arguments of `python -m sglang.launch_server`."""
-        arguments = [f"--tp-size={split.tensor * split.data}"]
-        if split.pipeline > 1:
-            arguments.append(f"--pp-size={split.pipeline}")
+    def program(self, model: str) -> tuple[str, ...]:
+        """`python3 -m sglang.launch_server`."""
+        return ("python3", "-m", "sglang.launch_server", f"--model-path={model}")
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """Every node is told how many there are, which it is and where the first one is."""
+        del launched
+        if len(hosts) == 1:
+            return ()
+        address = f"{hosts[0].name}:{MASTER_PORT}"
+        return flags(nnodes=len(hosts), node_rank=number, dist_init_addr=address)
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `python -m sglang.launch_server` (sglang/srt/server_args.py)."""
+        split, model, choice = launched.split, launched.model, self.choice
+        arguments = flags(
+            tp_size=split.tensor * split.data,
+            pp_size=degree(split.pipeline),
+            dp_size=degree(split.data),
+            ep_size=degree(split.expert),
+            context_length=launched.context_tokens,
+            max_running_requests=choice.max_sequences,
+            chunked_prefill_size=choice.max_batched_tokens,
+            mem_fraction_static=launched.utilization,
+            kv_cache_dtype="fp8_e4m3" if model.kv_cache_dtype == "fp8" else None,
+            quantization="fp8" if model.scheme and model.scheme.id == "fp8" else None,
+            ep_num_redundant_experts=choice.redundant_experts or None,
+        )
+        return (*arguments, *self._optional_arguments(split))
+
+    def _optional_arguments(self, split: Split) -> Iterator[str]:
+        choice = self.choice
         if split.data > 1:
-            arguments += [f"--dp-size={split.data}", "--enable-dp-attention"]
-        if split.expert > 1:
-            arguments.append(f"--ep-size={split.expert}")
-        if model.kv_cache_dtype == "fp8":
-            arguments.append("--kv-cache-dtype=fp8_e4m3")
-        return (*arguments, f"--mem-fraction-static={utilization:g}")
+            yield "--enable-dp-attention"
+        if choice.speculative_tokens:
+            yield "--speculative-algorithm=NEXTN"
+            yield f"--speculative-num-draft-tokens={choice.speculative_tokens + 1}"
+        if choice.lora_slots:
+            yield "--enable-lora"
+            slots = choice.lora_slots
+            yield from flags(max_loras_per_batch=slots, max_lora_rank=choice.lora_rank)
 
 
 def _tier(usable: int) -> tuple[int, int, int, int]:
@@ -153,15 +210,17 @@ def _tier(usable: int) -> tuple[int, int, int, int]:
 def _static_share(usable: int, split: Split) -> float:
     """The share left beside what SGLang sets apart, in whole per mille.
 
-    server_args.py: 512 MiB, 1.5 a token of a chunk, 2 a sequence of a graph, 1,024 for every
-    eight ranks, and 3 a sequence and rank of attention DP.
+    In MiB, by memory_hook.py: 512, 1.5 a token of a chunk, 2 a sequence of a graph, 1,024 for
+    every eight ranks, and 3 or 4.5 a sequence and rank of attention DP.
     """
     _, chunk, narrow, wide = _tier(usable)
     ranks = split.tensor * split.data
     graphs = narrow if ranks < WIDE else wide
     reserved = 512 + chunk * 1.5 + graphs * 2 + ranks * split.pipeline / 8 * 1024
     if split.data > 1:
-        reserved += graphs * split.data * 3
+        reserved += graphs * split.data * (4.5 if graphs > MANY_GRAPHS else 3)
+    if usable > FLOOR_FROM:
+        reserved = max(reserved, FLOOR_MIB)
     return max(round(1 - reserved * MIB / usable, 3), 0.05)
 
 

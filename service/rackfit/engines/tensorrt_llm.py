@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from rackfit.engines.hardware import (
+    BLACKWELL,
+    FROM_ADA,
+    FROM_AMPERE,
+    FROM_HOPPER,
+    Hardware,
+)
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Launched, degree
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
@@ -38,6 +46,12 @@ class TensorRtLlm(Engine):
 
     name: ClassVar[str] = "tensorrt-llm"
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data)
+    hardware: ClassVar[Hardware] = Hardware(
+        source="TensorRT-LLM documentation: supported hardware, support matrix (precision)",
+        generations=FROM_AMPERE,
+        weights={"fp8": FROM_ADA, "w4a8": FROM_ADA, "nvfp4": BLACKWELL, "mxfp4": FROM_HOPPER},
+        caches={"fp8": FROM_ADA, "nvfp4": BLACKWELL},
+    )
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "int8", "nvfp4")
@@ -93,12 +107,20 @@ class TensorRtLlm(Engine):
         )
         return {"yaml": "".join(lines)}
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """Arguments of `trtllm-serve`."""
-        del model
-        arguments = [f"--tp_size={split.tensor * split.data}"]
-        if split.pipeline > 1:
-            arguments.append(f"--pp_size={split.pipeline}")
-        if split.expert > 1:
-            arguments.append(f"--ep_size={split.expert}")
-        return (*arguments, f"--kv_cache_free_gpu_memory_fraction={utilization:g}")
+    def program(self, model: str) -> tuple[str, ...]:
+        """`trtllm-serve`; over several nodes each rank is started by MPI or Slurm."""
+        return ("trtllm-serve", model)
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `trtllm-serve`, whose names have underscores."""
+        split, choice = launched.split, self.choice
+        values = {
+            "tp_size": split.tensor * split.data,
+            "pp_size": degree(split.pipeline),
+            "ep_size": degree(split.expert),
+            "max_seq_len": launched.context_tokens,
+            "max_batch_size": choice.max_sequences,
+            "max_num_tokens": choice.max_batched_tokens,
+            "kv_cache_free_gpu_memory_fraction": f"{launched.utilization:g}",
+        }
+        return tuple(f"--{name}={value}" for name, value in values.items() if value is not None)

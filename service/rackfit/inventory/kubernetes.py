@@ -2,7 +2,9 @@
 
 A node has free what is allocatable less what bound pods request. Only whole devices count:
 MIG instances, AMD partitions and shared GPUs are left out, and so are nodes that would
-refuse a new pod.
+refuse a new pod: cordoned, not Ready, or tainted. One taint is no refusal: that named like the
+devices' own resource (`nvidia.com/gpu`) keeps off pods that want no devices, and Kubernetes'
+ExtendedResourceToleration admission plugin adds its toleration to those that do.
 """
 
 from collections import Counter
@@ -10,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from rackfit.catalog.entries import Accelerator
+from rackfit.catalog.entries import MEMORY_TOLERANCE, Accelerator
 from rackfit.errors import InvalidInput
 from rackfit.inventory import kubernetes_labels as labelled
 from rackfit.inventory.kubernetes_labels import RESOURCES, Resource
@@ -18,7 +20,6 @@ from rackfit.inventory.kubernetes_objects import NodeObject, PodObject, decode
 from rackfit.inventory.model import Inventory, Node, Skipped
 from rackfit.inventory.reading import (
     MAX_DEVICES,
-    MEMORY_TOLERANCE,
     Products,
     Resolve,
     pointer_token,
@@ -29,7 +30,7 @@ _NO_PODS = (
     "No Pod is listed, so GPUs that pods use look free: "
     "`kubectl get nodes,pods -A -o json` lists both."
 )
-_REFUSING_EFFECTS = ("NoSchedule", "NoExecute")
+_PREFERENCE = "PreferNoSchedule"
 _RESOURCE_NAMES = tuple(resource.name for resource in RESOURCES)
 
 Requested = Counter[tuple[str, str]]
@@ -164,7 +165,7 @@ def _refusals(node: NodeObject) -> list[str]:
     taints = [
         f"tainted {taint}"
         for taint in node.taints
-        if taint.effect in _REFUSING_EFFECTS and taint.key not in _RESOURCE_NAMES
+        if taint.effect != _PREFERENCE and taint.key not in _RESOURCE_NAMES
         # Kubernetes adds a taint of its own for each such state.
         if not (state and taint.key.startswith("node.kubernetes.io/"))
     ]
@@ -214,7 +215,8 @@ def _name_product(devices: _Devices, products: Products) -> Node | Skipped:
     if product is None:
         label = resource.product_labels[0]
         return Skipped(name, f"no label ({label}) names the product of its {resource.noun}")
-    accelerator = products.find(product)
+    memory_bytes = labelled.memory_bytes(labels)
+    accelerator = products.find(product, memory_bytes)
     if isinstance(accelerator, str):
         return Skipped(name, accelerator)
     count = devices.allocatable - devices.requested
@@ -222,23 +224,16 @@ def _name_product(devices: _Devices, products: Products) -> Node | Skipped:
         name=name,
         accelerator=accelerator.id,
         count=count,
-        free_bytes=_free_bytes(labels, accelerator, count, products),
+        free_bytes=_free_bytes(accelerator, count, memory_bytes),
         domain=labelled.domain(labels),
         rack=labelled.rack(labels),
     )
 
 
-def _free_bytes(
-    labels: labelled.Labels, accelerator: Accelerator, count: int, products: Products
-) -> list[int] | None:
+def _free_bytes(accelerator: Accelerator, count: int, memory_bytes: int | None) -> list[int] | None:
     """Return free memory for each of `count` devices where they have less than the catalog's."""
-    memory_bytes = labelled.memory_bytes(labels)
-    if memory_bytes is None:
-        return None
-    products.compare_memory(accelerator, memory_bytes)
-    if memory_bytes >= (1 - MEMORY_TOLERANCE) * accelerator.usable_bytes:
-        return None
-    return [memory_bytes] * count
+    least = (1 - MEMORY_TOLERANCE) * accelerator.usable_bytes
+    return None if memory_bytes is None or memory_bytes >= least else [memory_bytes] * count
 
 
 def _summarised(skipped: Sequence[Skipped]) -> list[Skipped]:
@@ -264,7 +259,7 @@ def _warn_of_tolerated(nodes: Sequence[Node], cluster: _Cluster) -> list[str]:
 def _is_reserved(node: NodeObject) -> bool:
     """Tell whether a taint keeps off pods that do not want the node's devices."""
     return any(
-        taint.key in _RESOURCE_NAMES and taint.effect in _REFUSING_EFFECTS for taint in node.taints
+        taint.key in _RESOURCE_NAMES and taint.effect != _PREFERENCE for taint in node.taints
     )
 
 

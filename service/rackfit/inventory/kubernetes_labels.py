@@ -119,7 +119,7 @@ def parts_of_devices(resource: Resource, quantities: Mapping[str, object]) -> st
     return ", ".join(
         f"{name}: {quantity}"
         for name, quantity in sorted(quantities.items())
-        if name.startswith(resource.part_prefixes) and str(quantity) != "0"
+        if name.startswith(resource.part_prefixes) and str(quantity or 0) != "0"
     )
 
 

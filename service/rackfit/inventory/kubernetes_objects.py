@@ -13,14 +13,14 @@ from msgspec import Meta
 from msgspec.json import Decoder
 
 from rackfit.errors import InvalidInput
-from rackfit.inventory.model import Label
+from rackfit.inventory.model import NO_CONTROLS, Label
 from rackfit.inventory.reading import decode_json, pointer_token
 
 T = TypeVar("T")
 
 Quantity = Annotated[str, Meta(max_length=64)] | Annotated[int, Meta(ge=0, le=10**15)]
-Quantities = dict[str, Quantity]
-Labels = dict[str, Annotated[str, Meta(max_length=253)]]
+Quantities = dict[str, Quantity | None]
+Labels = dict[str, str]
 
 _WHOLE = re.compile(r"(\d{1,12})(k?)", re.ASCII)
 _NOTHING = msgspec.Raw(b"{}")
@@ -102,7 +102,7 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     def requested(self, resource: str, pointer: str) -> int:
         """Return how many devices of `resource` the container holds."""
         asked = self.resources or Resources()
-        if resource in (asked.requests or {}):
+        if (asked.requests or {}).get(resource) is not None:
             return _devices(asked.requests, resource, f"{pointer}/resources/requests")
         return _devices(asked.limits, resource, f"{pointer}/resources/limits")
 
@@ -178,7 +178,7 @@ class _List(msgspec.Struct, frozen=True):
 _KIND = Decoder(_Kind)
 _LIST = Decoder(_List)
 _ITEM = Decoder(_Item)
-_LABELS = Decoder(Labels)
+_LABELS = Decoder(dict[str, Annotated[str, Meta(max_length=253, pattern=NO_CONTROLS)] | None])
 _NODE_SPEC = Decoder(NodeSpec)
 _NODE_STATUS = Decoder(NodeStatus)
 _POD_SPEC = Decoder(PodSpec)
@@ -214,9 +214,10 @@ def _typed(item: _Item, kind: str, pointer: str) -> NodeObject | PodObject:
             spec=_part(_POD_SPEC, item.spec, f"{pointer}/spec"),
             status=_part(_POD_STATUS, item.status, f"{pointer}/status"),
         )
+    labels = _part(_LABELS, item.metadata.labels, f"{pointer}/metadata/labels")
     return NodeObject(
         name=item.metadata.name,
-        labels=_part(_LABELS, item.metadata.labels, f"{pointer}/metadata/labels"),
+        labels={key: value for key, value in labels.items() if value is not None},
         spec=_part(_NODE_SPEC, item.spec, f"{pointer}/spec"),
         status=_part(_NODE_STATUS, item.status, f"{pointer}/status"),
     )
@@ -228,7 +229,9 @@ def _part(decoder: Decoder[T], raw: msgspec.Raw, pointer: str) -> T:
 
 def _devices(quantities: Quantities | None, resource: str, pointer: str) -> int:
     """Return how many devices of `resource` a map of quantities has; 0 if it has none."""
-    quantity = (quantities or {}).get(resource, 0)
+    quantity = (quantities or {}).get(resource)
+    if quantity is None:
+        return 0
     match = _WHOLE.fullmatch(str(quantity))
     if match is None:
         detail = f"{quantity!r} is not a whole number of devices."

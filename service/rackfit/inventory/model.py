@@ -7,7 +7,19 @@ import msgspec
 from rackfit.catalog.entries import Accelerator, Bytes, Name
 
 MAX_NODES = 200_000
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+
+NO_CONTROLS = r"^(?![\s\S]*[\x00-\x1f\x7f-\x9f])"
+"""What a name must match: NUL, line ends and other control characters are not in it."""
+
+Label = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=NO_CONTROLS)]
+
+_UNMATCHED = "Expected `str` matching regex"
+
+
+def plainly(said: str) -> str:
+    """Say without the pattern what msgspec says of a name with a control character in it."""
+    is_pattern = said.startswith(_UNMATCHED)
+    return "Expected a name without control characters" if is_pattern else said
 
 
 class Node(

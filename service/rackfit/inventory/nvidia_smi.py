@@ -1,17 +1,20 @@
 """Reads what `nvidia-smi --query-gpu=index,name,memory.total,memory.used --format=csv` prints.
 
+With the column `mig.mode.current` too, GPUs divided into MIG instances are left out; without
+it they look whole, and the answer says so.
+
 The output does not name its host: the `node` query parameter does. A host with several
 products becomes a node for each, since a node has one type of accelerator.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from rackfit.catalog.entries import Accelerator
 from rackfit.errors import InvalidInput
 from rackfit.inventory.model import Inventory, Node, Skipped
-from rackfit.inventory.nvidia_smi_table import Gpu, parse
+from rackfit.inventory.nvidia_smi_table import MIG_COLUMN, QUERY, Gpu, parse
 from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, Products, Resolve
 
 _DRIVER_RESIDUE_BYTES = 64 << 20
@@ -38,7 +41,9 @@ def read(text: str, resolve: Resolve, node: str | None) -> Inventory:
         *printed.remarks,
         *_warn_of_several(node, nodes),
         *_warn_of_indexes(nodes, products),
-        *_warn_of_unknown_use(printed.gpus),
+        *_warn_of_unified_memory(products),
+        *_warn_of_unknown_use(printed.columns),
+        *_warn_of_mig(printed.columns, products),
         *catalog.warnings,
     ]
     lost = [Skipped(node, sentence) for sentence in printed.lost]
@@ -52,14 +57,22 @@ def _by_product(
     skipped: list[Skipped] = []
     products: dict[str, _Product] = {}
     for gpu in gpus:
-        usable = gpu.defect or catalog.find(gpu.name)
+        usable = _usable(gpu, catalog)
         if isinstance(usable, str):
             skipped.append(Skipped(host, f"GPU {gpu.index}: {usable}"))
-            continue
-        products.setdefault(usable.id, _Product(usable, [])).gpus.append(gpu)
-        if gpu.total_bytes is not None:
-            catalog.compare_memory(usable, gpu.total_bytes)
+        else:
+            products.setdefault(usable.id, _Product(usable, [])).gpus.append(gpu)
     return skipped, list(products.values())
+
+
+def _usable(gpu: Gpu, catalog: Products) -> Accelerator | str:
+    """Return what a GPU is in the catalog, or say why it cannot be used."""
+    if gpu.defect:
+        return gpu.defect
+    found = catalog.find(gpu.name, gpu.total_bytes)
+    if isinstance(found, str) or not gpu.unsupported or found.unified_memory:
+        return found
+    return gpu.unsupported
 
 
 def _node(host: str, place: int, product: _Product) -> Node:
@@ -110,15 +123,39 @@ def _warn_of_indexes(nodes: Sequence[Node], products: Sequence[_Product]) -> lis
     """Say which GPUs a node's devices are, where they are not the host's first in order."""
     indexes = [[gpu.index for gpu in product.gpus] for product in products]
     return [
-        f"Devices 0 to {node.count - 1} of {node.name} are the host's GPUs "
-        f"{', '.join(map(str, each))}."
+        _mapped(node, each)
         for node, each in zip(nodes, indexes, strict=True)
         if each != list(range(node.count))
     ]
 
 
-def _warn_of_unknown_use(gpus: Sequence[Gpu]) -> list[str]:
+def _mapped(node: Node, indexes: Sequence[int]) -> str:
+    if node.count == 1:
+        return f"Device 0 of {node.name} is the host's GPU {indexes[0]}."
+    listed = ", ".join(map(str, indexes))
+    return f"Devices 0 to {node.count - 1} of {node.name} are the host's GPUs {listed}."
+
+
+def _warn_of_unified_memory(products: Sequence[_Product]) -> list[str]:
+    """Say that a GPU whose memory nobody tells, the CPU's too, is taken for the catalog's."""
+    return [
+        f"nvidia-smi does not tell the memory of {product.accelerator.id}, which its CPU uses "
+        f"too: the catalog's {product.accelerator.usable_bytes / (1 << 30):.1f} GiB are taken "
+        "for free. Set `free_bytes` where less is."
+        for product in products
+        if any(gpu.unsupported for gpu in product.gpus)
+    ]
+
+
+def _warn_of_unknown_use(columns: Collection[str]) -> list[str]:
     """Say that without a column on memory in use every GPU looks free."""
-    if any(gpu.used_bytes is not None or gpu.free_bytes is not None for gpu in gpus):
+    if {"memory.used", "memory.free"}.intersection(columns):
         return []
     return ["Neither memory.used nor memory.free is listed, so GPUs in use look free."]
+
+
+def _warn_of_mig(columns: Collection[str], products: Sequence[_Product]) -> list[str]:
+    """Say that GPUs divided into MIG instances look whole without the column that tells."""
+    if MIG_COLUMN in columns or not any(product.accelerator.mig for product in products):
+        return []
+    return [f"{MIG_COLUMN} is not listed, so a GPU with MIG enabled looks whole: `{QUERY}`."]

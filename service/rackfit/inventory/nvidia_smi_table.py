@@ -11,8 +11,10 @@ import msgspec
 
 from rackfit.errors import InvalidInput
 
+MIG_COLUMN = "mig.mode.current"
 USUAL_COLUMNS = ("index", "name", "memory.total", "memory.used")
-QUERY = f"nvidia-smi --query-gpu={','.join(USUAL_COLUMNS)} --format=csv"
+BEST_COLUMNS = (*USUAL_COLUMNS, MIG_COLUMN)
+QUERY = f"nvidia-smi --query-gpu={','.join(BEST_COLUMNS)} --format=csv"
 
 _MAX_LINES = 10_000
 _LOST = "Unable to determine the device handle"
@@ -22,14 +24,18 @@ _INDEX = re.compile(r"\d{1,4}", re.ASCII)
 _MEBIBYTES = re.compile(r"(\d{1,9})(?: MiB)?", re.ASCII)
 _NOT_TOLD = re.compile(r"\[.*\]|N/A|ERR!")
 """What stands for a value that is not supported, not permitted or not answered."""
+_UNSUPPORTED = re.compile(r"\[?(?:N/A|Not Supported)\]?")
+"""Of these, what stands for a value that this kind of device does not have."""
 
+_MIG_MODE = re.compile(r"Enabled|Disabled|\[N/A\]")
 _MEMORY_COLUMNS = ("memory.total", "memory.used", "memory.free")
 
 
 class Gpu(msgspec.Struct, frozen=True):
     """One GPU: its index on the host, and memory in bytes (None: the column is not there).
 
-    `defect` says why the GPU cannot be used, None if it can.
+    `defect` says why the GPU cannot be used, None if it can; `unsupported` which memory column
+    the driver does not support on it, which is a defect unless the CPU uses the same memory.
     """
 
     index: int
@@ -38,11 +44,13 @@ class Gpu(msgspec.Struct, frozen=True):
     used_bytes: int | None
     free_bytes: int | None
     defect: str | None
+    unsupported: str | None
 
 
 class Printed(msgspec.Struct, frozen=True):
-    """All that was printed: the GPUs, sentences on lost GPUs, and other remarks."""
+    """All that was printed: columns, the GPUs, sentences on lost GPUs, and other remarks."""
 
+    columns: frozenset[str]
     gpus: list[Gpu]
     lost: list[str]
     remarks: list[str]
@@ -67,35 +75,37 @@ def parse(text: str) -> Printed:
     lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     lost = [line for _, line in lines if line.startswith(_LOST)]
     remarks = [line for _, line in lines if line.startswith(_REMARK)]
-    rows = _rows([each for each in lines if not each[1].startswith((_LOST, _REMARK))])
+    columns, rows = _rows([each for each in lines if not each[1].startswith((_LOST, _REMARK))])
     gpus = [_gpu(row) for row in rows]
     _check_indexes(rows, gpus)
-    return Printed(gpus, lost, remarks)
+    return Printed(frozenset(columns), gpus, lost, remarks)
 
 
-def _rows(lines: Sequence[tuple[int, str]]) -> list[_Row]:
+def _rows(lines: Sequence[tuple[int, str]]) -> tuple[list[str], list[_Row]]:
     """Split lines into cells by column, with or without a header."""
     if not lines:
         raise InvalidInput.at("", f"Nothing is listed: send what `{QUERY}` prints.")
     number, first = lines[0]
     header = [_UNIT.sub("", cell) for cell in _cells(first)]
     if not set(header) & {*USUAL_COLUMNS, *_MEMORY_COLUMNS}:
-        _check_headerless(number, first)
-        header = list(USUAL_COLUMNS)
+        header = _headerless(number, first)
     elif "name" not in header:
         raise _wrong(number, f"the header has no `name` column; use `{QUERY}`")
     else:
         lines = lines[1:]
-    return [_row(header, place, line) for place, line in enumerate(lines)]
+    return header, [_row(header, place, line) for place, line in enumerate(lines)]
 
 
-def _check_headerless(number: int, line: str) -> None:
-    """Refuse a first line that is neither a header nor a row of the usual columns."""
-    columns = len(_cells(line))
-    if columns == 1:
+def _headerless(number: int, line: str) -> list[str]:
+    """Return the columns of a row of the usual ones, the last of which may say if MIG is on."""
+    cells = _cells(line)
+    if len(cells) == 1:
         raise InvalidInput.at("", f"nvidia-smi lists no GPU but says: {line[:200]!r}.")
-    if columns != len(USUAL_COLUMNS):
-        raise _wrong(number, f"{columns} columns without a header; keep it, or use `{QUERY}`")
+    if len(cells) == len(USUAL_COLUMNS):
+        return list(USUAL_COLUMNS)
+    if len(cells) == len(BEST_COLUMNS) and _MIG_MODE.fullmatch(cells[-1]):
+        return list(BEST_COLUMNS)
+    raise _wrong(number, f"{len(cells)} columns without a header; keep it, or use `{QUERY}`")
 
 
 def _row(header: Sequence[str], place: int, line: tuple[int, str]) -> _Row:
@@ -117,7 +127,8 @@ def _gpu(row: _Row) -> Gpu:
     for part in (used, free):
         if total is not None and part is not None and part > total:
             raise _wrong(row.line, "more memory is used or free than there is")
-    return Gpu(index, row.cells["name"], total, used, free, _defect(row))
+    defect, unsupported = _defect(row), _untold(row, _UNSUPPORTED)
+    return Gpu(index, row.cells["name"], total, used, free, defect, unsupported)
 
 
 def _index(row: _Row) -> int:
@@ -140,11 +151,17 @@ def _memory_bytes(row: _Row, column: str) -> int | None:
 
 
 def _defect(row: _Row) -> str | None:
-    """Say why a GPU cannot be used: MIG, or memory that nvidia-smi cannot read."""
-    if row.cells.get("mig.mode.current") == "Enabled":
+    """Say why a GPU cannot be used: MIG, or memory that nvidia-smi cannot read just now."""
+    if row.cells.get(MIG_COLUMN) == "Enabled":
         return "MIG is enabled, and its instances are not planned on"
+    untold = _untold(row, _NOT_TOLD)
+    return None if untold == _untold(row, _UNSUPPORTED) else untold
+
+
+def _untold(row: _Row, pattern: re.Pattern[str]) -> str | None:
+    """Name the first memory column that holds what `pattern` describes in place of a value."""
     for column in _MEMORY_COLUMNS:
-        if _NOT_TOLD.fullmatch(row.cells.get(column, "")):
+        if pattern.fullmatch(row.cells.get(column, "")):
             return f"{column} reads {row.cells[column]}"
     return None
 

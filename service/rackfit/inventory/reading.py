@@ -2,19 +2,26 @@
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec.json import Decoder
 
-from rackfit.catalog.entries import Accelerator
+from rackfit.catalog.entries import MEMORY_TOLERANCE, Accelerator
 from rackfit.errors import InvalidInput, UnknownName
-from rackfit.inventory.model import Inventory
+from rackfit.inventory.model import Inventory, plainly
 
 T = TypeVar("T")
 
-Resolve = Callable[[str], tuple[Accelerator, tuple[str, ...]]]
-"""The catalog's look-up: any name of an accelerator -> the accelerator and warnings."""
+
+class Resolve(Protocol):
+    """The catalog's look-up: a name and the device's total memory -> accelerator, warnings."""
+
+    def __call__(
+        self, name: str, /, *, memory_bytes: int | None = None
+    ) -> tuple[Accelerator, tuple[str, ...]]:
+        """Raise `UnknownName` where nothing answers to `name`."""
+
 
 Reader = Callable[[str, Resolve, str | None], Inventory]
 """A format: the text, the catalog's look-up and the `node` query parameter -> inventory."""
@@ -27,10 +34,6 @@ MAX_NAME = 253
 
 MAX_PRODUCTS = 100
 """The most products one body may name: no cluster has as many, and each costs a look-up."""
-
-MEMORY_TOLERANCE = 0.04
-"""How far memory may differ from the catalog unremarked: early GPU feature discovery
-labelled what CUDA sees, 3.5 % less than nvidia-smi prints (39538 of 40960 MiB, its README)."""
 
 _LOCATION = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
@@ -47,7 +50,7 @@ def decode_json(decoder: Decoder[T], document: str | msgspec.Raw, pointer: str =
         return decoder.decode(document)
     except msgspec.ValidationError as error:
         message = str(error)
-        path, detail = _path(message), _LOCATION.sub("", message)
+        path, detail = _path(message), plainly(_LOCATION.sub("", message))
         raise InvalidInput.at(pointer + path, f"{detail}.") from None
     except msgspec.DecodeError as error:
         raise InvalidInput.at(pointer, f"This is not JSON: {error}.") from None
@@ -72,7 +75,7 @@ class Products:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._found: dict[str, Accelerator | str] = {}
+        self._found: dict[tuple[str, int | None], Accelerator | str] = {}
         self._warnings: dict[str, None] = {}
 
     @property
@@ -80,27 +83,33 @@ class Products:
         """The warnings so far, each once, in the order they arose."""
         return list(self._warnings)
 
-    def find(self, product: str) -> Accelerator | str:
+    def find(self, product: str, memory_bytes: int | None = None) -> Accelerator | str:
         """Return what the catalog calls `product`, or say why it is unknown.
+
+        Several parts may print one name, so their total memory counts where it is told; a
+        total that is not the catalog's is warned of.
 
         Raises:
             InvalidInput: The body names more than `MAX_PRODUCTS`.
         """
-        if product not in self._found:
+        key = product, memory_bytes
+        if key not in self._found:
             if len(self._found) == MAX_PRODUCTS:
                 raise InvalidInput.at("", f"More than {MAX_PRODUCTS} products are named.")
-            self._found[product] = self._look_up(product)
-        return self._found[product]
+            self._found[key] = self._look_up(product, memory_bytes)
+        return self._found[key]
 
-    def _look_up(self, product: str) -> Accelerator | str:
+    def _look_up(self, product: str, memory_bytes: int | None) -> Accelerator | str:
         try:
-            accelerator, warnings = self._resolve(product)
+            accelerator, warnings = self._resolve(product, memory_bytes=memory_bytes)
         except UnknownName as unknown:
             return f"unknown product: {unknown}"
         self._warnings.update(dict.fromkeys(warnings))
+        if memory_bytes is not None:
+            self._compare_memory(accelerator, memory_bytes)
         return accelerator
 
-    def compare_memory(self, accelerator: Accelerator, seen_bytes: int) -> None:
+    def _compare_memory(self, accelerator: Accelerator, seen_bytes: int) -> None:
         """Warn if a device's total memory is not what the catalog says."""
         expected = accelerator.reported_bytes or accelerator.usable_bytes
         if abs(seen_bytes - expected) <= MEMORY_TOLERANCE * expected:

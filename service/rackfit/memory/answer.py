@@ -1,6 +1,6 @@
 """`POST /v1/memory`: one device, or every rank of a split, and whether an accelerator holds it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Fixed
 from rackfit.errors import InvalidInput
-from rackfit.memory.explanation import explain
+from rackfit.memory.explanation import explain, unbudgeted
 from rackfit.memory.question import (
     Capacity,
     Fits,
@@ -48,14 +48,15 @@ def answer_memory(
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
+    engine = engine_for(request.engine, device_reserve)
     resolved = resolve(
         request.model,
         catalog,
         quantization=request.quantization,
         kv_cache_dtype=request.kv_cache_dtype,
+        gguf=engine.reads_gguf,
     )
     check_context(request.workload, resolved.model.architecture)
-    engine = engine_for(request.engine, device_reserve)
     accelerator, notes = _accelerator(request, catalog)
     if request.method == "rule-of-thumb":
         return _by_rule(request, resolved, catalog, (engine, accelerator), notes)
@@ -129,14 +130,22 @@ def _by_architecture(
         ),
         largest_rank=largest,
         terms=terms,
+        unbudgeted_terms=unbudgeted(sizes),
     )
-    rejections = list(engine.rejections(resolved.model, split))
+    rejections = [*engine.rejections(resolved.model, split), *_too_many(engine, split, held)]
+    if accelerator is not None:
+        rejections += engine.unsupported(resolved.model, split, accelerator)
     if accelerator is None:
         return _judged(answer, rejections) if rejections else answer
     deployment = Deployment(
-        engine=engine, split=split, stages=stages, usable=accelerator.usable_bytes, sequences=held
+        engine=engine,
+        split=split,
+        stages=stages,
+        usable=accelerator.usable_bytes,
+        sequences=held,
+        context_tokens=tokens,
     )
-    room = capacity(split, stages, deployment.budgets(), tokens)
+    room = capacity(engine, split, stages, deployment.budgets(), tokens)
     return msgspec.structs.replace(
         _judged(answer, rejections + _shortages(split, answer.ranks)),
         capacity=room,
@@ -164,6 +173,27 @@ def check_options(model: ServedModel, engine: Engine) -> None:
     if engine.choice.speculative_tokens and not model.architecture.draft_layers:
         detail = "This model has no multi-token-prediction layers to draft with; leave it out."
         raise InvalidInput.at("/engine/speculative_tokens", detail)
+
+
+def _too_many(engine: Engine, split: Split, sequences: int) -> Iterator[Rejection]:
+    """Refuse more sequences on a data rank than the engine is started for."""
+    most = engine.choice.max_sequences
+    if most is not None and sequences > most:
+        yield sequence_limit(split, sequences, most)
+
+
+def sequence_limit(split: Split, sequences: int, most: int) -> Rejection:
+    """Reject a split whose data ranks must hold more sequences than the engine is started for."""
+    return Rejection(
+        split=split,
+        code="sequence-limit",
+        detail=(
+            f"Each data rank would hold {sequences:,} sequences at once; the engine is "
+            f"started for {most:,} (max_sequences)."
+        ),
+        numbers={"sequences": sequences, "max_sequences": most},
+        source="the request's own engine.max_sequences",
+    )
 
 
 def check_ranks(split: Split) -> None:

@@ -42,6 +42,11 @@ def _terms(sizes: RankSizes, stage: StageMemory, number: int, sequences: int) ->
     return [_shown(term) for term in terms if term.bytes]
 
 
+def unbudgeted(sizes: RankSizes) -> tuple[MemoryTerm, ...]:
+    """What the engine takes after it has sized its cache."""
+    return tuple(map(_shown, sizes.engine.unbudgeted_terms(sizes.model, sizes.split)))
+
+
 def _shown(term: Term) -> MemoryTerm:
     off = int(term.bytes * term.band)
     return MemoryTerm(

@@ -1,12 +1,22 @@
 """`POST /v1/models/inspect`: what a model is made of."""
 
+from collections.abc import Iterator, Mapping
+
+from rackfit.architecture.model import Component
 from rackfit.architecture.parameters import count_parameters
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
+from rackfit.engines.interface import Engine
 from rackfit.engines.served import ServedModel, StoredTensor
 from rackfit.engines.split import Split
 from rackfit.memory.question import InspectAnswer, InspectRequest, KvCacheLayout, TensorLine
 from rackfit.memory.resolve import resolve
+
+OUTSIDE: Mapping[Component, str] = {
+    "draft": "llama.cpp's converter leaves out this model's multi-token-prediction layers",
+    "vision": "The vision tower is a GGUF of its own (mmproj), in 16 bits",
+}
+"""Why a part is in no checkpoint file beside the others."""
 
 
 def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
@@ -15,42 +25,51 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
     Raises:
         InvalidInput: the model, scheme or cache type cannot be read.
     """
+    engine = engine_for(request.engine, 0)
     resolved = resolve(
         request.model,
         catalog,
         quantization=request.quantization,
         kv_cache_dtype=request.kv_cache_dtype,
+        gguf=engine.reads_gguf,
     )
     model = resolved.model
-    lines = tensor_lines(model)
+    lines, counted = tensor_lines(model), resolved.checkpoint_bytes
+    if counted is None:
+        outside = model.storage.outside
+        counted = sum(line.bytes for line in lines if line.component not in outside)
+    aside = {
+        part: sum(line.bytes for line in lines if line.component == part)
+        for part in sorted(model.storage.outside)
+    }
     return InspectAnswer(
         id=resolved.id,
         name=model.name,
         architecture=model.architecture.name,
         parameters=count_parameters(model.architecture),
-        checkpoint_bytes=sum(line.bytes for line in lines),
-        kv_cache=_kv_cache(model, request),
+        checkpoint_bytes=counted,
+        kv_cache=_kv_cache(model, engine),
         tensors=tuple(lines),
-        warnings=resolved.warnings,
+        warnings=(*resolved.warnings, *_apart(aside)),
     )
 
 
 def tensor_lines(model: ServedModel) -> list[TensorLine]:
     """One line a tensor name, shape and scheme, over all layers."""
-    counts: dict[tuple[str, tuple[int, ...], str], int] = {}
-    stored_by: dict[tuple[str, tuple[int, ...], str], StoredTensor] = {}
+    found: dict[tuple[str, tuple[int, ...], str], tuple[int, StoredTensor]] = {}
     for count, stored in _counted(model):
         tensor = stored.tensor
         key = (tensor.name, tensor.shape, stored.scheme.id)
-        counts[key] = counts.get(key, 0) + count
-        stored_by[key] = stored
-    return [_line(stored_by[key], count) for key, count in counts.items()]
+        others, _ = found.get(key, (0, None))
+        found[key] = (others + count, stored)
+    return [_line(stored, count) for count, stored in found.values()]
 
 
 def _counted(model: ServedModel) -> list[tuple[int, StoredTensor]]:
+    counts = [model.order.count(kind) for kind in range(len(model.kinds))]
     layers = [
-        (model.order.count(kind), stored)
-        for kind, tensors in enumerate(model.layer_tensors)
+        (count, stored)
+        for count, tensors in zip(counts, model.layer_tensors, strict=True)
         for stored in tensors
     ]
     return layers + [(1, stored) for stored in (*model.outer, *model.draft)]
@@ -69,8 +88,14 @@ def _line(stored: StoredTensor, layers: int) -> TensorLine:
     )
 
 
-def _kv_cache(model: ServedModel, request: InspectRequest) -> KvCacheLayout:
-    engine = engine_for(request.engine, 0)
+def _apart(aside: Mapping[Component, int]) -> Iterator[str]:
+    """Say what is listed and yet not in the file."""
+    for part, size in aside.items():
+        if size:
+            yield f"{OUTSIDE[part]}: its {size:,} bytes are not in checkpoint_bytes."
+
+
+def _kv_cache(model: ServedModel, engine: Engine) -> KvCacheLayout:
     counts = [model.order.count(kind) for kind in range(len(model.kinds))]
     limits = engine.limits(None, model.architecture.context_tokens)
     cache = engine.stage_cache(model, Split(), counts, limits)

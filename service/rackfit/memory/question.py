@@ -19,36 +19,51 @@ Share = Annotated[float, Meta(ge=0, le=10)]
 
 
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model: exactly one of a catalog `id`, a published `config` (config.json) and a `card`.
+    """A model: exactly one of a catalog `id`, a published `config`, a `card` and a `gguf`.
 
-    `hf_quant_config` is the hf_quant_config.json beside a config, where there is one.
+    Beside a config (config.json) may stand the checkpoint's `hf_quant_config` (of the file of that
+    name) and `safetensors`: its index, or its header; of several files, their headers merged. A
+    config of an unknown `model_type` is read as the family that `assume` names ("llama"), if all of
+    its fields are familiar there.
+    A `gguf` is the beginning of a file in base64, up to the end of its tensor infos at least; of a
+    split file, a list of its parts' beginnings.
     """
 
     id: Name | None = None
     config: dict[str, Any] | None = None
     hf_quant_config: dict[str, Any] | None = None
+    safetensors: dict[str, Any] | None = None
     card: Card | None = None
+    gguf: bytes | list[bytes] | None = None
+    assume: Name | None = None
 
     def __post_init__(self) -> None:
-        given = [self.id, self.config, self.card]
+        given = [self.id, self.config, self.card, self.gguf]
         if sum(form is not None for form in given) != 1:
-            msg = "a model is exactly one of `id`, `config` and `card`"
+            msg = "a model is exactly one of `id`, `config`, `card` and `gguf`"
             raise ValueError(msg)
-        if self.hf_quant_config is not None and self.config is None:
-            msg = "`hf_quant_config` belongs to a `config`"
-            raise ValueError(msg)
+        for name in ("hf_quant_config", "safetensors", "assume"):
+            if getattr(self, name) is not None and self.config is None:
+                msg = f"`{name}` belongs to a `config`"
+                raise ValueError(msg)
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is served at once: `sequences` over the whole deployment, of `context_tokens` each.
 
-    `input_tokens` and `output_tokens` describe a typical request, for speed.
+    `input_tokens` and `output_tokens` describe a typical request, for speed; together they fit
+    the context.
     """
 
     context_tokens: Tokens
     sequences: Sequences = 1
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+
+    @property
+    def request_tokens(self) -> int:
+        """Tokens of a typical request, 0 where it is not described."""
+        return (self.input_tokens or 0) + (self.output_tokens or 0)
 
 
 class MemoryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,7 +152,8 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 class MemoryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Memory of the whole deployment, rank by rank; the five sums run over all ranks.
 
-    `terms` are those of the largest rank and sum to its total.
+    `terms` are those of the largest rank and sum to its total; `unbudgeted_terms` are what the
+    engine takes afterwards, out of what its budget leaves of the device.
     """
 
     total_bytes: int
@@ -154,6 +170,7 @@ class MemoryAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     capacity: Capacity | None = None
     largest_rank: LargestRank | None = None
     terms: tuple[MemoryTerm, ...] = ()
+    unbudgeted_terms: tuple[MemoryTerm, ...] = ()
     reach: Reach | None = None
 
 
@@ -191,7 +208,7 @@ class InspectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     engine: EngineChoice | None = None
 
 
-class TensorLine(msgspec.Struct, frozen=True, kw_only=True):
+class TensorLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Tensors of one name: `count` of them, each of `shape`, in `scheme`."""
 
     name: str

@@ -7,6 +7,7 @@ rank.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from operator import sub
 
 from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Tensor
 from rackfit.engines.cache_pool import StageCache
@@ -23,14 +24,23 @@ UNADAPTED = ("experts", "vision", "vocabulary")
 class RankSizes:
     """Bytes of one model on one rank, for given tensor, data and expert degrees.
 
-    The pipeline degree of `split` is not looked at: stages are asked for by their layers.
+    The pipeline degree of `split` is not looked at: stages are asked for by their layers. Sizes
+    of one tensor degree may share `caches`, the stages' caches by their layers.
     """
 
-    def __init__(self, model: ServedModel, engine: Engine, split: Split, limits: Limits) -> None:
+    def __init__(
+        self,
+        model: ServedModel,
+        engine: Engine,
+        split: Split,
+        limits: Limits,
+        caches: dict[tuple[int, ...], StageCache] | None = None,
+    ) -> None:
         self.model = model
         self.engine = engine
         self.split = split
         self.limits = limits
+        self._caches = {} if caches is None else caches
 
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
@@ -42,13 +52,13 @@ class RankSizes:
     def first_stage_bytes(self) -> int:
         """Embedding and vision tower."""
         outer = self.model.outer
-        return sum(self._outer_bytes(s) for s in outer if s.tensor.component in FIRST_STAGE)
+        return sum(self.outer_bytes(s) for s in outer if s.tensor.component in FIRST_STAGE)
 
     @cached_property
     def last_stage_bytes(self) -> int:
         """Head, final norm and whatever else stands after the layers."""
         outer = self.model.outer
-        ends = sum(self._outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
+        ends = sum(self.outer_bytes(s) for s in outer if s.tensor.component not in FIRST_STAGE)
         return ends + (self._draft_bytes if self.engine.choice.speculative_tokens else 0)
 
     @property
@@ -56,11 +66,11 @@ class RankSizes:
         """Multi-token-prediction layers, divided as the last layer is."""
         kind = self.model.kinds[self.model.order[-1]]
         mixture = kind.feed_forward
-        rest = [s for s in self.model.draft if not _is_routed(s)]
-        size = self._allocated([(s, self._layer_tensor_bytes(s, kind)) for s in rest])
+        rest = [s for s in self.model.draft if s.tensor.shard != "experts"]
+        size = self._allocated([(s, self.layer_tensor_bytes(s, kind)) for s in rest])
         if isinstance(mixture, ExpertFeedForward):
             held = -(-self._slots(mixture) // self.split.expert)
-            routed = [s for s in self.model.draft if _is_routed(s)]
+            routed = [s for s in self.model.draft if s.tensor.shard == "experts"]
             size += self._routed_bytes(routed, mixture, held)
         return size
 
@@ -70,23 +80,37 @@ class RankSizes:
         if not self.model.architecture.tied_head:
             return 0
         outer = self.model.outer
-        return sum(self._outer_bytes(s) for s in outer if s.tensor.component == "embedding")
+        return sum(self.outer_bytes(s) for s in outer if s.tensor.component == "embedding")
 
-    def weights_bytes(
-        self, counts: tuple[int, ...], *, first: bool, last: bool, most_experts: bool
-    ) -> int:
-        """Weights of a stage with `counts` layers of each kind."""
+    @cached_property
+    def computed_bytes(self) -> int:
+        """What is computed at loading and kept on every stage."""
+        return self.engine.computed_bytes(self.model)
+
+    def weights_bytes(self, counts: tuple[int, ...], *, first: bool, last: bool) -> int:
+        """Weights of a stage with `counts` layers of each kind, on ranks with fewest experts."""
+        size = self.computed_bytes
+        for count, (plain, few, _) in zip(counts, self.layer_bytes, strict=True):
+            size += count * (plain + few)
+        if first:
+            size += self.first_stage_bytes
+        if last:
+            size += self.last_stage_bytes + (0 if first else self.tied_head_bytes)
+        return size
+
+    def extra_expert_bytes(self, counts: tuple[int, ...]) -> int:
+        """What ranks with most experts weigh more."""
         pairs = zip(counts, self.layer_bytes, strict=True)
-        layers = sum(
-            n * (plain + (most if most_experts else few)) for n, (plain, few, most) in pairs
-        )
-        ends = self.first_stage_bytes * first + self.last_stage_bytes * last
-        ends += self.engine.computed_bytes(self.model)
-        return layers + ends + (self.tied_head_bytes if last and not first else 0)
+        return sum(count * (most - few) for count, (_, few, most) in pairs)
 
-    def stage_cache(self, counts: tuple[int, ...]) -> StageCache:
-        """What a stage with `counts` layers of each kind keeps of sequences."""
-        return self.engine.stage_cache(self.model, self.split, counts, self.limits)
+    def stage_cache(self, counts: tuple[int, ...], split: Split) -> StageCache:
+        """What a stage of `split` with `counts` layers of each kind keeps of sequences."""
+        key = (split.pipeline, *counts)
+        cache = self._caches.get(key)
+        if cache is None:
+            cache = self.engine.stage_cache(self.model, split, counts, self.limits)
+            self._caches[key] = cache
+        return cache
 
     def with_draft(self, counts: tuple[int, ...]) -> tuple[int, ...]:
         """The last stage's layers and those the engine drafts with, alike the last one."""
@@ -96,13 +120,14 @@ class RankSizes:
         return tuple(n + more * (kind == last) for kind, n in enumerate(counts))
 
     def _layer_bytes(self, kind: Layer, stored: tuple[StoredTensor, ...]) -> tuple[int, int, int]:
-        rest = [(s, self._layer_tensor_bytes(s, kind)) for s in stored if not _is_routed(s)]
-        plain = self._allocated(rest)
+        routed = [s for s in stored if s.tensor.shard == "experts"]
+        rest = [s for s in stored if s.tensor.shard != "experts"] if routed else stored
+        plain = self._allocated([(s, self.layer_tensor_bytes(s, kind)) for s in rest])
         plain += self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
-        plain += sum(self._adapter_bytes(s.tensor) for s in stored)
+        if self.engine.choice.lora_slots:
+            plain += sum(self._adapter_bytes(s.tensor) for s in stored)
         if not isinstance(kind.feed_forward, ExpertFeedForward):
             return plain, 0, 0
-        routed = [s for s in stored if _is_routed(s)]
         few, more = divmod(self._slots(kind.feed_forward), self.split.expert)
         fewest = self._routed_bytes(routed, kind.feed_forward, few)
         if not more:
@@ -131,7 +156,7 @@ class RankSizes:
         The side that the tensor ranks divide is divided, the other whole (vLLM lora/layers).
         """
         choice = self.engine.choice
-        if not choice.lora_slots or not tensor.linear or tensor.shard in UNADAPTED:
+        if not tensor.linear or tensor.shard in UNADAPTED:
             return 0
         rows, columns = tensor.shape[-2:]
         parts = 1 if tensor.shard == "replicated" else self.split.tensor
@@ -146,7 +171,8 @@ class RankSizes:
             sizes[key] = sizes.get(key, 0) + size
         return sum(map(self.engine.allocated_bytes, sizes.values()))
 
-    def _layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
+    def layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
+        """Bytes of one rank's part of a layer's tensor, all of them for routed experts."""
         tensor = self.split.tensor
         match stored.tensor.shard:
             case "heads":
@@ -162,7 +188,8 @@ class RankSizes:
             case _:
                 return stored.stored_bytes
 
-    def _outer_bytes(self, stored: StoredTensor) -> int:
+    def outer_bytes(self, stored: StoredTensor) -> int:
+        """Bytes of one rank's part of a tensor outside the layers."""
         if stored.tensor.shard == "vision" and stored.tensor.linear:
             return -(-stored.stored_bytes // self.engine.vision_parts(self.split))
         if stored.tensor.shard != "vocabulary":
@@ -174,15 +201,12 @@ class RankSizes:
 
 def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Yield how many layers of each kind stand on each stage of a partition of the layers."""
-    first = 0
+    cut, before = 0, model.counts_before[0]
     for layers in partition:
-        held = model.order[first : first + layers]
-        yield tuple(held.count(kind) for kind in range(len(model.kinds)))
-        first += layers
-
-
-def _is_routed(stored: StoredTensor) -> bool:
-    return stored.tensor.shard == "experts"
+        cut += layers
+        after = model.counts_before[cut]
+        yield tuple(map(sub, after, before))
+        before = after
 
 
 def _kv_share(stored_bytes: int, kind: Layer, tensor: int) -> int:

@@ -12,13 +12,14 @@ PER_MILLE = 1000
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
-    """One engine's stages on devices of `usable` bytes; `sequences` are those of a data rank."""
+    """One engine's stages on devices of `usable` bytes, and what each data rank serves."""
 
     engine: Engine
     split: Split
     stages: tuple[StageMemory, ...]
     usable: int
     sequences: int
+    context_tokens: int
 
     def budgets(self, engine: Engine | None = None) -> list[int]:
         """What each stage's fullest rank may take, of an engine started otherwise if named."""
@@ -39,7 +40,14 @@ def longest_context(deployment: Deployment, most: int) -> int:
             for stage, room in rooms
         )
 
-    return _largest(most, fits)
+    growing = [(s, room) for s, room in rooms if s.cache.whole_bytes_per_token]
+    each = deployment.sequences
+    guesses = (
+        (room - each * stage.sequence_bytes) // (each * stage.cache.whole_bytes_per_token)
+        for stage, room in growing
+    )
+    asked = deployment.context_tokens
+    return _largest(most, fits, asked + min(guesses, default=most - asked))
 
 
 def smallest_utilization(deployment: Deployment) -> float | None:
@@ -56,16 +64,29 @@ def smallest_utilization(deployment: Deployment) -> float | None:
         held = sequences_held(deployment.stages, deployment.budgets(started))
         return held < deployment.sequences
 
-    share = _largest(PER_MILLE, lacks) + 1
+    totals = [
+        s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in deployment.stages
+    ]
+    guess = max(totals) * PER_MILLE // deployment.usable
+    share = _largest(PER_MILLE, lacks, guess) + 1
     return share / PER_MILLE if share <= PER_MILLE else None
 
 
-def _largest(most: int, holds: Callable[[int], bool]) -> int:
-    """The largest number from 1 to `most` for which `holds`, which fails from some number on."""
-    low, high = 0, most + 1
+def _largest(most: int, holds: Callable[[int], bool], guess: int) -> int:
+    """The largest number from 1 to `most` for which `holds`, which fails from some number on.
+
+    Looked for around `guess` first, then by halves.
+    """
+    low, high, step = 0, most + 1, 1
+    middle = min(max(guess, 1), most)
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
+        if holds(middle):
+            low = middle
+            middle = min(middle + step, (low + high + 1) // 2, high - 1)
+        else:
+            high = middle
+            middle = max(middle - step, (low + high) // 2, low + 1)
+        step *= 2
     return low
 
 

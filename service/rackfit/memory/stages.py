@@ -42,7 +42,8 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def largest_fixed_bytes(self) -> int:
         """All but the cache, on the rank with most experts."""
-        return self.largest_weights_bytes + self.other_bytes
+        weights = self.weights_bytes + self.extra_expert_bytes
+        return weights + self.activation_bytes + self.overhead_bytes
 
     def budget_bytes(self, engine: Engine, split: Split, usable: int, free: int) -> int:
         """What the fullest rank of this stage may take of a device."""
@@ -65,7 +66,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
             activation_bytes=self.activation_bytes,
             overhead_bytes=self.overhead_bytes,
             total_bytes=weights + cache + self.other_bytes,
-            kv_cache_bytes_per_token=int(self.cache.bytes_per_token),
+            kv_cache_bytes_per_token=self.cache.whole_bytes_per_token,
             budget_bytes=load.budget_bytes,
         )
 
@@ -92,9 +93,10 @@ def stage_memories(sizes: RankSizes, split: Split, tokens: int) -> tuple[StageMe
     stages = []
     for number, counts in enumerate(counted):
         shape = (counts, number == 0, number == last)
-        if shape not in known:
-            known[shape] = _stage(sizes, split, tokens, shape)
-        stages.append(known[shape])
+        stage = known.get(shape)
+        if stage is None:
+            stage = known[shape] = _stage(sizes, split, tokens, shape)
+        stages.append(stage)
     return tuple(stages)
 
 
@@ -103,13 +105,11 @@ def _stage(
 ) -> StageMemory:
     counts, first, last = shape
     engine = sizes.engine
-    fewest = sizes.weights_bytes(counts, first=first, last=last, most_experts=False)
-    most = sizes.weights_bytes(counts, first=first, last=last, most_experts=True)
-    cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts)
+    cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts, split)
     activations = engine.activation_terms(sizes.model, split, sizes.limits, first=first, last=last)
     return StageMemory(
-        weights_bytes=fewest,
-        extra_expert_bytes=most - fewest,
+        weights_bytes=sizes.weights_bytes(counts, first=first, last=last),
+        extra_expert_bytes=sizes.extra_expert_bytes(counts),
         activation_bytes=total(activations),
         overhead_bytes=total(engine.overhead_terms(sizes.model, split, sizes.limits)),
         sequence_bytes=cache.sequence_bytes(-(-tokens // split.context)),
@@ -127,8 +127,8 @@ def sequences_held(stages: Sequence[StageMemory], budgets: Sequence[int]) -> int
 
     Negative where not even the fixed part fits; unbounded caches count as one billion.
     """
-    rooms = zip(stages, budgets, strict=True)
-    return min(_sequences(stage, budget - stage.largest_fixed_bytes) for stage, budget in rooms)
+    rooms = {id(stage): (stage, budget) for stage, budget in zip(stages, budgets, strict=True)}
+    return min(_sequences(s, budget - s.largest_fixed_bytes) for s, budget in rooms.values())
 
 
 def _sequences(stage: StageMemory, room: int) -> int:
@@ -138,14 +138,21 @@ def _sequences(stage: StageMemory, room: int) -> int:
 
 
 def capacity(
-    split: Split, stages: Sequence[StageMemory], budgets: Sequence[int], context: int
+    engine: Engine,
+    split: Split,
+    stages: Sequence[StageMemory],
+    budgets: Sequence[int],
+    context: int,
 ) -> Capacity:
-    """What is left for cache where least is left, given each stage's budget on its devices."""
+    """What is left for cache where least is left, given each stage's budget on its devices.
+
+    Sequences are at most those the engine is started for.
+    """
     rooms = [
         (stage.cache, max(budget - stage.largest_fixed_bytes, 0))
         for stage, budget in zip(stages, budgets, strict=True)
     ]
-    held = max(sequences_held(stages, budgets), 0)
+    held = min(max(sequences_held(stages, budgets), 0), engine.choice.max_sequences or UNBOUNDED)
     return Capacity(
         kv_cache_bytes=min(room for _, room in rooms),
         kv_cache_tokens=fewest_tokens(rooms, context),

@@ -1,1 +1,1 @@
-"""How fast: roofline and communication."""
+"""How fast: a roofline by operator, and what engines were measured to reach of it."""

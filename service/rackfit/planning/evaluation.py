@@ -1,71 +1,47 @@
 """Does one split fit one pool? Memory per stage, replicas for the sequences, room for both."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 from rackfit.catalog.entries import Accelerator
+from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
 from rackfit.memory.ranks import RankSizes
-from rackfit.memory.stages import StageMemory, sequences_held, stage_memories
-from rackfit.planning.pools import Pool
+from rackfit.memory.stages import UNBOUNDED, sequences_held, stage_memories
+from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, counted, lacking_bytes, nearer
+from rackfit.planning.pools import Offers, Pool
 
-MAX_LEVELS = 32
-"""Distinct amounts of free memory tried; more are thinned out evenly."""
+MAX_REPLICAS = 65_536
+"""Largest number of replicas there is."""
+
+MANY = 1 << 40
+"""More nodes than any split can use."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What every split is asked: hold `sequences` of `tokens` each; `replicas` if insisted on."""
+    """What every split is asked: hold `sequences` of `tokens` each.
+
+    On as many `replicas` as it takes, or on exactly so many; on `most` accelerators at most.
+    A context must hold a typical request of `request_tokens`.
+    """
 
     model: ServedModel
     engine: Engine
     tokens: int
     sequences: int
     replicas: int | None = None
+    most: int | None = None
+    request_tokens: int = 1
 
 
-class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """A split that fits: its stages, each stage's budget, and the devices it may take.
+class Addition(msgspec.Struct, frozen=True):
+    """Nodes to add to a pool, all free and as large as its largest, and the fit on them."""
 
-    Devices need at least `least_free` bytes; `held` sequences fit a data rank.
-    """
-
-    split: Split
-    pool: Pool
-    stages: tuple[StageMemory, ...]
-    budgets: tuple[int, ...]
-    least_free: int
-    held: int
-
-    def headroom_bytes(self, sequences: int) -> int:
-        """What is left on the fullest rank when each data rank holds `sequences`."""
-        rooms = zip(self.stages, self.budgets, strict=True)
-        return min(
-            budget - stage.largest_fixed_bytes - sequences * stage.sequence_bytes
-            for stage, budget in rooms
-        )
-
-
-class Miss(msgspec.Struct, frozen=True, kw_only=True):
-    """A split that does not fit: memory lacks when each data rank holds `sequences`, or devices.
-
-    `needed` and `available` count groups of tensor ranks (0 where memory is what lacks);
-    `short_bytes` is what all devices lack together, or what the missing ones would hold.
-    """
-
-    split: Split
-    pool: Pool
-    stages: tuple[StageMemory, ...]
-    budgets: tuple[int, ...]
-    short_bytes: int
-    sequences: int = 1
-    held: int = 0
-    needed: int = 0
-    available: int = 0
+    nodes: int
+    fit: Fit
 
 
 class Evaluator:
@@ -75,19 +51,18 @@ class Evaluator:
         self.question = question
         self.evaluated = 0
         self._sizes: dict[tuple[Limits, int, int, int], RankSizes] = {}
-        self._stages: dict[tuple[Limits, int, int, int, int], tuple[StageMemory, ...]] = {}
+        self._stages: dict[tuple[Limits, int, int, int, int, int], Stages] = {}
+        self._caches: dict[tuple[Limits, int], dict[tuple[int, ...], StageCache]] = {}
         self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
-        self._limits: dict[str, Limits] = {}
+        self._unsupported: dict[str, Rejection | None] = {}
+        self._limits: dict[tuple[str, int], Limits] = {}
 
-    def asking(self, *, tokens: int | None = None, sequences: int | None = None) -> "Evaluator":
+    def asking(self, question: Question) -> "Evaluator":
         """The same model with another demand; what was worked out about it is shared."""
-        question = msgspec.structs.replace(
-            self.question,
-            tokens=tokens or self.question.tokens,
-            sequences=sequences or self.question.sequences,
-        )
         other = Evaluator(question)
         other._sizes, other._rejections = self._sizes, self._rejections
+        other._stages, other._limits = self._stages, self._limits
+        other._unsupported, other._caches = self._unsupported, self._caches
         return other
 
     def illegal(self, split: Split) -> Rejection | None:
@@ -99,95 +74,137 @@ class Evaluator:
             self._rejections[key] = next(engine.rejections(self.question.model, stage), None)
         return self._rejections[key]
 
-    def stages(self, split: Split, pool: Pool) -> tuple[StageMemory, ...]:
+    def unsupported(self, pool: Pool) -> Rejection | None:
+        """Why the engine cannot serve the model on a pool's devices at all."""
+        name = pool.accelerator.id
+        if name not in self._unsupported:
+            engine, model = self.question.engine, self.question.model
+            found = engine.unsupported(model, Split(), pool.accelerator)
+            self._unsupported[name] = next(found, None)
+        return self._unsupported[name]
+
+    def evaluate(self, split: Split, pool: Pool, nodes: int = 0) -> Fit | Miss:
+        """Fit `split` on `pool` with as many replicas as the sequences need.
+
+        Args:
+            split: a legal split; its replicas are not looked at.
+            pool: has a domain of at least as many devices as the split's tensor degree.
+            nodes: so many more, all free and as large as the pool's largest, are counted in.
+        """
+        self.evaluated += 1
+        offers = pool.offers(split.tensor)
+        if nodes:
+            cells = nodes * (pool.largest_node // split.tensor)
+            offers = offers.with_more(pool.accelerator.usable_bytes, cells)
+        return self._first_fit(split, pool, offers)
+
+    def _first_fit(self, split: Split, pool: Pool, offers: Offers) -> Fit | Miss:
+        """The fit on the freest devices.
+
+        Fuller devices hold fewer sequences a rank, so more groups are needed the more there
+        are to choose from: levels with fewer groups than are needed already are passed over.
+        """
+        place: int | None = 0
+        nearest: Miss | None = None
+        while place is not None:
+            outcome = self._at_level(split, pool, offers.levels[place], offers.cells[place])
+            if isinstance(outcome, Fit):
+                return outcome
+            nearest = nearer(nearest, outcome)
+            if outcome.lacks != "devices":
+                break
+            place = offers.first(outcome.needed)
+        if nearest is None:
+            msg = f"no place for tensor groups of {split.tensor}"
+            raise AssertionError(msg)
+        return nearest
+
+    def nodes_to_add(self, split: Split, pool: Pool, below: int = MANY) -> Addition | None:
+        """Fewest whole nodes to add to a pool before `split` fits; None if no number does.
+
+        Nor if it takes `below` or more.
+        """
+        cells_a_node = pool.largest_node // split.tensor
+        fit = self.evaluate(split, pool, MANY) if cells_a_node else None
+        if not isinstance(fit, Fit):
+            return None
+        lacking = fit.cells - pool.offers(split.tensor).cells[-1]
+        fewest = max(-(-lacking // cells_a_node), 0)
+        if fewest >= below:
+            return None
+        outcome = self.evaluate(split, pool, fewest)
+        if isinstance(outcome, Miss):
+            fewest = self._bisected(split, pool, fewest + 1, -(-fit.cells // cells_a_node))
+            outcome = self.evaluate(split, pool, fewest)
+        return Addition(fewest, outcome) if isinstance(outcome, Fit) and fewest < below else None
+
+    def _bisected(self, split: Split, pool: Pool, fewest: int, most: int) -> int:
+        """The least number of nodes that does, from `fewest` to `most`, which does."""
+        while fewest < most:
+            middle = (fewest + most) // 2
+            fits = isinstance(self.evaluate(split, pool, middle), Fit)
+            fewest, most = (fewest, middle) if fits else (middle + 1, most)
+        return fewest
+
+    def stages(self, split: Split, pool: Pool) -> Stages:
         """Memory of every stage of a split on a pool's devices."""
-        limits = self._limits_on(pool.accelerator)
-        key = (limits, split.tensor, split.data, split.expert, split.pipeline)
+        limits, tokens = self._limits_on(pool.accelerator), self.question.tokens
+        key = (limits, split.tensor, split.data, split.expert, split.pipeline, tokens)
         stages = self._stages.get(key)
         if stages is None:
-            stages = stage_memories(self._sizes_of(split, limits), split, self.question.tokens)
+            stages = counted(stage_memories(self._sizes_of(split, limits), split, tokens))
             self._stages[key] = stages
         return stages
 
     def _limits_on(self, accelerator: Accelerator) -> Limits:
-        limits = self._limits.get(accelerator.id)
+        key = (accelerator.id, self.question.tokens)
+        limits = self._limits.get(key)
         if limits is None:
             limits = self.question.engine.limits(accelerator, self.question.tokens)
-            self._limits[accelerator.id] = limits
+            self._limits[key] = limits
         return limits
 
     def _sizes_of(self, split: Split, limits: Limits) -> RankSizes:
         key = (limits, split.tensor, split.data, split.expert)
         sizes = self._sizes.get(key)
         if sizes is None:
-            sizes = RankSizes(self.question.model, self.question.engine, split, limits)
+            caches = self._caches.setdefault((limits, split.tensor), {})
+            sizes = RankSizes(self.question.model, self.question.engine, split, limits, caches)
             self._sizes[key] = sizes
         return sizes
 
-    def evaluate(self, split: Split, pool: Pool) -> Fit | Miss:
-        """Fit `split` on `pool` with as many replicas as the sequences need."""
-        self.evaluated += 1
-        stages = self.stages(split, pool)
-        first, *lower = thinned(pool.free_levels)
-        outcome = self._at_level(split, pool, stages, first)
-        for level in lower:
-            if isinstance(outcome, Fit) or not outcome.needed:
-                break  # devices with less free memory hold even less
-            with_more = self._at_level(split, pool, stages, level)
-            if isinstance(with_more, Miss) and not with_more.needed:
-                break
-            outcome = with_more
-        return outcome
-
-    def nodes_to_add(self, split: Split, pool: Pool) -> int | None:
-        """Fewest whole nodes, all free, to add to a pool before `split` fits; None if none do."""
-        cells_a_node = pool.largest_node // split.tensor
-        if not cells_a_node:
-            return None
-        fewest = None
-        for level in thinned((pool.accelerator.usable_bytes, *pool.free_levels)):
-            outcome = self._at_level(split, pool, self.stages(split, pool), level)
-            if isinstance(outcome, Fit):
-                return 0
-            if not outcome.needed:
-                break  # devices with less free memory hold even less
-            nodes = -(-(outcome.needed - outcome.available) // cells_a_node)
-            fewest = nodes if fewest is None else min(fewest, nodes)
-        return fewest
-
-    def _at_level(
-        self, split: Split, pool: Pool, stages: tuple[StageMemory, ...], level: int
-    ) -> Fit | Miss:
-        budgets = self._budgets(split, stages, pool.accelerator.usable_bytes, level)
-        held = sequences_held(stages, budgets)
+    def _at_level(self, split: Split, pool: Pool, level: int, cells: int) -> Fit | Miss:
+        """The outcome on devices with at least `level` bytes free, of which `cells` groups are."""
+        stages, usable = self.stages(split, pool), pool.accelerator.usable_bytes
+        engine = self.question.engine
+        budgets = tuple(s.budget_bytes(engine, split, usable, level) for s in stages.distinct)
+        room = sequences_held(stages.distinct, budgets)
+        held = min(room, self._most_held)
         wanted = self._least_held(split)
-        if held < wanted:
-            return Miss(
-                split=split,
-                pool=pool,
-                stages=stages,
-                budgets=budgets,
-                short_bytes=short_bytes(split, stages, budgets, wanted),
-                sequences=wanted,
-            )
-        whole = msgspec.structs.replace(split, replicas=self._replicas(split, held))
-        needed = whole.pipeline * whole.data * whole.replicas
-        available = pool.cells(whole.tensor, level)
-        if needed > available:
-            return too_few(
-                Fit(
-                    split=whole,
-                    pool=pool,
-                    stages=stages,
-                    budgets=budgets,
-                    least_free=level,
-                    held=held,
-                ),
-                available,
-            )
-        return Fit(
-            split=whole, pool=pool, stages=stages, budgets=budgets, least_free=level, held=held
+        replicas = self._replicas(split, held) if held >= wanted else 0
+        needed = replicas * split.pipeline * split.data
+        allowed = self._allowed(split)
+        whole = msgspec.structs.replace(split, replicas=max(min(replicas, MAX_REPLICAS), 1))
+        if 0 < needed <= min(allowed, cells):
+            return Fit(whole, pool, stages, budgets, level, held)
+        available = min(allowed, cells)
+        return Miss(
+            split=whole,
+            pool=pool,
+            stages=stages,
+            budgets=budgets,
+            lacks=_lacking(needed, allowed, fits=room >= wanted),
+            short_bytes=self._short_bytes(split, Room(stages, budgets, available)),
+            sequences=wanted,
+            held=held,
+            needed=needed,
+            available=available,
         )
+
+    @property
+    def _most_held(self) -> int:
+        """Sequences a data rank may hold at once."""
+        return self.question.engine.choice.max_sequences or UNBOUNDED
 
     def _least_held(self, split: Split) -> int:
         """Sequences a data rank must hold: one, or its share where replicas are given."""
@@ -195,50 +212,24 @@ class Evaluator:
         return 1 if replicas is None else -(-self.question.sequences // (replicas * split.data))
 
     def _replicas(self, split: Split, held: int) -> int:
-        if self.question.replicas is not None:
-            return self.question.replicas
-        return min(-(-self.question.sequences // (held * split.data)), MAX_REPLICAS)
+        return self.question.replicas or -(-self.question.sequences // (held * split.data))
 
-    def _budgets(
-        self, split: Split, stages: Sequence[StageMemory], usable: int, free: int
-    ) -> tuple[int, ...]:
-        engine = self.question.engine
-        known = {id(stage): stage for stage in stages}
-        budgets = {key: s.budget_bytes(engine, split, usable, free) for key, s in known.items()}
-        return tuple(budgets[id(stage)] for stage in stages)
+    def _allowed(self, split: Split) -> int:
+        """Tensor groups that the caller and the largest number of replicas allow."""
+        most = MAX_REPLICAS * split.pipeline * split.data
+        return most if self.question.most is None else min(self.question.most // split.tensor, most)
 
-
-MAX_REPLICAS = 65_536
-
-
-def short_bytes(
-    split: Split, stages: Sequence[StageMemory], budgets: Sequence[int], sequences: int
-) -> int:
-    """What all devices of one replica lack to hold `sequences` on each data rank."""
-    rooms = zip(stages, budgets, strict=True)
-    lacking = (max(s.largest_fixed_bytes + sequences * s.sequence_bytes - b, 0) for s, b in rooms)
-    return sum(lacking) * split.tensor * split.data
+    def _short_bytes(self, split: Split, room: Room) -> int:
+        """What lacks with the replicas asked for, else with the fewest or all there is room for."""
+        sequences, given = self.question.sequences, self.question.replicas
+        fewest = -(-sequences // (self._most_held * split.data))
+        useful = -(-sequences // split.data)
+        there = max(min(room.cells // (split.pipeline * split.data), useful), fewest)
+        tried = {given} if given else {fewest, there}
+        return min(lacking_bytes(split, room, replicas, sequences) for replicas in tried)
 
 
-def too_few(fit: Fit, available: int) -> Miss:
-    """The miss of a split that fits its devices but finds only `available` groups of them."""
-    needed = fit.split.pipeline * fit.split.data * fit.split.replicas
-    each = max(s.largest_fixed_bytes + s.sequence_bytes for s in fit.stages)
-    return Miss(
-        split=fit.split,
-        pool=fit.pool,
-        stages=fit.stages,
-        budgets=fit.budgets,
-        short_bytes=(needed - available) * fit.split.tensor * each,
-        held=fit.held,
-        needed=needed,
-        available=available,
-    )
-
-
-def thinned(levels: tuple[int, ...]) -> tuple[int, ...]:
-    """At most `MAX_LEVELS` of `levels`, the least always among them."""
-    if len(levels) <= MAX_LEVELS:
-        return levels
-    step = -(-len(levels) // (MAX_LEVELS - 1))
-    return (*levels[::step], levels[-1])
+def _lacking(needed: int, allowed: int, *, fits: bool) -> Lack:
+    if needed:
+        return "allowance" if needed > allowed else "devices"
+    return "sequences" if fits else "memory"

@@ -1,240 +1,190 @@
-"""The nearest change that makes a rejected split work, tried before it is offered."""
+"""The nearest change that makes a rejected split work, tried before it is offered.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+Changes that leave what the caller insists on come before those that give it up.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from rackfit.architecture.quantization import override
 from rackfit.catalog.entries import Scheme
 from rackfit.engines.rejection import Fix, Rejection
-from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
-from rackfit.memory.answer import gib
-from rackfit.memory.stages import StageMemory
-from rackfit.planning.evaluation import Evaluator, Fit, Miss
+from rackfit.planning.changes import degrees, more_nodes, shown, with_split
+from rackfit.planning.evaluation import MANY, Addition, Evaluator
+from rackfit.planning.finding import Finder
+from rackfit.planning.lighter import Lighter, fitting
+from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.pools import Pool
-
-SMALLER_CACHES = ("fp8", "q8_0", "nvfp4", "q4_0")
-SMALLER_SCHEMES = ("fp8", "nvfp4", "awq-int4", "Q4_K_M")
-CONTEXT_STEP = 1024
-"""Contexts are offered in whole thousands, as people set them."""
+from rackfit.planning.refusals import OF_TENSOR
+from rackfit.planning.relaxing import Relaxer
 
 STAGES_TRIED = 16
 """Deeper pipelines tried from the one that memory alone would suggest."""
-
-Finder = Callable[[Evaluator], bool]
-"""Tells whether any split at all fits, given an evaluator."""
 
 
 class Fixer:
     """Finds fixes for the splits one search rejected.
 
     Args:
-        evaluator: the search's own, for the question as it was asked.
+        finder: plans changed questions.
         schemes: the catalog's, for other ways to store weights.
-        finds: searches anew with another evaluator, for changes that open other splits.
+        fits: the plans the search found, best first.
+        additions: where it found none, the fewest nodes that do, by accelerator.
     """
 
-    def __init__(self, evaluator: Evaluator, schemes: Mapping[str, Scheme], finds: Finder) -> None:
-        self.evaluator = evaluator
-        self.question = evaluator.question
-        self.schemes = schemes
-        self.finds = finds
+    def __init__(
+        self,
+        finder: Finder,
+        schemes: Mapping[str, Scheme],
+        fits: Sequence[Fit],
+        additions: Mapping[str, Addition],
+    ) -> None:
+        self.finder = finder
+        self.evaluator = finder.evaluator
+        self.constraints = finder.constraints
+        self.fits = fits
+        self.additions = additions
+        self.lighter = Lighter(finder.evaluator, schemes)
+        self.relaxer = Relaxer(finder)
 
     def for_miss(self, miss: Miss) -> Fix | None:
         """The nearest fix of a split that lacks memory or devices, None where none is known."""
-        wanting = self._for_devices(miss) if miss.needed else self._for_memory(miss)
-        return next(wanting, None)
+        return next(self._for_miss(miss), None)
 
-    def for_illegal(self, rejection: Rejection, pool: Pool) -> Fix | None:
-        """The nearest legal degree, or a scheme or cache type the engine can load."""
-        match rejection.code:
-            case "scheme-unsupported":
-                return self._loadable(self._scheme_variants, "quantization")
-            case "kv-dtype-unsupported":
-                return self._loadable(self._cache_variants, "kv_cache_dtype")
-            case _:
-                return next(self._other_tensors(rejection.split, pool), None)
+    def for_illegal(self, rejection: Rejection) -> Fix | None:
+        """The nearest legal degrees, or a scheme or cache type the engine can load."""
+        return next(self._for_illegal(rejection), None)
 
-    @cached_property
-    def _cache_variants(self) -> list[tuple[str, Evaluator]]:
-        """The model with every smaller cache the engine can keep, largest first."""
-        engine, model = self.question.engine, self.question.model
-        return [
-            (dtype, self._with_model(msgspec.structs.replace(model, kv_cache_dtype=dtype)))
-            for dtype in SMALLER_CACHES
-            if dtype in engine.kv_cache_dtypes and dtype != model.kv_cache_dtype
-        ]
-
-    @cached_property
-    def _scheme_variants(self) -> list[tuple[str, Evaluator]]:
-        """The model in every smaller scheme the engine loads, largest first."""
-        engine, model = self.question.engine, self.question.model
-        known = [self.schemes[name] for name in SMALLER_SCHEMES]
-        loadable = [scheme for scheme in known if engine.loads(scheme.id, scheme.engines)]
-        dtype = model.architecture.dtype
-        stored = [(scheme, override(scheme, dtype)) for scheme in loadable]
-        return [
-            (scheme.id, self._with_model(msgspec.structs.replace(model, storage=s, scheme=scheme)))
-            for scheme, s in stored
-        ]
-
-    def _with_model(self, model: ServedModel) -> Evaluator:
-        return Evaluator(msgspec.structs.replace(self.question, model=model))
-
-    def _for_memory(self, miss: Miss) -> Iterator[Fix]:
-        pairs = zip(miss.stages, miss.budgets, strict=True)
-        if all(stage.largest_fixed_bytes <= budget for stage, budget in pairs):
-            yield from self._smaller_cache(miss)
-            yield from self._shorter_context(miss)
-        yield from self._smaller_scheme(miss)
-        yield from self._more_stages(miss)
-
-    def _for_devices(self, miss: Miss) -> Iterator[Fix]:
-        yield from self._smaller_cache(miss)
-        yield from self._fewer_sequences(miss)
+    def _for_miss(self, miss: Miss) -> Iterator[Fix]:
+        yield from self._lighter(miss)
+        if self.constraints.pipeline is None and not self.finder.in_vain:
+            yield from self._deeper(miss)
         yield from self._more_nodes(miss)
+        yield from self._elsewhere(miss.split, miss.pool)
+        if self.constraints.pipeline is not None:
+            yield from self._deeper(miss)
+        yield from self._larger_allowance(miss)
+        yield from self.relaxer.given_up(miss.pool)
 
-    def _smaller_cache(self, miss: Miss) -> Iterator[Fix]:
-        for dtype, evaluator in self._cache_variants:
-            fit = self._fit(evaluator, miss.split, miss.pool)
-            freed = self._cache_bytes(miss.stages) - self._cache_bytes(
-                evaluator.stages(miss.split, miss.pool)
-            )
-            if fit is not None and freed > 0:
-                detail = f"A KV cache in {dtype} frees {gib(freed)} GiB a sequence and rank."
-                yield self._fix("kv_cache_dtype", dtype, detail, fit.split)
+    def _lighter(self, miss: Miss) -> Iterator[Fix]:
+        yield from self.lighter.more_at_once(miss)
+        if miss.held >= 0:  # weights fit: a smaller cache may do
+            yield from self.lighter.smaller_cache(miss)
+            yield from self.lighter.fewer_sequences(miss)
+            yield from self.lighter.shorter_context(miss)
+        yield from self.lighter.smaller_weights(miss)
 
-    @staticmethod
-    def _cache_bytes(stages: Sequence[StageMemory]) -> int:
-        return max(stage.sequence_bytes for stage in stages)
-
-    def _shorter_context(self, miss: Miss) -> Iterator[Fix]:
-        low, high = 0, -(-self.question.tokens // CONTEXT_STEP)
-        while high - low > 1:
-            middle = (low + high) // 2
-            fits = self._fit_tokens(miss, middle * CONTEXT_STEP) is not None
-            low, high = (middle, high) if fits else (low, middle)
-        tokens = low * CONTEXT_STEP
-        fit = self._fit_tokens(miss, tokens) if tokens else None
-        if fit is not None:
-            detail = f"A context of {tokens:,} tokens fits."
-            patch = {"workload": {"context_tokens": tokens}}
-            yield self._fix("context_tokens", tokens, detail, fit.split, patch)
-
-    def _fit_tokens(self, miss: Miss, tokens: int) -> Fit | None:
-        return self._fit(self.evaluator.asking(tokens=tokens), miss.split, miss.pool)
-
-    def _smaller_scheme(self, miss: Miss) -> Iterator[Fix]:
-        now = self.question.model.weights_bytes
-        for name, evaluator in self._scheme_variants:
-            then = evaluator.question.model.weights_bytes
-            fit = self._fit(evaluator, miss.split, miss.pool) if then < now else None
+    def _deeper(self, miss: Miss) -> Iterator[Fix]:
+        for split in self._deeper_splits(miss):
+            fit = fitting(self.evaluator, split, miss.pool)
             if fit is not None:
-                detail = f"Weights in {name} take {gib(then)} GiB in all instead of {gib(now)}."
-                yield self._fix("quantization", name, detail, fit.split)
-
-    def _more_stages(self, miss: Miss) -> Iterator[Fix]:
-        """A deeper pipeline, on the pool as it is or with as many nodes more as it takes."""
-        rooms = zip(miss.stages, miss.budgets, strict=True)
-        excess = max((s.largest_fixed_bytes + s.sequence_bytes) / max(b, 1) for s, b in rooms)
-        first = max(miss.split.pipeline + 1, int(miss.split.pipeline * excess))
-        layers = len(self.question.model.order)
-        for pipeline in range(first, min(first + STAGES_TRIED, layers + 1)):
-            deeper = msgspec.structs.replace(miss.split, pipeline=pipeline, replicas=1)
-            nodes = self._nodes_missing(deeper, miss.pool)
-            pool = miss.pool.with_more(nodes) if nodes else miss.pool
-            fit = self._fit(self.evaluator, deeper, pool)
-            if fit is not None:
-                yield self._deeper(fit, nodes)
+                pipeline, devices = fit.split.pipeline, fit.split.devices
+                detail = f"PP{pipeline} fits, on {devices} accelerators."
+                yield with_split(f"pipeline={pipeline}", detail, fit.split, {})
                 return
 
-    def _deeper(self, fit: Fit, nodes: int) -> Fix:
-        pipeline, devices = fit.split.pipeline, fit.split.devices
-        if not nodes:
-            detail = f"PP{pipeline} fits, on {devices} accelerators."
-            return self._fix("pipeline", pipeline, detail, fit.split, {})
-        detail = f"PP{pipeline} fits on {devices} accelerators: {_more(nodes, fit.pool)}."
-        return Fix(change=f"nodes+{nodes}", detail=detail, verified=True)
-
-    @staticmethod
-    def _nodes_missing(split: Split, pool: Pool) -> int:
-        """Nodes to add before every tensor group of one replica has a place; 0 if none."""
-        missing = split.pipeline * split.data - pool.cells(split.tensor, 0)
-        each = max(pool.largest_node // split.tensor, 1)
-        return max(-(-missing // each), 0)
-
-    def _fewer_sequences(self, miss: Miss) -> Iterator[Fix]:
-        replicas = miss.available // (miss.split.pipeline * miss.split.data)
-        sequences = replicas * miss.split.data * miss.held
-        if not 0 < sequences < self.question.sequences:
-            return
-        fit = self._fit(self.evaluator.asking(sequences=sequences), miss.split, miss.pool)
-        if fit is not None:
-            patch = {"workload": {"sequences": sequences}}
-            detail = f"{sequences:,} sequences fit on what there is."
-            yield self._fix("sequences", sequences, detail, fit.split, patch)
+    def _deeper_splits(self, miss: Miss) -> list[Split]:
+        """The same split in more stages, from what memory alone would suggest."""
+        pairs = zip(miss.stages.distinct, miss.budgets, strict=True)
+        excess = max((s.largest_fixed_bytes + s.sequence_bytes) / max(b, 1) for s, b in pairs)
+        pipeline, layers = miss.split.pipeline, len(self.evaluator.question.model.order)
+        first = max(pipeline + 1, int(pipeline * excess))
+        return [
+            msgspec.structs.replace(miss.split, pipeline=stages, replicas=1)
+            for stages in range(first, min(first + STAGES_TRIED, layers + 1))
+        ]
 
     def _more_nodes(self, miss: Miss) -> Iterator[Fix]:
-        cells_per_node = miss.pool.largest_node // miss.split.tensor
-        if not cells_per_node:
+        """Nodes for the split as it is or, where the caller does not mind, in more stages.
+
+        Where nothing fits, no fewer can do than the fewest of all splits.
+        """
+        least = self.additions.get(miss.pool.accelerator.id)
+        if least is None and self.finder.in_vain:
             return
-        nodes = -(-(miss.needed - miss.available) // cells_per_node)
-        if self._fit(self.evaluator, miss.split, miss.pool.with_more(nodes)) is not None:
-            detail = f"With {_more(nodes, miss.pool)} it fits."
-            yield Fix(change=f"nodes+{nodes}", detail=detail, verified=True)
+        enough = MANY if least is None else least.nodes
+        deeper = self._deeper_splits(miss) if self.constraints.pipeline is None else []
+        fewest: Addition | None = None
+        for split in (miss.split, *deeper):
+            below = MANY if fewest is None else fewest.nodes
+            fewest = self.evaluator.nodes_to_add(split, miss.pool, below) or fewest
+            if fewest is not None and fewest.nodes <= enough:
+                break
+        if fewest is not None and fewest.nodes:
+            yield more_nodes(fewest)
 
-    def _other_tensors(self, split: Split, pool: Pool) -> Iterator[Fix]:
-        """Legal tensor degrees, nearest first; those that fit the pool before those that don't."""
-        degrees = sorted(
-            range(1, pool.largest_domain + 1), key=lambda t: (abs(t - split.tensor), -t)
-        )
-        legal = [t for t in degrees if self.evaluator.illegal(Split(tensor=t)) is None]
-        for tensor in legal:
-            near = Split(tensor=tensor, pipeline=split.pipeline)
-            if self._fit(self.evaluator, near, pool) is not None:
-                detail = f"TP{tensor} instead of TP{split.tensor} is legal and fits."
-                yield self._fix("tensor", tensor, detail, near, {})
-        if legal:
-            detail = f"TP{legal[0]} instead of TP{split.tensor} is legal; more is needed to fit."
-            yield self._fix("tensor", legal[0], detail, Split(tensor=legal[0]), {}, verified=False)
-
-    def _loadable(self, variants: list[tuple[str, Evaluator]], field: str) -> Fix | None:
-        """The first variant that opens some split; else the first, unverified."""
-        working = next((name for name, evaluator in variants if self.finds(evaluator)), None)
-        name = working or next((name for name, _ in variants), None)
-        if name is None:
-            return None
-        detail = f"{self.question.engine.name} takes {name}."
-        verified = working is not None
-        return Fix(change=f"{field}={name}", detail=detail, verified=verified, patch={field: name})
+    def _elsewhere(self, split: Split, pool: Pool) -> Iterator[Fix]:
+        """The best plan there is; where there is none, what makes one on this pool."""
+        name = pool.accelerator.id
+        if name in self.additions:
+            yield more_nodes(self.additions[name])
+        for fit in sorted(self.fits, key=lambda fit: fit.pool.accelerator.id != name)[:1]:
+            yield self._as_planned(split, fit, name)
 
     @staticmethod
-    def _fit(evaluator: Evaluator, split: Split, pool: Pool) -> Fit | None:
-        one = msgspec.structs.replace(split, replicas=1)
-        if evaluator.illegal(one) is not None:
-            return None
-        outcome = evaluator.evaluate(one, pool)
-        return outcome if isinstance(outcome, Fit) else None
+    def _as_planned(split: Split, fit: Fit, accelerator: str) -> Fix:
+        own, other = degrees(split), degrees(fit.split)
+        changed = {name: degree for name, degree in other.items() if degree != own[name]}
+        on = fit.pool.accelerator.id
+        short = [f"{name}={degree}" for name, degree in changed.items()]
+        patch = {}
+        if on != accelerator:
+            short.append(f"accelerators={on}")
+            patch = {"constraints": {"accelerators": [on]}}
+        detail = f"{shown(other)} fits, on {fit.split.devices:,} {on}."
+        return with_split(",".join(short), detail, fit.split, patch)
 
-    @staticmethod
-    def _fix(
-        field: str,
-        value: str | int,
-        detail: str,
-        split: Split,
-        patch: dict[str, Any] | None = None,
-        *,
-        verified: bool = True,
-    ) -> Fix:
-        """A fix whose patch also insists on the split it was tried with."""
-        degrees = {name: getattr(split, name) for name in ("tensor", "pipeline", "data", "expert")}
-        whole = {**({field: value} if patch is None else patch), "constraints": degrees}
-        return Fix(change=f"{field}={value}", detail=detail, verified=verified, patch=whole)
+    def _larger_allowance(self, miss: Miss) -> Iterator[Fix]:
+        if miss.lacks != "allowance":
+            return
+        question = msgspec.structs.replace(self.evaluator.question, most=None)
+        fit = fitting(self.evaluator.asking(question), miss.split, miss.pool)
+        if fit is not None:
+            allowed = {"max_accelerators": fit.split.devices}
+            detail = f"With {fit.split.devices:,} accelerators allowed it fits."
+            change = f"max_accelerators={fit.split.devices}"
+            yield with_split(change, detail, fit.split, {"constraints": allowed})
 
+    def _for_illegal(self, rejection: Rejection) -> Iterator[Fix]:
+        pool = self.finder.pools.get(rejection.accelerator or "")
+        if pool is None:
+            yield from self.relaxer.other_accelerators()
+            return
+        match rejection.code:
+            case "scheme-unsupported":
+                yield from self._loadable(self.lighter.weights, "quantization", pool)
+                yield from self._only_loadable(self.lighter.weights, "quantization")
+            case "kv-dtype-unsupported":
+                yield from self._loadable(self.lighter.caches, "kv_cache_dtype", pool)
+                yield from self._only_loadable(self.lighter.caches, "kv_cache_dtype")
+            case "hardware-unsupported":
+                yield from self._loadable(self.lighter.caches, "kv_cache_dtype", pool)
+                yield from self._loadable(self.lighter.weights, "quantization", pool)
+                yield from self._elsewhere(rejection.split, pool)
+            case "constraint" | "more-stages-than-layers":
+                yield from self.relaxer.contradicted(pool)
+            case code if code in OF_TENSOR:
+                yield from self.relaxer.tensors(rejection.split, pool)
+            case _:
+                yield from self.relaxer.neighbours(rejection.split, pool)
+        yield from self.relaxer.given_up(pool)
 
-def _more(nodes: int, pool: Pool) -> str:
-    plural = "s" * (nodes > 1)
-    return f"{nodes} more node{plural} with {pool.largest_node} x {pool.accelerator.id}"
+    def _loadable(
+        self, variants: Sequence[tuple[str, Evaluator]], field: str, pool: Pool
+    ) -> Iterator[Fix]:
+        """Variants that open some split of a pool."""
+        for name, evaluator in variants:
+            if self.finder.best_with(evaluator, pool) is not None:
+                yield self._loaded(field, name, verified=True)
+
+    def _only_loadable(
+        self, variants: Sequence[tuple[str, Evaluator]], field: str
+    ) -> Iterator[Fix]:
+        """The first variant, which opens none."""
+        for name, _ in variants[:1]:
+            yield self._loaded(field, name, verified=False)
+
+    def _loaded(self, field: str, name: str, *, verified: bool) -> Fix:
+        detail = f"{self.evaluator.question.engine.name} takes {name}."
+        return Fix(f"{field}={name}", detail, verified=verified, patch={field: name})

@@ -14,7 +14,7 @@ from rackfit.engines.split import Split
 from rackfit.inventory.model import Node
 from rackfit.memory.rank_order import Position, held_experts, positions
 from rackfit.memory.stages import RankLoad, sequences_per_rank
-from rackfit.planning.evaluation import Fit
+from rackfit.planning.outcomes import Fit
 from rackfit.planning.pools import Domain, DomainGroup, Pool
 from rackfit.planning.question import PlannedRank
 
@@ -91,13 +91,15 @@ def place(
     Replicas are alike: beyond `MAX_LISTED` ranks only the first are listed.
     """
     split = fit.split
-    needed = split.pipeline * split.data * split.replicas
-    cells = choose_cells(fit.pool, split.tensor, fit.least_free, needed)
+    cells = choose_cells(fit.pool, split.tensor, fit.least_free, fit.cells)
     used = dict.fromkeys(node for cell in cells for node, _ in cell)
     listed = min(split.replicas, max(MAX_LISTED // split.devices_per_replica, 1))
     carried = sequences_per_rank(split, sequences)
+    budgets = fit.stages.each(fit.budgets)
     ranks = tuple(
-        _planned(fit, at, cells=cells, nodes=nodes, experts=experts, carried=carried)
+        _planned(
+            fit, at, cells=cells, nodes=nodes, experts=experts, carried=carried, budgets=budgets
+        )
         for at in islice(positions(split), listed * split.devices_per_replica)
     )
     return Placement(tuple(nodes[number].name for number in used), ranks, listed)
@@ -111,6 +113,7 @@ def _planned(
     nodes: Sequence[Node],
     experts: ExpertFeedForward | None,
     carried: int,
+    budgets: Sequence[int],
 ) -> PlannedRank:
     split = fit.split
     cell = cells[(at.replica * split.pipeline + at.stage) * split.data + at.data]
@@ -121,7 +124,7 @@ def _planned(
         stage=at.stage,
         sequences=carried,
         extra_expert=at.expert < larger,
-        budget_bytes=fit.budgets[at.stage],
+        budget_bytes=budgets[at.stage],
     )
     return PlannedRank(
         rank=at.rank,
@@ -129,7 +132,7 @@ def _planned(
         device=device,
         stage=at.stage,
         experts=expert_ranges(experts, split, at.expert),
-        memory=fit.stages[at.stage].rank_memory(load),
+        memory=fit.stages.all[at.stage].rank_memory(load),
     )
 
 

@@ -1,32 +1,39 @@
 """`POST /v1/plans`: from a request to ranked plans, and why not for the rest."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import islice, zip_longest
 
 import msgspec
 
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
+from rackfit.engines.launch import Launched
 from rackfit.engines.rejection import Rejection
 from rackfit.inventory.model import Node
+from rackfit.memory.answer import check_options
 from rackfit.memory.resolve import check_context, resolve
 from rackfit.memory.stages import capacity, sequences_per_rank
-from rackfit.planning.evaluation import Evaluator, Fit, Miss, Question
+from rackfit.performance.estimate import Speeds
+from rackfit.planning.evaluation import Addition, Evaluator, Question
+from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
+from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.placement import place
 from rackfit.planning.pools import Pool, read_pools
+from rackfit.planning.prices import read_prices
 from rackfit.planning.question import (
     Launch,
     Performance,
     Plan,
     PlanAnswer,
     PlanRequest,
-    Shortfall,
+    performance,
 )
 from rackfit.planning.ranking import Order
-from rackfit.planning.refusals import miss_rejection, nothing_searched
+from rackfit.planning.refusals import miss_rejection, no_such_accelerators
 from rackfit.planning.search import Findings, search_pool
-from rackfit.planning.shortfall import find_shortfall
+from rackfit.planning.shortfall import find_additions, shortfall
 
 
 def plan(
@@ -47,21 +54,26 @@ def plan(
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
+    engine = engine_for(request.engine, device_reserve)
     resolved = resolve(
         request.model,
         catalog,
         quantization=request.quantization,
         kv_cache_dtype=request.kv_cache_dtype,
+        gguf=engine.reads_gguf,
     )
     check_context(request.workload, resolved.model.architecture)
-    engine = engine_for(request.engine, device_reserve)
+    check_options(resolved.model, engine)
     pools = read_pools(request.inventory, catalog.accelerator)
+    workload = request.workload
     question = Question(
         model=resolved.model,
         engine=engine,
-        tokens=request.workload.context_tokens,
-        sequences=request.workload.sequences,
+        tokens=workload.context_tokens,
+        sequences=workload.sequences,
         replicas=request.constraints.replicas,
+        most=request.constraints.max_accelerators,
+        request_tokens=max(workload.request_tokens, 1),
     )
     search = _Search(request, catalog, Evaluator(question), expired)
     search.run(pools.pools)
@@ -84,26 +96,30 @@ class _Search:
         self.expired = expired
         order = Order(
             objective=request.objective,
-            model=evaluator.question.model,
-            sequences=request.workload.sequences,
-            prices=self._prices(),
+            speeds=Speeds(
+                evaluator.question.model,
+                evaluator.question.engine,
+                catalog.efficiencies,
+                request.workload.context_tokens,
+            ),
+            workload=request.workload,
+            speculative_tokens=evaluator.question.engine.choice.speculative_tokens,
+            prices=read_prices(request.prices, catalog),
         )
         self.findings = Findings(
             limit=request.limit, rejection_limit=request.rejection_limit, order=order
         )
         self.pools: dict[str, Pool] = {}
-
-    def _prices(self) -> dict[str, float]:
-        look_up = self.catalog.accelerator
-        given = self.request.prices.items()
-        return {look_up(name, f"/prices/{name}")[0].id: price for name, price in given}
+        self.others: dict[str, Pool] = {}
 
     def run(self, pools: Sequence[Pool]) -> None:
         """Search every pool the constraints allow."""
         wanted = self._wanted_types()
-        self.pools = {
-            p.accelerator.id: p for p in pools if not wanted or p.accelerator.id in wanted
-        }
+        for pool in pools:
+            kept = self.others if wanted and pool.accelerator.id not in wanted else self.pools
+            kept[pool.accelerator.id] = pool
+        if not self.pools:
+            self.findings.add_illegal(no_such_accelerators(), None)
         for pool in self.pools.values():
             search_pool(self.evaluator, pool, self.request.constraints, self.findings, self.expired)
 
@@ -119,28 +135,34 @@ class _Search:
         evaluated, fits = self.evaluator.evaluated, self.findings.fits
         rejections = self._rejections()
         plans = tuple(self._plan(fit) for fit in fits)
-        shortfall = None if fits else self._shortfall()
+        misses = [miss for _, miss in self.findings.misses]
         return PlanAnswer(
             feasible=bool(fits),
             complete=self.findings.complete and not self.expired(),
             plans=plans,
             rejections=tuple(rejections),
-            rejections_total=max(self.findings.rejected, len(rejections)),
+            rejections_total=self.findings.rejected,
             splits_evaluated=evaluated,
-            shortfall=shortfall,
+            shortfall=None if fits else shortfall(self.evaluator, misses, self._additions),
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
     def _plan(self, fit: Fit) -> Plan:
         nodes: Sequence[Node] = self.request.inventory.nodes
         sequences = self.request.workload.sequences
-        engine = self.evaluator.question.engine
-        model = self.evaluator.question.model
+        question = self.evaluator.question
+        engine, model = question.engine, question.model
         placed = place(fit, nodes, model.architecture.experts, sequences)
         utilization = engine.utilization(
             fit.pool.accelerator.usable_bytes, fit.least_free, fit.split
         )
-        arguments = engine.arguments(model, fit.split, utilization)
+        launched = Launched(
+            model=model,
+            split=fit.split,
+            utilization=utilization,
+            context_tokens=question.tokens,
+            sequences=sequences_per_rank(fit.split, sequences),
+        )
         return Plan(
             split=fit.split,
             accelerator=fit.pool.accelerator.id,
@@ -149,56 +171,55 @@ class _Search:
             ranks=placed.ranks,
             replicas_listed=placed.replicas_listed,
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
-            capacity=capacity(
-                fit.split, fit.stages, fit.budgets, self.request.workload.context_tokens
-            ),
+            capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),
             performance=self._performance(fit),
             launch=Launch(
-                engine=engine.name, gpu_memory_utilization=utilization, arguments=arguments
+                engine=engine.name,
+                gpu_memory_utilization=utilization,
+                arguments=engine.arguments(launched),
             ),
         )
 
     def _performance(self, fit: Fit) -> Performance | None:
-        step = self.findings.order.step(fit)
-        if step is None:
-            return None
-        return Performance(
-            seconds_per_output_token=step.seconds_per_output_token,
-            tokens_per_second=step.tokens_per_second,
-        )
+        estimate = self.findings.order.estimate(fit)
+        return None if estimate is None else performance(estimate)
 
     def _rejections(self) -> list[Rejection]:
         """Broken rules and near misses by turns, so that neither crowds out the other."""
-        if self.findings.untried or not self.pools:
-            model = self.evaluator.question.model
-            return [nothing_searched(self.request.constraints, model, list(self.pools.values()))]
-        fixer = Fixer(self.evaluator, self.catalog.schemes, self._finds)
-        broken = iter(self.findings.illegal.values())
+        finder = Finder(
+            self.evaluator,
+            pools=self.pools,
+            others=self.others,
+            constraints=self.request.constraints,
+            order=self.findings.order,
+            expired=self.expired,
+            fits=self.findings.fits,
+            complete=self.findings.complete,
+        )
+        fixer = Fixer(finder, self.catalog.schemes, self.findings.fits, self._additions)
         missed = (miss for _, miss in self.findings.misses)
-        by_turns = (r for pair in zip_longest(missed, broken) for r in pair if r is not None)
+        by_turns = (
+            rejected
+            for pair in zip_longest(missed, self.findings.refused)
+            for rejected in pair
+            if rejected is not None
+        )
         kept = islice(by_turns, self.request.rejection_limit)
         return [self._with_fix(fixer, rejected) for rejected in kept]
 
-    def _finds(self, evaluator: Evaluator) -> bool:
-        findings = Findings(limit=1, order=self.findings.order)
-        for pool in self.pools.values():
-            search_pool(evaluator, pool, self.request.constraints, findings, self.expired)
-        return bool(findings.fits)
+    @cached_property
+    def _additions(self) -> dict[str, Addition]:
+        """Where nothing fits: the nodes that would do, by accelerator."""
+        if self.findings.fits:
+            return {}
+        pools = list(self.pools.values())
+        constraints = self.request.constraints
+        return find_additions(self.evaluator, pools, constraints, self.findings, self.expired)
 
     def _with_fix(self, fixer: Fixer, rejected: Miss | Rejection) -> Rejection:
         late = self.expired()
         if isinstance(rejected, Miss):
             fix = None if late else fixer.for_miss(rejected)
             return msgspec.structs.replace(miss_rejection(rejected), nearest_fix=fix)
-        pool = self.pools[rejected.accelerator or ""]
-        fix = None if late else fixer.for_illegal(rejected, pool)
+        fix = None if late else fixer.for_illegal(rejected)
         return msgspec.structs.replace(rejected, nearest_fix=fix)
-
-    def _shortfall(self) -> Shortfall:
-        return find_shortfall(
-            self.evaluator,
-            list(self.pools.values()),
-            self.request.constraints,
-            self.findings,
-            self.expired,
-        )

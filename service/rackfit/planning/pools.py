@@ -4,8 +4,11 @@ A domain is a scale-up domain: nodes that share a `domain` label, else one node.
 the same shape are planned once and counted, so the search costs by distinct shapes.
 """
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import accumulate
 
 import msgspec
 
@@ -36,43 +39,72 @@ class DomainGroup(msgspec.Struct, frozen=True):
         return sum(free >= least_free for node in self.shape for free in node)
 
 
+class Offers(msgspec.Struct, frozen=True):
+    """How many tensor groups find room, by what is free on each of their devices.
+
+    `cells[i]` groups have `levels[i]` bytes or more free on all their devices. Levels fall, and
+    only those with one group more than the level before are listed: no other can matter.
+    """
+
+    levels: tuple[int, ...]
+    cells: tuple[int, ...]
+
+    def first(self, needed: int) -> int | None:
+        """The place of the highest level with room for `needed` groups; None if none has."""
+        place = bisect_left(self.cells, needed)
+        return place if place < len(self.cells) else None
+
+    def with_more(self, level: int, cells: int) -> "Offers":
+        """These and `cells` more groups of devices with `level` bytes free, the most there is."""
+        levels, counts = self.levels, self.cells
+        if levels[:1] != (level,):
+            levels, counts = (level, *levels), (0, *counts)
+        return Offers(levels, tuple(count + cells for count in counts))
+
+
 class Pool(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """All domains of one accelerator type."""
 
     accelerator: Accelerator
     groups: tuple[DomainGroup, ...]
 
+    def offers(self, size: int) -> Offers:
+        """Room for groups of `size` devices, each inside one domain."""
+        if size not in self._offers:
+            found: Counter[int] = Counter()
+            for domains, free in self._free:
+                for level in free[size - 1 :: size]:
+                    found[level] += domains
+            levels = sorted(found, reverse=True)
+            cells = accumulate(found[level] for level in levels)
+            self._offers[size] = Offers(tuple(levels), tuple(cells))
+        return self._offers[size]
+
     @cached_property
-    def free_levels(self) -> tuple[int, ...]:
-        """Each distinct amount of free memory a device has, most first."""
-        return tuple(
-            sorted({f for g in self.groups for node in g.shape for f in node}, reverse=True)
-        )
+    def _offers(self) -> dict[int, Offers]:
+        return {}
+
+    @cached_property
+    def _free(self) -> list[tuple[int, list[int]]]:
+        """How many domains of each shape there are, and their devices' free bytes, most first."""
+        return [
+            (len(g.domains), sorted((f for node in g.shape for f in node), reverse=True))
+            for g in self.groups
+        ]
 
     def devices(self, least_free: int) -> int:
         """Devices with at least `least_free` bytes free."""
         return sum(len(g.domains) * g.devices(least_free) for g in self.groups)
 
-    def cells(self, size: int, least_free: int) -> int:
-        """Groups of `size` devices, each inside one domain, with `least_free` bytes free."""
-        return sum(len(g.domains) * (g.devices(least_free) // size) for g in self.groups)
-
-    @property
+    @cached_property
     def largest_domain(self) -> int:
         """Devices of the largest domain."""
         return max(g.devices(0) for g in self.groups)
 
-    @property
+    @cached_property
     def largest_node(self) -> int:
         """Devices of the largest node."""
         return max(len(node) for g in self.groups for node in g.shape)
-
-    def with_more(self, nodes: int) -> "Pool":
-        """This pool and `nodes` more, all free, of its largest node's size."""
-        free = (self.accelerator.usable_bytes,) * self.largest_node
-        shape = (free,)
-        fresh = tuple(Domain((-1 - number,)) for number in range(nodes))
-        return msgspec.structs.replace(self, groups=(*self.groups, DomainGroup(shape, fresh)))
 
 
 class Pools(msgspec.Struct, frozen=True):

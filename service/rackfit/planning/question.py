@@ -11,16 +11,25 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Degree, Split
 from rackfit.inventory.model import Inventory
 from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
+from rackfit.performance.estimate import Estimate
 
 Objective = Literal["fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost"]
 
 
-Price = Annotated[float, Meta(gt=0, le=1e6)]
-"""What an accelerator costs an hour, in the caller's currency."""
+MAX_PRICE = 1e6
+
+Price = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MAX_PRICE})]
+"""What an accelerator costs an hour, in the caller's currency.
+
+Its bounds are told here and checked in `plan`, which can say which price is wrong.
+"""
 
 
 class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the caller insists on; a split outside it is rejected with code `constraint`."""
+    """What the caller insists on; no split outside it is tried.
+
+    Where that leaves none, or one that needs more than is allowed, the code is `constraint`.
+    """
 
     max_accelerators: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
     accelerators: Annotated[list[Name], Meta(min_length=1, max_length=100)] | None = None
@@ -63,11 +72,48 @@ class PlannedRank(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
-    """A bound on how fast a plan decodes at the asked context; `method` says what it is."""
+    """How fast a plan serves the workload, estimated; `method` and `basis` say from what.
+
+    With `input_tokens` and `output_tokens` in the workload, requests of that size follow each
+    other; else sequences are written at the asked context, and a prompt is all of it but the
+    output. `_low` and `_high` bound what eight of ten measured points kept within.
+    """
 
     seconds_per_output_token: float
+    seconds_per_output_token_low: float
+    seconds_per_output_token_high: float
+    seconds_to_first_token: float
+    seconds_to_first_token_low: float
+    seconds_to_first_token_high: float
     tokens_per_second: float
-    method: str = "roofline bound, no efficiency applied"
+    tokens_per_second_low: float
+    tokens_per_second_high: float
+    tokens_per_second_per_user: float
+    tokens_per_second_per_replica: float
+    tokens_per_second_per_accelerator: float
+    method: str = "roofline by operator, with an efficiency fitted on measured kernels"
+    basis: str
+
+
+def performance(estimate: Estimate) -> Performance:
+    """An estimate as it stands on the wire."""
+    token, first = estimate.seconds_per_output_token, estimate.seconds_to_first_token
+    rate = estimate.tokens_per_second
+    return Performance(
+        seconds_per_output_token=token.value,
+        seconds_per_output_token_low=token.low,
+        seconds_per_output_token_high=token.high,
+        seconds_to_first_token=first.value,
+        seconds_to_first_token_low=first.low,
+        seconds_to_first_token_high=first.high,
+        tokens_per_second=rate.value,
+        tokens_per_second_low=rate.low,
+        tokens_per_second_high=rate.high,
+        tokens_per_second_per_user=estimate.tokens_per_second_per_user,
+        tokens_per_second_per_replica=estimate.tokens_per_second_per_replica,
+        tokens_per_second_per_accelerator=estimate.tokens_per_second_per_accelerator,
+        basis=estimate.basis,
+    )
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,10 +145,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
-    """What an infeasible inventory lacks.
+    """What an infeasible inventory lacks under the request's constraints.
 
-    `bytes` is what the nearest miss lacks over all its devices; `accelerators` says for each
-    type how many more would do on their own (a type that no number helps is left out).
+    `bytes` is what the devices of the nearest split lack together to serve the whole workload:
+    what its ranks need beyond their devices, and what devices that are missing would hold.
+    `accelerators` says for each type how many more would do on their own, in whole nodes, all
+    free and as large as the largest of that type (a type that no number helps is left out).
     """
 
     bytes: int
@@ -112,8 +160,11 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
 class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Plans, best first, and why not for the splits that were rejected.
 
-    `complete` is false when a deadline cut the search short. `rejections` are the nearest
-    misses, at most as many as `rejections_total` says there were.
+    `complete` is false when a deadline cut the search short. `rejections_total` counts the
+    splits rejected; a tensor degree that no split may have counts as one. `rejections` are the
+    nearest misses, by what they lack to serve the whole workload, and broken rules by turns.
+    Splits of one accelerator that break a rule alike are one entry: over all entries, `alike`
+    sums up to `rejections_total`.
     """
 
     feasible: bool

@@ -5,24 +5,26 @@ from math import inf
 
 import msgspec
 
-from rackfit.engines.served import ServedModel
+from rackfit.memory.question import Workload
 from rackfit.memory.stages import sequences_per_rank
-from rackfit.performance.roofline import DecodeStep, decode_step
-from rackfit.planning.evaluation import Fit
+from rackfit.performance.estimate import Estimate, Serving, Speeds
+from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Objective
 
 Key = tuple[float | str, ...]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """The order an objective puts plans in, for a deployment of `sequences` of `model`.
+    """The order an objective puts plans in, for a deployment that serves `workload`.
 
-    `prices` are the caller's, by accelerator id; what has none costs 1 an hour.
+    `speeds` are the model's; `prices` the caller's, by accelerator id; what has none costs 1 an
+    hour. `speculative_tokens` are drafted a step.
     """
 
     objective: Objective
-    model: ServedModel
-    sequences: int
+    speeds: Speeds
+    workload: Workload
+    speculative_tokens: int = 0
     prices: Mapping[str, float] = {}
 
     def key(self, fit: Fit) -> Key:
@@ -32,7 +34,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         headroom and last a fixed order of degrees and names, so that ties always break alike.
         """
         split = fit.split
-        headroom = fit.headroom_bytes(sequences_per_rank(split, self.sequences))
+        headroom = fit.headroom_bytes(sequences_per_rank(split, self.workload.sequences))
         degrees = (split.pipeline, -headroom, -split.tensor, split.data, -split.expert)
         return (self._aim(fit), split.devices, *degrees, fit.pool.accelerator.id)
 
@@ -46,10 +48,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         cheapest = min([1.0, *self.prices.values()])
         return self.objective == "lowest-cost" and (devices * cheapest,) > worst[:1]
 
-    def step(self, fit: Fit) -> DecodeStep | None:
-        """The bound on a plan's decode step."""
-        held = sequences_per_rank(fit.split, self.sequences)
-        return decode_step(self.model, fit.split, fit.stages, fit.pool.accelerator, sequences=held)
+    def estimate(self, fit: Fit) -> Estimate | None:
+        """How fast a plan serves the workload."""
+        return self.speeds.estimate(fit.split, fit.pool.accelerator, self._serving(fit))
+
+    def _serving(self, fit: Fit) -> Serving:
+        return Serving(
+            sequences=sequences_per_rank(fit.split, self.workload.sequences),
+            context_tokens=self.workload.context_tokens,
+            input_tokens=self.workload.input_tokens,
+            output_tokens=self.workload.output_tokens,
+            speculative_tokens=self.speculative_tokens,
+        )
 
     def _aim(self, fit: Fit) -> float:
         match self.objective:
@@ -57,9 +67,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
                 return fit.split.devices
             case "lowest-cost":
                 return fit.split.devices * self.prices.get(fit.pool.accelerator.id, 1.0)
-            case "lowest-latency":
-                step = self.step(fit)
-                return inf if step is None else step.seconds_per_output_token
-            case "highest-throughput":
-                step = self.step(fit)
-                return inf if step is None else -step.tokens_per_second
+            case "lowest-latency" | "highest-throughput":
+                return self._slowness(fit)
+
+    def _slowness(self, fit: Fit) -> float:
+        rates = self.speeds.rates(fit.split, fit.pool.accelerator, self._serving(fit))
+        if rates is None:
+            return inf
+        if self.objective == "lowest-latency":
+            return rates.seconds_per_output_token
+        return -rates.tokens_per_second

@@ -1,33 +1,60 @@
 """Rejections in words: misses of the search, and why there was nothing to search."""
 
-from collections.abc import Sequence
 from math import prod
+from operator import itemgetter
 
 import msgspec
 
 from rackfit.engines.rejection import Rejection, RejectionCode
-from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
-from rackfit.memory.answer import memory_rejection
+from rackfit.memory.answer import memory_rejection, sequence_limit
 from rackfit.memory.stages import RankLoad
-from rackfit.planning.evaluation import Miss
+from rackfit.planning.degrees import MAX_REPLICA_DEVICES
+from rackfit.planning.outcomes import Miss
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
+
+OF_TENSOR = (
+    "heads-not-divisible",
+    "kv-heads-not-divisible",
+    "feed-forward-not-divisible",
+    "domain-too-small",
+)
+"""Codes of rules that look at the tensor degree alone."""
+
+CALLERS = "the request's own constraints"
+
+
+def things(number: int, noun: str) -> str:
+    """Some of a thing: `1 replica`, `1,200 replicas`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def miss_rejection(miss: Miss) -> Rejection:
     """Put a miss into words: the fullest rank's memory, or the devices that lack."""
     name = miss.pool.accelerator.id
-    if not miss.needed:
-        return msgspec.structs.replace(_memory_rejection(miss), accelerator=name)
-    devices = miss.needed * miss.split.tensor
+    match miss.lacks:
+        case "memory":
+            return msgspec.structs.replace(_too_full(miss), accelerator=name)
+        case "sequences":
+            held = sequence_limit(miss.split, miss.sequences, miss.held)
+            return msgspec.structs.replace(held, accelerator=name)
+        case "devices":
+            return _too_few(miss, name)
+        case "allowance":
+            return _too_many(miss, name)
+
+
+def _too_few(miss: Miss, name: str) -> Rejection:
+    split = miss.split
+    wanted = "needs" if split.replicas == 1 else "need"
     return Rejection(
-        split=miss.split,
+        split=split,
         code="not-enough-accelerators",
         detail=(
-            f"{miss.split.replicas} replica(s) need {devices} {name}, in groups of "
-            f"{miss.split.tensor} inside a domain; there is room for {miss.available} of "
-            f"{miss.needed} groups."
+            f"{things(split.replicas, 'replica')} {wanted} {miss.needed * split.tensor:,} {name}, "
+            f"in groups of {split.tensor} inside a domain; there is room for {miss.available:,} "
+            f"of {things(miss.needed, 'group')}."
         ),
         numbers={
             "groups_needed": miss.needed,
@@ -39,15 +66,38 @@ def miss_rejection(miss: Miss) -> Rejection:
     )
 
 
-def _memory_rejection(miss: Miss) -> Rejection:
-    rooms = list(zip(miss.stages, miss.budgets, strict=True))
+def _too_many(miss: Miss, name: str) -> Rejection:
+    split = miss.split
+    wanted = "needs" if split.replicas == 1 else "need"
+    needed, allowed = miss.needed * split.tensor, miss.available * split.tensor
+    return Rejection(
+        split=split,
+        code="constraint",
+        detail=(
+            f"{things(split.replicas, 'replica')} {wanted} {needed:,} {name}; the constraints "
+            f"allow {allowed:,} in groups of {split.tensor}."
+        ),
+        numbers={
+            "accelerators_needed": needed,
+            "accelerators_allowed": allowed,
+            "sequences_per_data_rank": miss.held,
+        },
+        source=CALLERS,
+        accelerator=name,
+    )
+
+
+def _too_full(miss: Miss) -> Rejection:
     each = miss.sequences
-    lacking = [s.largest_fixed_bytes + each * s.sequence_bytes - b for s, b in rooms]
-    worst = lacking.index(max(lacking))
-    stage, budget = rooms[worst]
+    rooms = [
+        (stage.largest_fixed_bytes + each * stage.sequence_bytes - budget, stage, budget)
+        for stage, budget in zip(miss.stages.distinct, miss.budgets, strict=True)
+    ]
+    _, stage, budget = max(rooms, key=itemgetter(0))
+    place = next(n for n, other in enumerate(miss.stages.all) if other is stage)
     load = RankLoad(
-        rank=worst * miss.split.tensor,
-        stage=worst,
+        rank=place * miss.split.tensor,
+        stage=place,
         sequences=each,
         extra_expert=stage.extra_expert_bytes > 0,
         budget_bytes=budget,
@@ -59,11 +109,34 @@ def _memory_rejection(miss: Miss) -> Rejection:
     return rejection
 
 
-def nothing_searched(
-    constraints: Constraints, model: ServedModel, pools: Sequence[Pool]
-) -> Rejection:
-    """Say which of the caller's constraints left no split to try."""
-    code, detail, numbers = _contradiction(constraints, len(model.order), pools)
+def leaves_domain(split: Split, pool: Pool) -> Rejection | None:
+    """Refuse tensor groups larger than every scale-up domain of a pool."""
+    room = pool.largest_domain
+    if split.tensor <= room:
+        return None
+    detail = (
+        f"TP{split.tensor} would leave its scale-up domain: the largest has {room} "
+        f"{pool.accelerator.id}. Nodes that share a domain (trays of an NVL72 rack) are joined "
+        "by giving them the same `domain`."
+    )
+    return Rejection(
+        split=split,
+        code="domain-too-small",
+        detail=detail,
+        numbers={"tensor": split.tensor, "domain_devices": room},
+        source="tensor parallelism is kept inside a scale-up domain",
+    )
+
+
+def no_such_accelerators() -> Rejection:
+    """The caller's accelerators are not in the inventory."""
+    detail = "The inventory has none of the accelerators asked for."
+    return Rejection(split=Split(), code="constraint", detail=detail, source=CALLERS)
+
+
+def nothing_to_try(constraints: Constraints, layers: int) -> Rejection:
+    """Say which of the caller's constraints leave no split of any size to try."""
+    code, detail, numbers = _contradiction(constraints, layers)
     return Rejection(
         split=Split(
             tensor=constraints.tensor or 1,
@@ -73,24 +146,25 @@ def nothing_searched(
         code=code,
         detail=detail,
         numbers=numbers,
-        source="the request's own constraints",
+        source=CALLERS,
     )
 
 
 def _contradiction(
-    constraints: Constraints, layers: int, pools: Sequence[Pool]
-) -> tuple[RejectionCode, str, dict[str, float]]:
-    devices = max((pool.devices(0) for pool in pools), default=0)
-    least = prod(d or 1 for d in (constraints.tensor, constraints.pipeline, constraints.data))
-    if not pools:
-        return "constraint", "The inventory has none of the accelerators asked for.", {}
+    constraints: Constraints, layers: int
+) -> tuple[RejectionCode, str, dict[str, int | float]]:
+    degrees = (constraints.tensor, constraints.pipeline, constraints.data)
+    least = prod(degree or 1 for degree in degrees)
     if constraints.pipeline is not None and constraints.pipeline > layers:
         detail = f"{constraints.pipeline} pipeline stages cannot each hold one of {layers} layers."
         return "more-stages-than-layers", detail, {"layers": layers}
-    if least > devices:
-        detail = f"The degrees ask for {least} accelerators; the inventory has {devices} of a type."
-        return "not-enough-accelerators", detail, {"needed": least, "available": devices}
-    given: dict[str, float] = {
+    if least > MAX_REPLICA_DEVICES:
+        detail = (
+            f"The degrees ask for {least:,} accelerators a replica; replicas of up to "
+            f"{MAX_REPLICA_DEVICES} are tried."
+        )
+        return "constraint", detail, {"needed": least, "tried": MAX_REPLICA_DEVICES}
+    given: dict[str, int | float] = {
         name: value
         for name in constraints.__struct_fields__
         if isinstance(value := getattr(constraints, name), int)

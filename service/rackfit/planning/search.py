@@ -1,7 +1,8 @@
 """The search: every split of a pool from the smallest replica up, the best plans kept."""
 
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -15,16 +16,21 @@ from rackfit.planning.degrees import (
     expert_degrees,
     tensor_degrees,
 )
-from rackfit.planning.evaluation import Evaluator, Fit, Miss, too_few
+from rackfit.planning.evaluation import Evaluator
+from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
 from rackfit.planning.ranking import Key, Order
+from rackfit.planning.refusals import OF_TENSOR, leaves_domain, nothing_to_try
+
+Refusal = tuple[str | None, str, str]
+"""What refused splits have in common: accelerator, code and detail."""
 
 
 class Findings(msgspec.Struct, kw_only=True):
     """What a search has found so far; the one mutable thing in it.
 
-    `untried` tells that tensor degrees were legal, but constraints left no split to try.
+    Splits that break a rule alike are kept once and counted in `alike`.
     """
 
     limit: int
@@ -32,9 +38,9 @@ class Findings(msgspec.Struct, kw_only=True):
     order: Order
     best: list[tuple[Key, Fit]] = []
     misses: list[tuple[tuple[int, ...], Miss]] = []
-    illegal: dict[tuple[str, str], Rejection] = {}
+    illegal: dict[Refusal, Rejection] = {}
+    alike: Counter[Refusal] = msgspec.field(default_factory=Counter)
     rejected: int = 0
-    untried: bool = False
     complete: bool = True
 
     def add(self, outcome: Fit | Miss) -> None:
@@ -45,11 +51,13 @@ class Findings(msgspec.Struct, kw_only=True):
         self.rejected += 1
         _keep(self.misses, (nearness(outcome), outcome), max(self.rejection_limit, 1))
 
-    def add_illegal(self, rejection: Rejection, accelerator: str) -> None:
-        """Keep a rule broken by degrees, once for each rule and tensor degree."""
+    def add_illegal(self, rejection: Rejection, accelerator: str | None) -> None:
+        """Keep a refusal, once for all splits of an accelerator that are refused alike."""
         self.rejected += 1
-        found = msgspec.structs.replace(rejection, accelerator=accelerator)
-        self.illegal.setdefault((rejection.code, rejection.detail), found)
+        key = (accelerator, rejection.code, rejection.detail)
+        self.alike[key] += 1
+        if key not in self.illegal:
+            self.illegal[key] = msgspec.structs.replace(rejection, accelerator=accelerator)
 
     def settled(self, devices: int) -> bool:
         """Tell whether no split of `devices` or more a replica can still be kept."""
@@ -59,6 +67,18 @@ class Findings(msgspec.Struct, kw_only=True):
     def fits(self) -> list[Fit]:
         """The plans kept, best first."""
         return [fit for _, fit in self.best]
+
+    @property
+    def refused(self) -> list[Rejection]:
+        """Rules broken, each with the number of splits it stands for.
+
+        Those that look at more than the tensor degree come first: they tell what is left.
+        """
+        refused = [
+            msgspec.structs.replace(rejection, alike=self.alike[key])
+            for key, rejection in self.illegal.items()
+        ]
+        return sorted(refused, key=lambda rejection: rejection.code in OF_TENSOR)
 
 
 Ranked = TypeVar("Ranked", bound=tuple[Any, Any])
@@ -85,50 +105,61 @@ def search_pool(
     expired: Callable[[], bool],
 ) -> None:
     """Try every split on one pool, smallest replica first, until no better can come."""
-    devices = min(pool.devices(0), constraints.max_accelerators or MAX_REPLICA_DEVICES)
+    most = min(pool.devices(0), constraints.max_accelerators or MAX_REPLICA_DEVICES)
     tensors = list(legal_tensors(evaluator, pool, constraints, findings))
-    findings.untried = bool(tensors)
-    for size in range(1, min(devices, MAX_REPLICA_DEVICES) + 1):
+    tried = False
+    for size in range(1, min(most, MAX_REPLICA_DEVICES) + 1):
         if findings.settled(size):
             return
         if expired():
             findings.complete = False
             return
         for split in splits_of_size(evaluator, size, tensors, constraints):
-            _try(evaluator, pool, split, constraints, findings)
+            tried = True
+            _try(evaluator, pool, split, findings)
+    if tensors and not tried:
+        _try_larger(evaluator, pool, tensors, constraints, findings)
+
+
+def _try_larger(
+    evaluator: Evaluator,
+    pool: Pool,
+    tensors: Sequence[int],
+    constraints: Constraints,
+    findings: Findings,
+) -> None:
+    """Reject the smallest splits the constraints leave, all too large for the pool or them."""
+    for size in range(1, MAX_REPLICA_DEVICES + 1):
+        splits = list(splits_of_size(evaluator, size, tensors, constraints))
+        for split in splits:
+            _try(evaluator, pool, split, findings)
+        if splits:
+            return
+    layers = len(evaluator.question.model.order)
+    findings.add_illegal(nothing_to_try(constraints, layers), pool.accelerator.id)
 
 
 def legal_tensors(
     evaluator: Evaluator, pool: Pool, constraints: Constraints, findings: Findings
 ) -> Iterator[int]:
     """Yield the tensor degrees worth trying on a pool; note why the others are not."""
+    unsupported = evaluator.unsupported(pool)
+    if unsupported is not None:
+        findings.add_illegal(unsupported, pool.accelerator.id)
+        return
     for tensor in tensor_degrees(constraints, pool.largest_domain):
         split = Split(tensor=tensor)
-        rejection = _leaves_domain(split, pool) or evaluator.illegal(split)
+        rejection = evaluator.illegal(split)
         if rejection is None or rejection.code == "expert-block-misaligned":
-            yield tensor  # other expert degrees may still be legal
+            rejection = leaves_domain(split, pool)  # other expert degrees may still be legal
+        if rejection is None:
+            yield tensor
         else:
             findings.add_illegal(rejection, pool.accelerator.id)
 
 
-def _leaves_domain(split: Split, pool: Pool) -> Rejection | None:
-    room = pool.largest_domain
-    if split.tensor <= room:
-        return None
-    return Rejection(
-        split=split,
-        code="domain-too-small",
-        detail=(
-            f"TP{split.tensor} would leave its scale-up domain: the largest has {room} "
-            f"{pool.accelerator.id}."
-        ),
-        numbers={"tensor": split.tensor, "domain_devices": room},
-        source="tensor parallelism is kept inside a scale-up domain",
-    )
-
-
 def splits_of_size(
-    evaluator: Evaluator, size: int, tensors: list[int], constraints: Constraints
+    evaluator: Evaluator, size: int, tensors: Sequence[int], constraints: Constraints
 ) -> Iterator[Split]:
     """Yield the splits of `size` devices a replica that the constraints allow."""
     model = evaluator.question.model
@@ -154,20 +185,9 @@ def _allowed(constraints: Constraints, data: int, pipeline: int, experts: int) -
     return wanted and constraints.pipeline in (None, pipeline)
 
 
-def _try(
-    evaluator: Evaluator,
-    pool: Pool,
-    split: Split,
-    constraints: Constraints,
-    findings: Findings,
-) -> None:
-    findings.untried = False
+def _try(evaluator: Evaluator, pool: Pool, split: Split, findings: Findings) -> None:
     rejection = evaluator.illegal(split)
     if rejection is not None:
         findings.add_illegal(rejection, pool.accelerator.id)
-        return
-    outcome = evaluator.evaluate(split, pool)
-    most = constraints.max_accelerators
-    if isinstance(outcome, Fit) and most is not None and outcome.split.devices > most:
-        outcome = too_few(outcome, most // split.tensor)
-    findings.add(outcome)
+    else:
+        findings.add(evaluator.evaluate(split, pool))

@@ -1,55 +1,68 @@
 """What an infeasible inventory lacks: bytes of the nearest miss, accelerators of each type."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
-from rackfit.planning.evaluation import Evaluator
+from rackfit.planning.evaluation import MANY, Addition, Evaluator
+from rackfit.planning.outcomes import Miss
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints, Shortfall
 from rackfit.planning.search import Findings, legal_tensors, splits_of_size
 
 
-def find_shortfall(
+def find_additions(
     evaluator: Evaluator,
     pools: Sequence[Pool],
     constraints: Constraints,
     findings: Findings,
     expired: Callable[[], bool],
-) -> Shortfall:
-    """Say what is missing: in bytes, and in accelerators of each type on its own."""
-    lacking = {
-        pool.accelerator.id: _missing(evaluator, pool, constraints, findings, expired)
+) -> dict[str, Addition]:
+    """The fewest nodes of each type that do on their own; types that no number helps left out."""
+    found = {
+        pool.accelerator.id: _fewest(evaluator, pool, constraints, findings, expired)
         for pool in pools
     }
-    short = min((miss.short_bytes for _, miss in findings.misses), default=0)
-    helped = {name: count for name, count in lacking.items() if count is not None}
-    return Shortfall(bytes=short, accelerators=helped)
+    return {name: addition for name, addition in found.items() if addition is not None}
 
 
-def _missing(
+def _fewest(
     evaluator: Evaluator,
     pool: Pool,
     constraints: Constraints,
     findings: Findings,
     expired: Callable[[], bool],
-) -> int | None:
-    """Fewest accelerators to add, in whole nodes; None where no number helps.
+) -> Addition | None:
+    """Ask larger and larger replicas how many nodes they lack.
 
-    Larger and larger replicas are asked how many nodes they lack, until the devices alone
-    lack as many as the best so far.
+    Until the devices alone lack as many as the best so far.
     """
-    most = constraints.max_accelerators
+    most = min(constraints.max_accelerators or MAX_REPLICA_DEVICES, MAX_REPLICA_DEVICES)
     there, each = pool.devices(0), pool.largest_node
     scratch = Findings(limit=1, order=findings.order)
     tensors = list(legal_tensors(evaluator, pool, constraints, scratch))
-    fewest: int | None = None
-    for size in range(1, min(MAX_REPLICA_DEVICES, most or MAX_REPLICA_DEVICES) + 1):
-        if expired() or (fewest is not None and (size - there) / each >= fewest):
+    fewest: Addition | None = None
+    for size in range(1, most + 1):
+        if expired() or (fewest is not None and (size - there) / each >= fewest.nodes):
             break
         for split in splits_of_size(evaluator, size, tensors, constraints):
             if evaluator.illegal(split) is not None:
                 continue
-            nodes = evaluator.nodes_to_add(split, pool)
-            if nodes is not None and (fewest is None or nodes < fewest):
-                fewest = nodes
-    return None if fewest is None else fewest * each
+            below = MANY if fewest is None else fewest.nodes
+            fewest = evaluator.nodes_to_add(split, pool, below) or fewest
+    return fewest
+
+
+def shortfall(
+    evaluator: Evaluator, misses: Sequence[Miss], additions: Mapping[str, Addition]
+) -> Shortfall:
+    """Say what is missing: in bytes, and in accelerators of each type on its own."""
+    fits = [addition.fit for addition in additions.values()]
+    outcomes = [*misses, *(evaluator.evaluate(fit.split, fit.pool) for fit in fits)]
+    short = [outcome.short_bytes for outcome in outcomes if isinstance(outcome, Miss)]
+    return Shortfall(
+        bytes=min(short, default=0),
+        accelerators={
+            name: addition.nodes * addition.fit.pool.largest_node
+            for name, addition in additions.items()
+        },
+    )

@@ -31,6 +31,7 @@ def test_one_is_no_plural() -> None:
         (Split(), "TP1"),
         (Split(tensor=8, pipeline=4, expert=8, replicas=2), "TP8 PP4 EP8 x2"),
         (Split(data=16, expert=16, context=2), "DP16 CP2 EP16"),
+        (Split(replicas=8), "TP1 x8"),
     ],
 )
 def test_degrees_of_one_are_left_out(split: Split, label: str) -> None:

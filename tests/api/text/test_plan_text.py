@@ -135,6 +135,20 @@ def test_splits_refused_for_the_same_figures_share_their_lines() -> None:
     assert ["  TP8 EP8, TP8 EP4: memory-exceeded", "    Full."] == lines[-2:]
 
 
+def test_a_single_split_tried_is_no_plural() -> None:
+    """The verdict counts as people do."""
+    once = msgspec.structs.replace(answer(PLAN), splits_evaluated=1)
+    assert plan_answer(once).splitlines()[0].endswith("(1 split tried)")
+
+
+def test_splits_refused_alike_are_counted() -> None:
+    """A rejection that stands for many says for how many, and the title counts them all."""
+    refused = Rejection(split=Split(tensor=3), code="constraint", detail="No.", alike=12)
+    lines = plan_answer(answer(rejections=(refused,))).splitlines()
+    assert "  TP3 and 11 more: constraint" in lines
+    assert any(line.startswith("Why not, 12 of ") for line in lines)
+
+
 def test_a_rejection_has_its_code_its_numbers_and_the_nearest_fix() -> None:
     """What was tried, why not, in figures, and what would do."""
     rejection = Rejection(

@@ -17,8 +17,12 @@ Schema = dict[str, Any]
 REFERENCE = "#/components/schemas/{name}"
 MODEL_FORMS = {
     "ModelById": (("id",), "A model of the catalog, by id or alias."),
-    "ModelByConfig": (("config", "hf_quant_config"), "A published config.json, as it is."),
+    "ModelByConfig": (
+        ("config", "hf_quant_config", "safetensors"),
+        "A published config.json, as it is, and what else is known of its checkpoint.",
+    ),
     "ModelByCard": (("card",), "A model as a public card describes it."),
+    "ModelByGguf": (("gguf",), "A model as the header of its GGUF describes it."),
 }
 """The forms a `ModelRef` has: the members of each, the first of which it must have."""
 UNKEPT = ("default", "discriminator")
@@ -99,7 +103,8 @@ def _model_forms(model: Schema) -> Mapping[str, Schema]:
 def _form(model: Schema, members: tuple[str, ...], description: str) -> Schema:
     """Make the schema of one form: the first of its members has to be there."""
     properties = {name: model["properties"][name] for name in members}
-    properties[members[0]] = properties[members[0]]["anyOf"][0]
+    given = [kind for kind in properties[members[0]]["anyOf"] if kind != {"type": "null"}]
+    properties[members[0]] = given[0] if len(given) == 1 else {"anyOf": given}
     return {
         "title": description.rstrip("."),
         "description": description,

@@ -31,6 +31,13 @@ def _accelerator(accelerator: Accelerator) -> tuple[str, ...]:
     )
 
 
+def _sold(accelerator: Accelerator) -> str:
+    """Form and capacity, as far as they are told."""
+    capacity = accelerator.capacity_gb
+    told = (accelerator.form.upper(), f"{capacity:,} GB" if capacity else "")
+    return ", ".join(filter(None, told)) or NONE
+
+
 def _rate(a_second: float, unit: float) -> str:
     return f"{a_second / unit:,.0f}" if a_second else NONE
 
@@ -44,6 +51,7 @@ def accelerator_detail(answer: Accelerator) -> str:
             (
                 (answer.id, answer.name),
                 ("vendor", f"{answer.vendor} {answer.generation}, {answer.kind}"),
+                ("sold as", _sold(answer)),
                 ("usable", f"{gib(answer.usable_bytes)} GiB ({count(answer.usable_bytes)} bytes)"),
                 ("reported", f"{gib(reported)} GiB by the driver's tool" if reported else NONE),
                 ("memory", f"{_rate(answer.memory_bandwidth, GIGA)} GB/s"),
@@ -54,7 +62,6 @@ def accelerator_detail(answer: Accelerator) -> str:
             )
         ),
         sentences("Also called", names(answer.aliases)),
-        sentences("Read as this one, with a warning", names(answer.shorthands)),
         sentences("Notes", answer.notes),
         sentences("Sources", answer.sources),
     )

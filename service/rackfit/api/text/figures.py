@@ -44,10 +44,9 @@ def split_label(split: Split) -> str:
         "DP": split.data,
         "CP": split.context,
         "EP": split.expert,
-        "x": split.replicas,
     }
-    named = [f"{name}{degree}" for name, degree in degrees.items() if degree > 1]
-    return " ".join(named) or "TP1"
+    named = [f"{name}{degree}" for name, degree in degrees.items() if degree > 1] or ["TP1"]
+    return " ".join([*named, f"x{split.replicas}"] if split.replicas > 1 else named)
 
 
 def numbers(figures: Sequence[tuple[str, float]]) -> str:

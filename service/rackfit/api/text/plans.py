@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rackfit.api.text.figures import NONE, count, ranges, split_label
+from rackfit.api.text.figures import NONE, count, ranges, split_label, things
 from rackfit.api.text.memory import capacity
 from rackfit.api.text.rejections import rejections
 from rackfit.api.text.table import Lines, page, paragraph, section, sentences, table
@@ -38,7 +38,7 @@ def plan_answer(answer: PlanAnswer) -> str:
 
 
 def _verdict(answer: PlanAnswer) -> Lines:
-    tried = f"{answer.splits_evaluated:,} splits tried"
+    tried = f"{things(answer.splits_evaluated, 'split')} tried"
     if not answer.complete:
         tried += ", then the time was up"
     if answer.plans:
@@ -115,4 +115,5 @@ def _launch(launch: Launch) -> Lines:
 
 
 def _rejected(answer: PlanAnswer) -> str:
-    return f"Why not, {len(answer.rejections):,} of {answer.rejections_total:,} rejected splits"
+    told = sum(rejection.alike for rejection in answer.rejections)
+    return f"Why not, {told:,} of {answer.rejections_total:,} rejected splits"

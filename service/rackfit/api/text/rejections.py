@@ -29,6 +29,8 @@ def _rejection(alike: Sequence[Rejection]) -> Lines:
     on = f" on {rejection.accelerator}" if rejection.accelerator else ""
     figures = numbers(list(rejection.numbers.items()))
     labels = ", ".join(split_label(one.split) for one in alike)
+    others = sum(one.alike for one in alike) - len(alike)
+    labels += f" and {others:,} more" if others else ""
     return [
         *paragraph(f"{labels}{on}: {rejection.code}", 1),
         *paragraph(rejection.detail, 2),

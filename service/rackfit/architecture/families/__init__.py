@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from rackfit.architecture.families import (
+    classic,
     deepseek,
     deepseek_v4,
     ernie_moe,
@@ -11,6 +12,7 @@ from rackfit.architecture.families import (
     gpt,
     gpt_oss,
     granite_moe,
+    hybrid,
     kimi_linear,
     llama4,
     llama_like,
@@ -28,6 +30,7 @@ from rackfit.architecture.families import (
 from rackfit.architecture.frame import Reader
 
 _LANGUAGE: Mapping[str, Reader] = {
+    **classic.READERS,
     **deepseek.READERS,
     **deepseek_v4.READERS,
     **ernie_moe.READERS,
@@ -36,6 +39,7 @@ _LANGUAGE: Mapping[str, Reader] = {
     **gpt.READERS,
     **gpt_oss.READERS,
     **granite_moe.READERS,
+    **hybrid.READERS,
     **kimi_linear.READERS,
     **llama4.READERS,
     **llama_like.READERS,

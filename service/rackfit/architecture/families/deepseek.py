@@ -30,34 +30,39 @@ CORRECTION = "gate.e_score_correction_bias"
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """What sets a family apart: a load-balancing bias, an indexer, and a default."""
+    """What sets a family apart: a load-balancing bias, biases, an indexer, and defaults."""
 
     correction: str | None = CORRECTION
+    feed_bias: bool = False
     indexed: bool = False
     first_dense: int = 0
+    query_rank: int = 1536
+    shared: int = 1
 
 
 def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     """Read a decoder of latent attention, its mixtures and its draft layers."""
+    fields = fields.or_else(n_shared_experts=variant.shared)
     frame = read_frame(fields)
-    latent = read_latent(fields)
+    latent = read_latent(fields, variant.query_rank)
     indexer = read_indexer(fields) if variant.indexed else None
-    feeds = feed_forwards(fields, names, frame, correction=variant.correction)
+    bias = variant.feed_bias and fields.flag("mlp_bias")
+    feeds = feed_forwards(fields, names, frame, correction=variant.correction, bias=bias)
+
+    at = f"{names.layer}.self_attn"
+    mixer = tuple(
+        parts.latent_attention(at, frame.hidden, latent, bias=fields.flag("attention_bias"))
+    )
+    indexes = tuple(indexing(f"{at}.indexer", frame, latent, indexer))
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(key: tuple[Kind, bool]) -> Layer:
         kind, own_indexer = key
         geometry, tensors = feeds[kind]
-        at = f"{names.layer}.self_attn"
-        bias = fields.flag("attention_bias")
         return Layer(
             attention=remembering(latent, indexer, own=own_indexer),
             feed_forward=geometry,
-            tensors=(
-                *parts.latent_attention(at, frame.hidden, latent, bias=bias),
-                *(indexing(f"{at}.indexer", frame, latent, indexer) if own_indexer else ()),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            tensors=(*mixer, *(indexes if own_indexer else ()), *tensors, *norms),
         )
 
     keys = zip(
@@ -78,11 +83,19 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     )
 
 
-def read_latent(fields: Fields) -> parts.Latent:
-    """Read latent attention's ranks and widths."""
+def read_latent(fields: Fields, query_rank: int | None = None) -> parts.Latent:
+    """Read latent attention's ranks and widths; null means that queries have no rank.
+
+    All heads share the one latent row, whatever `num_key_value_heads` says.
+    """
+    fields.moot("num_key_value_heads", "head_dim", "qk_head_dim")
     return parts.Latent(
         heads=fields.integer("num_attention_heads"),
-        query_rank=fields.optional("q_lora_rank"),
+        query_rank=(
+            fields.optional("q_lora_rank")
+            if query_rank is None
+            else fields.nullable("q_lora_rank", default=query_rank)
+        ),
         rank=fields.integer("kv_lora_rank"),
         nope=fields.integer("qk_nope_head_dim"),
         rope=fields.integer("qk_rope_head_dim"),
@@ -108,6 +121,7 @@ def indexed_layers(variant: Variant, fields: Fields, layers: int) -> list[bool]:
     if not variant.indexed:
         return [False] * layers
     if fields.has("indexer_types"):
+        fields.moot("index_topk_freq", "index_skip_topk_offset", "layer_types")
         types = fields.words("indexer_types", length=layers, known=("full", "shared"))
         return [t == "full" for t in types]
     every = fields.integer("index_topk_freq", default=1)
@@ -146,24 +160,25 @@ def indexing(
     )
 
 
-def feed_forwards(fields: Fields, names: Names, frame: Frame, *, correction: str | None) -> Feeds:
+def feed_forwards(
+    fields: Fields, names: Names, frame: Frame, *, correction: str | None, bias: bool = False
+) -> Feeds:
     """Return geometry and tensors of the mixtures and of the dense layers."""
     at = f"{names.layer}.mlp"
     experts = read_mixture(fields)
     dense = DenseFeedForward(width=fields.integer("intermediate_size"))
-    return {
-        "sparse": (experts, tuple(mixture(at, frame.hidden, experts, correction=correction))),
-        "dense": (dense, tuple(parts.feed_forward(at, frame.hidden, dense.width))),
-    }
+    sparse = mixture(at, frame.hidden, experts, correction=correction, shared_bias=bias)
+    plain = parts.feed_forward(at, frame.hidden, dense.width, bias=bias)
+    return {"sparse": (experts, tuple(sparse)), "dense": (dense, tuple(plain))}
 
 
 V3 = Variant(first_dense=3)
 READERS: Mapping[str, Reader] = {
-    "deepseek_v2": partial(read, Variant(correction=None)),
+    "deepseek_v2": partial(read, Variant(correction=None, feed_bias=True, shared=2)),
     "deepseek_v3": partial(read, V3),
     "kimi_k2": partial(read, V3),
     "deepseek_v32": partial(read, Variant(indexed=True, first_dense=3)),
-    "glm4_moe_lite": partial(read, Variant(first_dense=1)),
-    "mistral4": partial(read, Variant(correction=None)),
-    "glm_moe_dsa": partial(read, Variant(indexed=True, first_dense=3)),
+    "glm4_moe_lite": partial(read, Variant(first_dense=1, query_rank=768)),
+    "mistral4": partial(read, Variant(correction=None, query_rank=1024)),
+    "glm_moe_dsa": partial(read, Variant(indexed=True, first_dense=3, query_rank=2048)),
 }

@@ -17,6 +17,7 @@ from rackfit.architecture.mixture import mixture, read_mixture
 from rackfit.architecture.model import (
     Architecture,
     CompressedAttention,
+    ExpertFeedForward,
     Indexer,
     Layer,
     Rotary,
@@ -51,30 +52,31 @@ def read(fields: Fields, names: Names) -> Architecture:
     names = msgspec.structs.replace(names, base="", head="head")
     frame = read_frame(fields)
     geometry = read_geometry(fields)
-    experts = read_mixture(fields)
+    experts = read_shared(fields)
     hashed = fields.integer("num_hash_layers", default=0, least=0)
     draft_layers = fields.integer("num_nextn_predict_layers", default=0, least=0, most=64)
     ratios = read_ratios(fields, frame.layers, draft_layers)
 
+    bias = fields.flag("mlp_bias")
+    feeds = {
+        by_hash: tuple(feeding(names, frame, experts, by_hash=by_hash, bias=bias))
+        for by_hash in (True, False)
+    }
+    mixers = {
+        ratio: tuple(attention(f"{names.layer}.attn", frame.hidden, geometry, ratio))
+        for ratio in set(ratios)
+    }
+    rest = (
+        *parts.norms(names.layer, frame.hidden, "attn_norm", "ffn_norm"),
+        *connections(names.layer, frame.hidden, geometry.streams),
+    )
+
     def layer(key: tuple[int, bool]) -> Layer:
         ratio, by_hash = key
-        feed = mixture(
-            f"{names.layer}.ffn",
-            frame.hidden,
-            experts,
-            correction=None if by_hash else "gate.bias",
-            names=parts.MIXTRAL,
-        )
         return Layer(
             attention=remembering(geometry, ratio),
             feed_forward=experts,
-            tensors=(
-                *attention(f"{names.layer}.attn", frame.hidden, geometry, ratio),
-                *feed,
-                *(hash_table(names, frame, experts.active) if by_hash else ()),
-                *parts.norms(names.layer, frame.hidden, "attn_norm", "ffn_norm"),
-                *connections(names.layer, frame.hidden, geometry.streams),
-            ),
+            tensors=(*mixers[ratio], *feeds[by_hash], *rest),
         )
 
     keys = [(ratio, i < hashed) for i, ratio in enumerate(ratios[: frame.layers])]
@@ -88,6 +90,33 @@ def read(fields: Fields, names: Names) -> Architecture:
         draft=draft(names, frame, geometry.streams, drafts),
         draft_layers=draft_layers,
     )
+
+
+def read_shared(fields: Fields) -> ExpertFeedForward:
+    """Read the mixture; the models' own code allows one shared expert, no more and no less."""
+    experts = read_mixture(fields.or_else(n_shared_experts=1))
+    fields.require(
+        "n_shared_experts",
+        "DeepSeek V4 has exactly one shared expert.",
+        holds=experts.shared_width == experts.width,
+    )
+    return experts
+
+
+def feeding(
+    names: Names, frame: Frame, experts: ExpertFeedForward, *, by_hash: bool, bias: bool
+) -> Iterator[Tensor]:
+    """Yield a mixture; the first layers choose their experts by a table of token hashes."""
+    yield from mixture(
+        f"{names.layer}.ffn",
+        frame.hidden,
+        experts,
+        correction=None if by_hash else "gate.bias",
+        shared_bias=bias,
+        names=parts.MIXTRAL,
+    )
+    if by_hash:
+        yield from hash_table(names, frame, experts.active)
 
 
 def read_geometry(fields: Fields) -> Geometry:
@@ -116,6 +145,10 @@ def read_ratios(fields: Fields, layers: int, draft_layers: int) -> list[int]:
     """Return each layer's compression ratio, then each draft layer's (0 where not given)."""
     if fields.has("layer_types"):
         types = fields.words("layer_types", length=layers, known=tuple(RATIOS))
+        rates = fields.section("compress_rates")
+        for kind, ratio in RATIOS.items():
+            said = rates.integer(kind, default=ratio, least=0)
+            rates.require(kind, f"The rate of these layers is {ratio}.", holds=said == ratio)
         ratios = [RATIOS[t] for t in types]
     else:
         ratios = fields.integers("compress_ratios", length=layers, spare=draft_layers)

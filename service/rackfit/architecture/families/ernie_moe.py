@@ -35,20 +35,23 @@ from rackfit.architecture.model import (
 
 def read_ernie(fields: Fields, names: Names) -> Architecture:
     """Read ERNIE 4.5; its experts may skip the first and the last layers."""
-    fields = fields.or_else(tie_word_embeddings=True)
+    fields = fields.or_else(tie_word_embeddings=True, num_key_value_heads=4)
     frame = read_frame(fields)
     width = fields.integer("moe_intermediate_size")
-    shared = fields.integer("moe_num_shared_experts", default=0, least=0)
+    bias = fields.flag("use_bias")
+    shared = fields.integer("moe_num_shared_experts", default=2, least=0)
     experts = read_mixture(fields, shared_width=shared * width)
     dense = DenseFeedForward(width=fields.integer("intermediate_size"))
     at = f"{names.layer}.mlp"
     # The bias counts statistics of the router and is not trained by gradients.
-    sparse = mixture(at, frame.hidden, experts, correction="moe_statics.e_score_correction_bias")
+    statistics = "moe_statics.e_score_correction_bias"
+    sparse = mixture(at, frame.hidden, experts, correction=statistics, shared_bias=bias)
     feeds: Feeds = {
         "sparse": (experts, tuple(sparse)),
-        "dense": (dense, tuple(parts.feed_forward(at, frame.hidden, dense.width))),
+        "dense": (dense, tuple(parts.feed_forward(at, frame.hidden, dense.width, bias=bias))),
     }
-    return read(VARIANTS["ernie4_5"], fields, names, frame, feeds, ernie_kinds(fields, frame))
+    kinds = ernie_kinds(fields, frame)
+    return read(VARIANTS["ernie4_5"], fields, names, frame, feeds, kinds, head_bias=bias)
 
 
 def ernie_kinds(fields: Fields, frame: Frame) -> list[Kind]:
@@ -90,6 +93,8 @@ def read(  # noqa: PLR0917 - what the two families share
     frame: Frame,
     feeds: Feeds,
     kinds: Sequence[Kind],
+    *,
+    head_bias: bool = False,
 ) -> Architecture:
     """Put a family's attention and feed-forwards together."""
     heads = read_heads(fields, frame.hidden)
@@ -110,7 +115,7 @@ def read(  # noqa: PLR0917 - what the two families share
         names,
         frame,
         stack(kinds, layer),
-        outer=parts.outer(names, frame),
+        outer=parts.outer(names, frame, head_bias=head_bias),
         rotaries=rotaries(variant, fields, heads, frame),
     )
 

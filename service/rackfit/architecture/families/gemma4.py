@@ -37,6 +37,7 @@ FULL, SLIDING = LAYER_TYPES
 FULL_EVERY = 6
 DEFAULTS = {
     "head_dim": 256,
+    "num_key_value_heads": 4,
     "global_head_dim": 512,
     "max_position_embeddings": 131_072,
     "sliding_window": 512,

@@ -32,9 +32,15 @@ H_TO_4H = ("dense_h_to_4h", "dense_4h_to_h")
 
 
 def read_gpt2(fields: Fields, names: Names) -> Architecture:
-    """Read GPT-2: learned positions, a bias everywhere, the head tied to the embedding."""
+    """Read GPT-2."""
+    return gpt2_like(fields, names, kv_heads=None)
+
+
+def gpt2_like(fields: Fields, names: Names, *, kv_heads: int | None) -> Architecture:
+    """Read learned positions, a bias everywhere, the head tied to the embedding."""
     frame = read_frame(fields.or_else(tie_word_embeddings=True))
     heads = read_heads(fields, frame.hidden)
+    heads = msgspec.structs.replace(heads, kv_heads=kv_heads or heads.heads)
     dense = DenseFeedForward(width=fields.integer("n_inner", default=4 * frame.hidden), gated=False)
     at = "transformer.h.*"
     tensors = (

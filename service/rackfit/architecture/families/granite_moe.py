@@ -40,6 +40,8 @@ LAYER_TYPES = ("attention", "full_attention", *RECURRENT)
 
 def read(fields: Fields, names: Names, *, hybrid: bool = False) -> Architecture:
     """Read a Granite mixture; a `hybrid` one has Mamba layers and may have no experts."""
+    if hybrid:
+        fields = fields.or_else(num_local_experts=8, shared_intermediate_size=1024)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
     feed_forward, feeding = feed_forwards(fields, names, frame)

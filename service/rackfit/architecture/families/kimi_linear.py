@@ -23,6 +23,7 @@ from rackfit.architecture.model import (
     Tensor,
 )
 
+LAYER_TYPES = ("linear_attention", "full_attention")
 RESIDUALS = ("self_attention_res", "mlp_res")
 
 
@@ -42,11 +43,12 @@ class DeltaAttention(msgspec.Struct, frozen=True, kw_only=True):
 
 def read(fields: Fields, names: Names) -> Architecture:
     """Read a pattern of linear and full layers; its positions come from the linear ones alone."""
+    fields = fields.or_else(num_shared_experts=1)
     frame = read_frame(fields)
-    delta = read_delta(fields.section("linear_attn_config"))
+    delta = read_delta(fields)
     latent = read_latent(fields)
     feeds = feed_forwards(fields, names, frame)
-    gated = fields.flag("mla_use_output_gate")
+    gated, bias = fields.flag("mla_use_output_gate"), fields.flag("attention_bias")
     residual = fields.has("attn_res_block_size")
 
     def layer(key: tuple[bool, Kind]) -> Layer:
@@ -54,7 +56,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         feed_forward, tensors = feeds[kind]
         at = f"{names.layer}.self_attn"
         mixer = (
-            full_attention(at, frame.hidden, latent, gated=gated)
+            full_attention(at, frame.hidden, latent, gated=gated, bias=bias)
             if full
             else delta_attention(at, frame.hidden, delta)
         )
@@ -84,7 +86,10 @@ def read(fields: Fields, names: Names) -> Architecture:
 
 
 def full_layers(fields: Fields, layers: int) -> list[bool]:
-    """Say which layers are full attention; the config counts them from 1."""
+    """Say which layers are full attention; the repository's config counts them from 1."""
+    if fields.has("layer_types"):
+        types = fields.words("layer_types", length=layers, known=LAYER_TYPES)
+        return [t == LAYER_TYPES[1] for t in types]
     section = fields.section("linear_attn_config")
     full = set(section.integers("full_attn_layers", most=MAX_LAYERS))
     linear = set(section.integers("kda_layers", most=MAX_LAYERS))
@@ -96,8 +101,16 @@ def full_layers(fields: Fields, layers: int) -> list[bool]:
     return [number in full for number in range(1, layers + 1)]
 
 
-def read_delta(section: Fields) -> DeltaAttention:
-    """Read delta attention's heads."""
+def read_delta(fields: Fields) -> DeltaAttention:
+    """Read delta attention's heads, nested as repositories have them or flat as the library."""
+    if not fields.has("linear_attn_config"):
+        return DeltaAttention(
+            heads=fields.integer("linear_num_heads"),
+            width=fields.integer("linear_head_dim"),
+            kernel=fields.integer("linear_conv_kernel_dim", default=4, most=1024),
+            full_rank_gate=False,
+        )
+    section = fields.section("linear_attn_config")
     return DeltaAttention(
         heads=section.integer("num_heads"),
         width=section.integer("head_dim"),
@@ -115,9 +128,11 @@ def state(delta: DeltaAttention) -> RecurrentAttention:
     )
 
 
-def full_attention(at: str, hidden: int, latent: parts.Latent, *, gated: bool) -> Iterator[Tensor]:
+def full_attention(
+    at: str, hidden: int, latent: parts.Latent, *, gated: bool, bias: bool
+) -> Iterator[Tensor]:
     """Yield latent attention and, in K3, the gate of its output."""
-    yield from parts.latent_attention(at, hidden, latent)
+    yield from parts.latent_attention(at, hidden, latent, bias=bias)
     if gated:
         rows = latent.heads * latent.value
         yield from parts.linear(f"{at}.g_proj", rows, hidden, "attention", "heads")

@@ -43,7 +43,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     over each head or over all heads at once; where `query_norm_switch` names a field, that field
     decides. `fused` keeps gate and up in one matrix, `matrices` names them where they are apart.
     `scalars` name numbers that an activation learns. Families with a `local_rotary` keep a
-    second, unscaled table for their sliding layers.
+    second, unscaled table for their sliding layers. Where the field that `parallel` names is
+    true, attention and feed-forward run abreast behind the first norm alone.
     `defaults` stand in for fields that configs leave out.
     """
 
@@ -54,6 +55,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     query_norm_switch: str | None = None
     query_norm_names: tuple[str, str] = ("q_norm", "k_norm")
     norms: tuple[str, ...] = BEFORE_EACH
+    parallel: str | None = None
     norm_bias: bool = False
     matrices: tuple[str, ...] = parts.GATED
     fused: bool = False
@@ -72,10 +74,12 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
         width=fields.integer("intermediate_size"),
         gated=variant.fused or len(variant.matrices) == len(parts.GATED),
     )
+    abreast = variant.parallel is not None and fields.flag(variant.parallel)
+    norms = variant.norms[:1] if abreast else variant.norms
     tensors = (
         *attention(variant, fields, f"{names.layer}.self_attn", frame, heads),
         *feed_forward(variant, fields, f"{names.layer}.mlp", frame, dense),
-        *parts.norms(names.layer, frame.hidden, *variant.norms, bias=variant.norm_bias),
+        *parts.norms(names.layer, frame.hidden, *norms, bias=variant.norm_bias),
     )
 
     def layer(window: int | None) -> Layer:

@@ -24,6 +24,7 @@ LAYER_TYPES = ("full_attention", "chunked_attention")
 
 def read(fields: Fields, names: Names) -> Architecture:
     """Read the language model; one shared expert has the routed experts' width."""
+    fields = fields.or_else(num_key_value_heads=8)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
     width = fields.integer("intermediate_size")

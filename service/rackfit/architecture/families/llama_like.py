@@ -30,6 +30,7 @@ GEMMA = {
     "vocab_size": 256_000,
     "sliding_window": 4096,
 }
+GEMMA2 = {**GEMMA, "num_key_value_heads": 4}
 GEMMA3 = {
     **GEMMA,
     "num_attention_heads": 8,
@@ -37,7 +38,13 @@ GEMMA3 = {
     "max_position_embeddings": 131_072,
     "vocab_size": 262_208,
 }
-MISTRAL = Variant(bias=False, output_bias=False, windows=windows.every_layer)
+GLM = {"attention_bias": True, "num_key_value_heads": 2}
+MISTRAL = Variant(
+    bias=False,
+    output_bias=False,
+    windows=windows.every_layer,
+    defaults={"num_key_value_heads": 8},
+)
 OLMO2 = Variant(query_norm="all", norms=AFTER_EACH)
 OLMO3 = msgspec.structs.replace(OLMO2, windows=windows.listed(full_every=4), local_rotary=True)
 QWEN2 = Variant(bias=True, output_bias=False, windows=windows.late_layers)
@@ -55,15 +62,21 @@ VARIANTS: Mapping[str, Variant] = {
         norms=ONE_BEFORE, query_norm="all", query_norm_switch="use_qk_norm", defaults=TIED
     ),
     "cohere2": Variant(norms=ONE_BEFORE, windows=windows.listed(full_every=4), defaults=TIED),
+    "cwm": Variant(
+        bias=False,
+        output_bias=False,
+        windows=windows.first_of(every=4),
+        defaults={"num_key_value_heads": 8},
+    ),
     "ernie4_5": Variant(
         bias="use_bias",
         output_bias="use_bias",
         feed_bias="use_bias",
-        defaults={**TIED, "head_dim": 128},
+        defaults={**TIED, "head_dim": 128, "num_key_value_heads": 2},
     ),
     "exaone4": Variant(query_norm="head", norms=AFTER_EACH, windows=windows.listed(full_every=4)),
-    "gemma": Variant(defaults=GEMMA),
-    "gemma2": Variant(norms=AROUND_EACH, windows=windows.listed(full_every=2), defaults=GEMMA),
+    "gemma": Variant(defaults={**GEMMA, "num_key_value_heads": 16}),
+    "gemma2": Variant(norms=AROUND_EACH, windows=windows.listed(full_every=2), defaults=GEMMA2),
     "gemma3_text": Variant(
         query_norm="head",
         norms=AROUND_EACH,
@@ -71,12 +84,19 @@ VARIANTS: Mapping[str, Variant] = {
         local_rotary=True,
         defaults=GEMMA3,
     ),
-    "glm": Variant(output_bias=False, fused=True, defaults={"attention_bias": True}),
+    "glm": Variant(output_bias=False, fused=True, defaults=GLM),
     "glm4": Variant(
         output_bias=False,
         fused=True,
         norms=(*BEFORE_EACH, "post_self_attn_layernorm", "post_mlp_layernorm"),
-        defaults={"attention_bias": True},
+        defaults=GLM,
+    ),
+    "glm4v_text": Variant(
+        bias=True,
+        output_bias=False,
+        fused=True,
+        norms=(*BEFORE_EACH, "post_self_attn_layernorm", "post_mlp_layernorm"),
+        defaults={"num_key_value_heads": 2},
     ),
     "granite": Variant(),
     "hunyuan_v1_dense": Variant(query_norm="head", query_norm_names=HUNYUAN_NORMS),
@@ -88,12 +108,23 @@ VARIANTS: Mapping[str, Variant] = {
     "olmo2": OLMO2,
     "olmo3": OLMO3,
     "qwen2": QWEN2,
+    "qwen2_vl_text": QWEN2,
     "qwen3": QWEN3,
     "qwen3_vl_text": QWEN3,
     "seed_oss": Variant(
-        output_bias="attention_out_bias", defaults={"attention_bias": True, "head_dim": 128}
+        output_bias="attention_out_bias",
+        defaults={"attention_bias": True, "head_dim": 128, "num_key_value_heads": 8},
     ),
-    "smollm3": Variant(windows=windows.late_layers, defaults=TIED),
+    "smollm3": Variant(windows=windows.late_layers, defaults={**TIED, "num_key_value_heads": 4}),
+    "stablelm": Variant(
+        bias="use_qkv_bias",
+        output_bias=False,
+        query_norm="all",
+        query_norm_switch="qk_layernorm",
+        norm_bias=True,
+        parallel="use_parallel_residual",
+        defaults={"partial_rotary_factor": 0.25},
+    ),
     "starcoder2": Variant(
         bias="use_bias",
         output_bias="use_bias",
@@ -101,7 +132,12 @@ VARIANTS: Mapping[str, Variant] = {
         norm_bias=True,
         matrices=("c_fc", "c_proj"),
         windows=windows.every_layer,
-        defaults={**TIED, "use_bias": True},
+        defaults={**TIED, "use_bias": True, "num_key_value_heads": 2},
+    ),
+    "vaultgemma": Variant(
+        norms=("input_layernorm", "pre_feedforward_layernorm"),
+        windows=windows.listed(full_every=2),
+        defaults=GEMMA2,
     ),
 }
 READERS: Mapping[str, Reader] = {

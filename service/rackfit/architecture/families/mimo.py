@@ -49,6 +49,9 @@ def draft(names: Names, hidden: int, layer: Layer, count: int) -> Iterator[Tenso
         yield from as_draft(layer.tensors, names.layer, at)
 
 
+FULL_EVERY = 6  # and the first layer is full too
+
+
 class Mix(msgspec.Struct, frozen=True, kw_only=True):
     """Attention of one kind of layer: heads, a value's width, the window, sinks or none."""
 
@@ -102,8 +105,12 @@ def read_flash(fields: Fields, names: Names) -> Architecture:
 
 
 def read_mixes(fields: Fields, frame: Frame) -> tuple[Mix, Mix]:
-    """Read full attention, then sliding attention."""
-    full, sliding = (read_heads(fields, frame.hidden, prefix) for prefix in ("", "swa_"))
+    """Read full attention, then sliding attention, which has twice the KV heads by default."""
+    fields = fields.or_else(head_dim=192, v_head_dim=128)
+    full = read_heads(fields, frame.hidden)
+    doubled = {"swa_num_key_value_heads": 2 * full.kv_heads, "swa_head_dim": full.width}
+    swa = fields.or_else(swa_num_attention_heads=full.heads, **doubled)
+    sliding = read_heads(swa, frame.hidden, "swa_")
     value = fields.integer("v_head_dim", default=full.width)
     return (
         Mix(
@@ -126,6 +133,8 @@ def sliding_layers(fields: Fields, layers: int) -> list[int]:
     if fields.has("layer_types"):
         types = fields.words("layer_types", length=layers, known=LAYER_TYPES)
         return [LAYER_TYPES.index(t) for t in types]
+    if not fields.has("hybrid_layer_pattern"):
+        return [int(i > 0 and (i + 1) % FULL_EVERY > 0) for i in range(layers)]
     return fields.integers("hybrid_layer_pattern", length=layers, most=1)
 
 

@@ -24,16 +24,19 @@ from rackfit.architecture.mixture import Feeds, Kind, layer_kinds, mixture, read
 from rackfit.architecture.model import Architecture, DenseFeedForward, Indexer, Layer, Tensor
 from rackfit.architecture.rotary import read_rotary
 
+LAYER_TYPES = ("full_attention", "minimax_m3_sparse")
+
 
 def read(fields: Fields, names: Names) -> Architecture:
-    """Read the language model; layers are sparse where `sparse_attention_freq` says so."""
+    """Read the language model; the repository nests the index heads' fields, the library not."""
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
-    sparse = fields.section("sparse_attention_config")
+    nested = fields.has("sparse_attention_config")
+    sparse = fields.section("sparse_attention_config") if nested else fields
     indexer = read_indexer(sparse)
     feeds = feed_forwards(fields, names, frame)
 
-    def layer(key: tuple[int, Kind]) -> Layer:
+    def layer(key: tuple[bool, Kind]) -> Layer:
         indexed, kind = key
         feed_forward, tensors = feeds[kind]
         at = f"{names.layer}.self_attn"
@@ -51,7 +54,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         )
 
     keys = zip(
-        sparse.integers("sparse_attention_freq", length=frame.layers),
+        sparse_layers(fields, sparse, frame.layers),
         layer_kinds(fields, frame.layers),
         strict=True,
     )
@@ -64,13 +67,23 @@ def read(fields: Fields, names: Names) -> Architecture:
     )
 
 
+def sparse_layers(fields: Fields, sparse: Fields, layers: int) -> list[bool]:
+    """Say which layers have index heads: none where neither list is given."""
+    if fields.has("layer_types"):
+        types = fields.words("layer_types", length=layers, known=LAYER_TYPES)
+        return [t == LAYER_TYPES[1] for t in types]
+    if not sparse.has("sparse_attention_freq"):
+        return [False] * layers
+    return [flag > 0 for flag in sparse.integers("sparse_attention_freq", length=layers)]
+
+
 def read_indexer(sparse: Fields) -> Indexer:
     """Read the index heads; they choose whole blocks of keys."""
-    blocks = sparse.integer("sparse_topk_blocks")
+    blocks = sparse.integer("sparse_topk_blocks", "index_topk_blocks", default=16)
     return Indexer(
-        heads=sparse.integer("sparse_num_index_heads"),
-        width=sparse.integer("sparse_index_dim"),
-        top_k=blocks * sparse.integer("sparse_block_size"),
+        heads=sparse.integer("sparse_num_index_heads", "index_n_heads", default=4),
+        width=sparse.integer("sparse_index_dim", "index_head_dim", default=128),
+        top_k=blocks * sparse.integer("sparse_block_size", "index_block_size", default=128),
     )
 
 
@@ -83,7 +96,7 @@ def indexing(at: str, hidden: int, indexer: Indexer) -> Iterator[Tensor]:
 
 def feed_forwards(fields: Fields, names: Names, frame: Frame) -> Feeds:
     """Return the mixtures, with one shared expert of its own width, and the dense layers."""
-    shared = fields.integer("shared_intermediate_size", default=0, least=0)
+    shared = fields.integer("shared_intermediate_size", default=3072, least=0)
     experts = read_mixture(fields, width=("intermediate_size",), shared_width=shared)
     dense = DenseFeedForward(width=fields.integer("dense_intermediate_size"))
     sparse = mixture(

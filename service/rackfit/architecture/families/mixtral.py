@@ -25,18 +25,20 @@ from rackfit.architecture.rotary import read_rotary
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """A norm over all query and key heads at once, a load-balancing bias, biases; or none.
+    """A norm over all query and key heads at once, a load-balancing bias, biases, or none.
 
     `biased` norms are LayerNorms; attention and head then have a bias where the config says so.
     """
 
     query_norm: bool = False
+    head_width: int | None = None
     correction: str | None = None
     biased: bool = False
 
 
 def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     """Read a mixture whose experts have the width `intermediate_size`."""
+    fields = fields.or_else(num_key_value_heads=8, head_dim=variant.head_width)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
     experts = read_mixture(fields, width=("intermediate_size",))
@@ -74,7 +76,11 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
 
 # MiniMax-M2's configs announce three multi-token-prediction modules; its published checkpoints
 # hold none of them (229 B parameters in the repository, all of the main model), so no draft.
-MINIMAX_M2 = Variant(query_norm=True, correction="e_score_correction_bias")
+MINIMAX_M2 = Variant(
+    query_norm=True,
+    head_width=128,
+    correction="e_score_correction_bias",
+)
 
 READERS: Mapping[str, Reader] = {
     "mixtral": partial(read, Variant()),

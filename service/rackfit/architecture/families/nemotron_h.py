@@ -40,6 +40,7 @@ Mixer = tuple[Attention | None, FeedForward | None, Iterator[Tensor]]
 """What a layer remembers, what feeds forward in it, and its tensors."""
 
 UNGATED = ("up_proj", "down_proj")
+DEFAULTS = {"num_key_value_heads": 8, "moe_shared_expert_intermediate_size": 7688}
 SYMBOLS = {"M": "mamba", "*": "attention", "E": "moe", "-": "mlp"}
 KINDS = {
     "mamba": "mamba",
@@ -56,6 +57,7 @@ def read(fields: Fields, names: Names) -> Architecture:
     names = msgspec.structs.replace(names, base="backbone.")
     order = read_pattern(fields, "hybrid_override_pattern", "layers_block_type")
     frame = read_frame(fields.or_else(num_hidden_layers=max(1, len(order))))
+    frame = msgspec.structs.replace(frame, tied=False)  # the library ties nothing here
     fields.require(
         "num_hidden_layers",
         f"num_hidden_layers = {frame.layers}, but the pattern has {len(order)} layers.",
@@ -67,7 +69,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         if draft_layers
         else []
     )
-    layer = partial(build, fields, names, frame)
+    layer = partial(build, fields.or_else(**DEFAULTS), names, frame)
     return assemble(
         names,
         frame,
@@ -143,20 +145,23 @@ def expert_mixer(fields: Fields, at: str, hidden: int) -> Mixer:
     """Return a mixture of ungated experts, which may work in a narrower latent space."""
     shared = fields.integer("moe_shared_expert_intermediate_size", default=0, least=0)
     experts = msgspec.structs.replace(read_mixture(fields, shared_width=shared), gated=False)
-    latent = fields.optional("moe_latent_size")
-    return None, experts, expert_tensors(at, hidden, experts, latent)
+    latent, bias = fields.optional("moe_latent_size"), fields.flag("mlp_bias")
+    return None, experts, expert_tensors(at, hidden, experts, latent, bias=bias)
 
 
 def expert_tensors(
-    at: str, hidden: int, experts: ExpertFeedForward, latent: int | None
+    at: str, hidden: int, experts: ExpertFeedForward, latent: int | None, *, bias: bool
 ) -> Iterator[Tensor]:
-    """Yield router, experts, shared expert and the ways into and out of the latent space."""
+    """Yield router, experts, shared expert and the ways into and out of the latent space.
+
+    Of these only the shared expert may have a bias.
+    """
     correction = f"{at}.gate.e_score_correction_bias"
     yield from parts.router(f"{at}.gate", experts.experts, hidden, correction=correction)
     inner = hidden if latent is None else latent
     yield from parts.routed_experts(at, inner, experts.width, experts.experts, names=UNGATED)
     yield from parts.shared_experts(
-        f"{at}.shared_experts", hidden, experts.shared_width, names=UNGATED
+        f"{at}.shared_experts", hidden, experts.shared_width, names=UNGATED, bias=bias
     )
     if latent is not None:
         yield from parts.linear(f"{at}.fc1_latent_proj", latent, hidden, "other")

@@ -22,14 +22,19 @@ from rackfit.architecture.rotary import read_rotary
 
 
 def read_phi(fields: Fields, names: Names) -> Architecture:
-    """Read Phi-1.5 or Phi-2: one LayerNorm a layer, a bias everywhere, the head's included."""
+    """Read Phi-1.5 or Phi-2: one LayerNorm a layer, a bias everywhere, the head's included.
+
+    A head tied to the embedding keeps its bias.
+    """
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
     dense = DenseFeedForward(width=fields.integer("intermediate_size"), gated=False)
     at = f"{names.layer}.self_attn"
     hidden = frame.hidden
+    normed = ("q_layernorm", "k_layernorm") if fields.flag("qk_layernorm") else ()
     tensors = (
         *parts.grouped_attention(at, hidden, heads, bias=True, output_bias=True, output="dense"),
+        *parts.norms(at, heads.width, *normed, bias=True),
         *parts.feed_forward(
             f"{names.layer}.mlp", hidden, dense.width, names=("fc1", "fc2"), bias=True
         ),

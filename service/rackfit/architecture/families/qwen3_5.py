@@ -36,10 +36,13 @@ from rackfit.architecture.model import (
 from rackfit.architecture.rotary import read_rotary
 
 LAYER_TYPES = ("linear_attention", "full_attention")
+SHARED_WIDTH = 512
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """Mixtures or dense layers; experts and delta-net projections fused or apart."""
+
+    kv_heads: int = 2
 
     mixtures: bool
     stacked: bool = True
@@ -76,7 +79,7 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     """Read the language model and its draft layers."""
     fields = fields.or_else(head_dim=256, partial_rotary_factor=0.25)
     frame = read_frame(fields)
-    heads = read_heads(fields, frame.hidden)
+    heads = read_heads(fields, frame.hidden, kv_heads=variant.kv_heads)
     net = read_delta_net(fields)
     feeds = feed_forwards(variant, fields, names, frame)
 
@@ -193,7 +196,9 @@ def delta_net(at: str, hidden: int, net: DeltaNet, variant: Variant) -> Iterator
 def feed_forwards(variant: Variant, fields: Fields, names: Names, frame: Frame) -> Feeds:
     """Return the mixtures, or the dense layers of a model without."""
     if variant.mixtures:
-        return qwen_moe.feed_forwards(fields, names, frame, stacked=variant.stacked)
+        return qwen_moe.feed_forwards(
+            fields, names, frame, stacked=variant.stacked, shared=SHARED_WIDTH
+        )
     dense = DenseFeedForward(width=fields.integer("intermediate_size"))
     tensors = parts.feed_forward(f"{names.layer}.mlp", frame.hidden, dense.width)
     return {"dense": (dense, tuple(tensors))}
@@ -217,6 +222,6 @@ def draft(names: Names, frame: Frame, layer: Layer, count: int) -> Iterator[Tens
 NEXT = Variant(mixtures=True, stacked=False, fused_projections=True)
 READERS: Mapping[str, Reader] = {
     "qwen3_next": partial(read, NEXT),
-    "qwen3_5_text": partial(read, Variant(mixtures=False)),
+    "qwen3_5_text": partial(read, Variant(mixtures=False, kv_heads=4)),
     "qwen3_5_moe_text": partial(read, Variant(mixtures=True)),
 }

@@ -6,6 +6,8 @@ Sources: transformers, models/qwen2_moe, qwen3_moe and olmoe.
 from collections.abc import Iterator, Mapping
 from functools import partial
 
+import msgspec
+
 from rackfit.architecture import parts
 from rackfit.architecture.families.llama import BEFORE_EACH, Variant, attention, grouped, rotaries
 from rackfit.architecture.families.llama_like import QWEN2, QWEN3
@@ -39,15 +41,17 @@ def read(
     *,
     stacked: bool = False,
     width: str = EXPERT_WIDTH,
+    shared: int | None = None,
 ) -> Architecture:
     """Read a mixture; Qwen3-VL's checkpoints hold its experts `stacked`.
 
-    `width` names the field of an expert's width.
+    `width` names the field of an expert's width, `shared` is the shared expert's unless the
+    config gives it.
     """
     fields = fields.or_else(**variant.defaults)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
-    feeds = feed_forwards(fields, names, frame, stacked=stacked, width=width)
+    feeds = feed_forwards(fields, names, frame, stacked=stacked, width=width, shared=shared)
 
     def layer(key: tuple[int | None, Kind]) -> Layer:
         window, kind = key
@@ -81,32 +85,43 @@ def feed_forwards(
     *,
     stacked: bool = False,
     width: str = EXPERT_WIDTH,
+    shared: int | None = None,
 ) -> Feeds:
     """Return the mixtures and, where the config gives their width, the dense layers.
 
-    `shared_expert_intermediate_size` 0 or left out means that no expert is shared.
+    A family with a shared expert (`shared` is its usual width) gates it, be it 0 wide.
     """
     at = f"{names.layer}.mlp"
-    shared = fields.integer("shared_expert_intermediate_size", default=0, least=0)
-    experts = read_mixture(fields, width=(width,), shared_width=shared)
+    joint = fields.integer("shared_expert_intermediate_size", default=shared or 0, least=0)
+    experts = read_mixture(fields, width=(width,), shared_width=joint)
     dense = DenseFeedForward(width=fields.integer("intermediate_size", default=1))
+    gated = shared is not None or joint > 0
+    sparse = qwen_mixture(at, frame.hidden, experts, stacked=stacked, gated=gated)
     return {
-        "sparse": (experts, tuple(qwen_mixture(at, frame.hidden, experts, stacked=stacked))),
+        "sparse": (experts, tuple(sparse)),
         "dense": (dense, tuple(parts.feed_forward(at, frame.hidden, dense.width))),
     }
 
 
 def qwen_mixture(
-    at: str, hidden: int, experts: ExpertFeedForward, *, stacked: bool = False
+    at: str, hidden: int, experts: ExpertFeedForward, *, stacked: bool, gated: bool
 ) -> Iterator[Tensor]:
-    """Yield the mixture; Qwen gates its shared expert by a scalar a token."""
+    """Yield the mixture; Qwen gates its shared expert by a scalar a token.
+
+    Quantizers and engines leave that gate alone (vLLM, qwen2_moe.py).
+    """
     yield from mixture(at, hidden, experts, shared="shared_expert", stacked=stacked)
-    if experts.shared_width:
-        yield from parts.linear(f"{at}.shared_expert_gate", 1, hidden, "shared_experts")
+    if gated:
+        gate = f"{at}.shared_expert_gate.weight"
+        yield Tensor(name=gate, shape=(1, hidden), component="shared_experts")
 
 
 def layer_kinds(fields: Fields, layers: int) -> list[Kind]:
-    """Return which layers are mixtures: every `decoder_sparse_step`-th not in `mlp_only_layers`."""
+    """Return which layers are mixtures: every `decoder_sparse_step`-th not in `mlp_only_layers`.
+
+    Published configs carry switches that these families do not have.
+    """
+    fields.moot("qkv_bias", "use_qk_norm")
     step = fields.integer("decoder_sparse_step", default=1)
     dense = set(fields.integers("mlp_only_layers")) if fields.has("mlp_only_layers") else set()
     if dense or step > 1:
@@ -115,9 +130,12 @@ def layer_kinds(fields: Fields, layers: int) -> list[Kind]:
 
 
 OLMOE = Variant(query_norm="all")
+QWEN2_MOE = msgspec.structs.replace(QWEN2, bias="qkv_bias", defaults={"qkv_bias": True})
+QWEN3_MOE = msgspec.structs.replace(QWEN3, defaults={"num_key_value_heads": 4})
+QWEN3_VL_MOE = msgspec.structs.replace(QWEN3, defaults={"num_key_value_heads": 16})
 READERS: Mapping[str, Reader] = {
     "olmoe": partial(read, OLMOE, width="intermediate_size"),
-    "qwen2_moe": partial(read, QWEN2),
-    "qwen3_moe": partial(read, QWEN3),
-    "qwen3_vl_moe_text": partial(read, QWEN3, stacked=True),
+    "qwen2_moe": partial(read, QWEN2_MOE, shared=5632),
+    "qwen3_moe": partial(read, QWEN3_MOE),
+    "qwen3_vl_moe_text": partial(read, QWEN3_VL_MOE, stacked=True),
 }

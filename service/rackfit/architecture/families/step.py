@@ -34,6 +34,7 @@ FIRST_DENSE = 3
 
 def read(fields: Fields, names: Names) -> Architecture:
     """Read the language model; entries behind the layers in its lists are the draft's."""
+    fields = fields.or_else(head_dim=128)
     frame = read_frame(fields)
     heads = read_both_heads(fields, frame)
     window = fields.optional("sliding_window", most=MAX_POSITIONS)
@@ -69,7 +70,7 @@ def read(fields: Fields, names: Names) -> Architecture:
 
 def read_both_heads(fields: Fields, frame: Frame) -> dict[str, Heads]:
     """Read the heads of full layers and those of sliding ones, which may be more."""
-    full = read_heads(fields, frame.hidden)
+    full = read_heads(fields, frame.hidden, kv_heads=8)
     other = fields.section("attention_other_setting")
     sliding = Heads(
         heads=other.integer("num_attention_heads", default=full.heads),
@@ -94,9 +95,9 @@ def layer_types(fields: Fields, layers: int, draft_layers: int) -> tuple[list[st
 def feed_forwards(fields: Fields, names: Names, frame: Frame) -> Feeds:
     """Return the mixtures, whose experts checkpoints stack by matrix, and the dense layers."""
     dense = DenseFeedForward(width=fields.integer("intermediate_size"))
-    shared = fields.integer("share_expert_dim", "share_expert_dims", default=0, least=0)
+    shared = fields.integer("share_expert_dim", "share_expert_dims", default=1280, least=0)
     experts = read_mixture(fields, shared_width=shared)
-    at = f"{names.layer}.moe"
+    at, bias = f"{names.layer}.moe", fields.flag("mlp_bias")
     routed = parts.feed_forward(
         at, frame.hidden, experts.width, "routed_experts", "experts", copies=experts.experts
     )
@@ -104,9 +105,9 @@ def feed_forwards(fields: Fields, names: Names, frame: Frame) -> Feeds:
     sparse = (
         *parts.router(f"{at}.gate", experts.experts, frame.hidden, correction=correction),
         *routed,
-        *parts.shared_experts(f"{names.layer}.share_expert", frame.hidden, shared),
+        *parts.shared_experts(f"{names.layer}.share_expert", frame.hidden, shared, bias=bias),
     )
-    plain = parts.feed_forward(f"{names.layer}.mlp", frame.hidden, dense.width)
+    plain = parts.feed_forward(f"{names.layer}.mlp", frame.hidden, dense.width, bias=bias)
     return {"sparse": (experts, sparse), "dense": (dense, tuple(plain))}
 
 

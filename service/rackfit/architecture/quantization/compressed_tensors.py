@@ -82,7 +82,7 @@ def read_compressed_tensors(section: Section) -> Stored:
         targets = group.targets or [LINEAR]
         named += _named(section, key, scheme, targets)
         if LINEAR in targets:
-            linear += converted(scheme, section.dtype, CONVERTED)
+            linear.append(converted(scheme, CONVERTED))
     ignored = listed(
         section.dtype, section.entries("ignore", fields.ignore), section.depth, "every"
     )

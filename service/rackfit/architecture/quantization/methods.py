@@ -63,18 +63,18 @@ def read_fp8(section: Section) -> Stored:
         *tables(section),
         *kept(section),
         *_experts(section),
-        *converted(scheme, section.dtype),
+        converted(scheme),
     ), None
 
 
 def read_uniform(scheme: str, section: Section) -> Stored:
     """Read a method that converts every linear layer of the decoder to one scheme."""
-    return (*kept(section), *converted(scheme, section.dtype)), None
+    return (*kept(section), converted(scheme)), None
 
 
 def read_mxfp4(section: Section) -> Stored:
     """Read gpt-oss's MXFP4, which converts the experts alone (transformers, Mxfp4Config)."""
-    return (*kept(section), *converted("mxfp4", section.dtype, ROUTED)), None
+    return (*kept(section), converted("mxfp4", ROUTED)), None
 
 
 def read_gptq(section: Section) -> Stored:
@@ -85,14 +85,14 @@ def read_gptq(section: Section) -> Stored:
     return (
         *_dynamic(section, fields),
         *kept(section),
-        *converted(scheme, section.dtype, components),
+        converted(scheme, components),
     ), None
 
 
 def read_awq(section: Section) -> Stored:
     """Read AWQ as AutoAWQ writes it (`w_bit` and `q_group_size` in its first versions)."""
     scheme = _grouped(section, AWQ, section.decode(_Grouped))
-    return (*kept(section), *converted(scheme, section.dtype)), None
+    return (*kept(section), converted(scheme)), None
 
 
 def read_bitsandbytes(section: Section) -> Stored:
@@ -106,14 +106,15 @@ def kept(section: Section) -> Iterator[Rule]:
     """Yield the rules for modules a section leaves in the plain type."""
     fields = section.decode(_Kept)
     for name in _Kept.__struct_fields__:
-        entries = section.entries(name, getattr(fields, name))
-        yield from listed(section.dtype, entries, section.depth, "every")
+        if names := getattr(fields, name):
+            entries = section.entries(name, names)
+            yield from listed(section.dtype, entries, section.depth, "every")
 
 
 def _experts(section: Section) -> Iterator[Rule]:
     """Yield DeepSeek-V4's rule: routed experts, the draft's too, in a scheme of their own."""
     if section.expert_scheme is not None:
-        yield from listed(section.expert_scheme, [("", "experts")], section.depth, "linear")
+        yield Rule(scheme=section.expert_scheme, reach="linear", shard="experts")
 
 
 def _grouped(section: Section, schemes: Mapping[tuple[int, int], str], fields: _Grouped) -> str:

@@ -58,11 +58,7 @@ def read_modelopt(section: Section) -> Stored:
         )
     fields = section.decode(_Modelopt)
     algorithm = (fields.quant_algo or MIXED).upper()
-    base = (
-        ()
-        if algorithm == MIXED
-        else converted(_scheme(section, "quant_algo", algorithm), section.dtype)
-    )
+    base = () if algorithm == MIXED else (converted(_scheme(section, "quant_algo", algorithm)),)
     return (
         *(r for name in ("exclude_modules", "ignore") for r in _kept(section, fields, name)),
         *tables(section),
@@ -72,6 +68,8 @@ def read_modelopt(section: Section) -> Stored:
 
 def tables(section: Section) -> Iterator[Rule]:
     """Yield the rules of `quantized_layers`, which names each module's algorithm."""
+    if "quantized_layers" not in section.values:
+        return
     layers = section.decode(_Tables).quantized_layers or {}
     modules: dict[str | None, list[str]] = {}
     for name, layer in layers.items():

@@ -17,9 +17,7 @@ MAX_LENGTH = 300
 MAX_EXPRESSIONS = 128
 MAX_COMPARISONS = 50_000  # patterns x layers: what asking for one tensor in every layer costs
 
-_SUFFIX = re.compile(r"\.(?:weight|bias)$")
-_NUMBER = re.compile(r"(?<![^.])\d+(?=[.*]|$)")
-_LAYER = re.compile(r"(?<![^.])(?<!experts\.)\d+(?=[.*]|$)")
+_NUMBER = re.compile(r"\d+(?=\*|$)", re.ASCII)  # a whole segment, or all of it before a star
 # Wrappers the same weights have under one class and lack under another.
 _WRAPPERS = re.compile(r"^(?:(?:model|language_model|text_model|backbone|transformer)\.)+")
 
@@ -40,7 +38,7 @@ class ModuleName(msgspec.Struct, frozen=True, gc=False):
     @classmethod
     def of(cls, tensor: str) -> "ModuleName":
         """Name the module of a tensor, whose `*` stand for numbers."""
-        path, layer = _fold(_SUFFIX.sub("", tensor).replace("*", "#"))
+        path, layer = _fold(_module(tensor).replace("*", "#"))
         return cls(path, f".{path}.", layer)
 
 
@@ -58,8 +56,9 @@ class Patterns(msgspec.Struct, frozen=True):
 
     def match(self, name: ModuleName) -> bool:
         """Tell whether one of the patterns means the module."""
-        if any(_fits(pieces, name.dotted) for pieces in self.pieces):
-            return True
+        for pieces in self.pieces:
+            if pieces[0] in name.dotted and (len(pieces) == 1 or _fits(pieces, name.dotted)):
+                return True
         return self.expression is not None and self.expression.match(name.path) is not None
 
 
@@ -73,6 +72,7 @@ def compile_patterns(patterns: Iterable[tuple[str, str]], layers: int) -> Mappin
     Raises:
         InvalidInput: at the pattern's pointer, or for too many of them.
     """
+    bare: dict[str, str] = {}
     names: dict[str, set[int] | None] = {}
     expressions: dict[str, set[int] | None] = {}
     for pointer, pattern in patterns:
@@ -83,8 +83,10 @@ def compile_patterns(patterns: Iterable[tuple[str, str]], layers: int) -> Mappin
             for numbers, body in read_expression(pattern[3:], layers, pointer):
                 _join(expressions, body, numbers)
         else:
-            path, layer = _fold(_SUFFIX.sub("", pattern))
-            _join(names, _WRAPPERS.sub("", path), None if layer is None else {layer})
+            path, layer = _fold(_module(pattern))
+            if path not in bare:
+                bare[path] = _WRAPPERS.sub("", path)
+            _join(names, bare[path], None if layer is None else {layer})
         comparisons = (len(names) + len(expressions)) * max(layers, 1)
         if comparisons > MAX_COMPARISONS or len(expressions) > MAX_EXPRESSIONS:
             raise InvalidInput.at(pointer, "There are too many different patterns.")
@@ -107,9 +109,22 @@ def _frozen(found: Mapping[str, set[int] | None]) -> Mapping[str, Layers]:
     return {key: None if layers is None else frozenset(layers) for key, layers in found.items()}
 
 
+def _module(name: str) -> str:
+    """Return the name of the module that a tensor's name begins with."""
+    return name[:-7] if name.endswith(".weight") else name.removesuffix(".bias")
+
+
 def _fold(path: str) -> tuple[str, int | None]:
-    layer = _LAYER.search(path)
-    return _NUMBER.sub("#", path), None if layer is None else int(layer[0])
+    """Fold the numbers of a path; return it and the first number that counts no expert."""
+    layer, before = None, ""
+    segments = path.split(".")
+    for i, segment in enumerate(segments):
+        if segment[:1].isdecimal() and (number := _NUMBER.match(segment)):
+            segments[i] = f"#{segment[number.end() :]}"
+            if layer is None and not before.endswith("experts"):
+                layer = int(number[0])
+        before = segment
+    return ".".join(segments), layer
 
 
 def _join(found: dict[str, set[int] | None], pattern: str, layers: Iterable[int] | None) -> None:
@@ -121,7 +136,7 @@ def _join(found: dict[str, set[int] | None], pattern: str, layers: Iterable[int]
 
 
 def _pieces(pattern: str) -> tuple[str, ...]:
-    return tuple(piece for piece in f".{pattern}.".split("*") if piece)
+    return tuple(piece for piece in f".{pattern}.".split("*") if piece) or ("",)
 
 
 def _fits(pieces: tuple[str, ...], text: str) -> bool:

@@ -1,12 +1,12 @@
 """Which scheme each tensor is stored in, as ordered rules, and the bytes that makes."""
 
 import math
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Literal, Protocol
 
 import msgspec
 
-from rackfit.architecture.model import Component, Tensor
+from rackfit.architecture.model import Component, Shard, Tensor
 from rackfit.architecture.quantization.patterns import ModuleName, Patterns, compile_patterns
 from rackfit.catalog.entries import Scheme
 
@@ -27,7 +27,7 @@ class Depth(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """Tensors that share a scheme: those within reach, of a component, of a name, in a layer.
+    """Tensors that share a scheme: those within reach, of a part, of a name, in a layer.
 
     What is None does not restrict. `everywhere` tells that the rule holds in every layer of
     the main model, and so need not be asked by layer.
@@ -36,16 +36,23 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     scheme: str
     reach: Reach
     components: frozenset[Component] | None = None
+    shard: Shard | None = None
     names: Patterns | None = None
     layers: frozenset[int] | None = None
     everywhere: bool = True
 
-    def holds(self, tensor: Tensor, name: ModuleName, layer: int | None) -> bool:
-        """Tell whether the rule is about a tensor of a layer (None: outside, or of any)."""
+    def reaches(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor is within reach, whatever its name."""
+        if self.reach == "linear" and not tensor.linear:
+            return False
         if self.components is not None and tensor.component not in self.components:
             return False
-        if not _within(self.reach, tensor):
+        if self.shard is not None and tensor.shard != self.shard:
             return False
+        return self.reach != "matrix" or len(tensor.shape) == 2  # noqa: PLR2004 - a matrix
+
+    def names_it(self, name: ModuleName, layer: int | None) -> bool:
+        """Tell whether the rule means a module of a layer (None: outside, or of any)."""
         number = layer if name.layer is None else name.layer
         in_layer = self.everywhere
         if self.layers is not None and number is not None:
@@ -65,6 +72,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[Rule, ...] = ()
     kv_cache_dtype: str | None = None
     layer_dependent: bool = False
+    outside: frozenset[Component] = frozenset()
 
     def scheme_of(self, tensor: Tensor, layer: int | None = None) -> str:
         """Return the id of the scheme a tensor is stored in.
@@ -76,15 +84,47 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
         """
         if tensor.dtype is not None:
             return tensor.dtype
-        name = ModuleName.of(tensor.name)
+        name: ModuleName | None = None
         for rule in self.rules:
-            if rule.holds(tensor, name, layer):
+            if not rule.reaches(tensor):
+                continue
+            if rule.names is None and rule.layers is None:
+                return rule.scheme
+            name = name or ModuleName.of(tensor.name)
+            if rule.names_it(name, layer):
                 return rule.scheme
         return self.default
+
+    @property
+    def schemes(self) -> frozenset[str]:
+        """Every scheme anything may be stored in."""
+        return frozenset({self.default, *(rule.scheme for rule in self.rules)})
 
     def layer_signature(self, layer: int) -> tuple[bool, ...]:
         """Which of the rules about single layers are about this one: alike, stored alike."""
         return tuple(layer in rule.layers for rule in self.rules if rule.layers is not None)
+
+
+class Storage(Protocol):
+    """What is asked of anything that knows how each tensor is stored."""
+
+    @property
+    def kv_cache_dtype(self) -> str | None:
+        """The type of KV cache the checkpoint was calibrated for."""
+
+    @property
+    def layer_dependent(self) -> bool:
+        """Whether layers of one kind may be stored differently."""
+
+    @property
+    def outside(self) -> frozenset[Component]:
+        """Parts that are not in the checkpoint's own file."""
+
+    def scheme_of(self, tensor: Tensor, layer: int | None = None) -> str:
+        """Return the id of the scheme a tensor is stored in."""
+
+    def layer_signature(self, layer: int) -> tuple[Hashable, ...]:
+        """Return what sets a layer's storage apart: alike, stored alike."""
 
 
 def listed(
@@ -118,48 +158,20 @@ def depends_on_layer(rules: Iterable[Rule], depth: Depth) -> bool:
     )
 
 
-_ROUTERS = ("gate", "router")
-# The reader of a draft calls its router and joining projection linear, as they are; quantizers
-# leave them alone (DeepSeek-V3's layer 61; vLLM, deepseek_mtp.py).
-_DRAFT_KEEPS = (*_ROUTERS, "shared_expert_gate", "eh_proj")
-
-
-def converted(
-    scheme: str, default: str, components: frozenset[Component] = DECODER
-) -> tuple[Rule, ...]:
-    """Return the rules that convert the linear layers of `components`."""
-    return (
-        _of_draft(default, _DRAFT_KEEPS),
-        Rule(scheme=scheme, reach="linear", components=components),
-    )
+def converted(scheme: str, components: frozenset[Component] = DECODER) -> Rule:
+    """Return the rule that converts the linear layers of `components`."""
+    return Rule(scheme=scheme, reach="linear", components=components)
 
 
 def override(scheme: Scheme, dtype: str) -> Quantization:
     """Return what serving a model in the caller's own choice of scheme stores.
 
-    A plain scheme is the type of every tensor. One that covers linear layers converts the
-    decoder's and leaves the rest in `dtype`. One that covers all converts every matrix as
-    llama.cpp does (llama-quant.cpp, tensor_allows_quantization): vectors, convolutions and
-    routers stay in f32, and the vision tower is a file of its own in 16 bits.
+    A plain scheme is the type of every tensor; any other converts the decoder's linear layers
+    and leaves the rest in `dtype`. GGUF's types are assigned by `gguf.conversion`.
     """
     if scheme.kind == "plain":
         return Quantization(default=scheme.id)
-    if scheme.covers == "linear":
-        return Quantization(default=dtype, rules=converted(scheme.id, dtype))
-    return Quantization(
-        default="f32",
-        rules=(
-            Rule(scheme=dtype, reach="every", components=frozenset({"vision"})),
-            Rule(scheme="f32", reach="every", components=frozenset({"router"})),
-            _of_draft("f32", _ROUTERS),
-            Rule(scheme=scheme.id, reach="matrix"),
-        ),
-    )
-
-
-def _of_draft(scheme: str, names: Iterable[str]) -> Rule:
-    patterns = compile_patterns((("", name) for name in names), 0)[None]
-    return Rule(scheme=scheme, reach="every", components=frozenset({"draft"}), names=patterns)
+    return Quantization(default=dtype, rules=(converted(scheme.id),))
 
 
 def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:
@@ -168,8 +180,12 @@ def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:
     Blocks and tiles that a matrix does not fill are rounded up, copy by copy; a tensor of
     more than two dimensions is a matrix of its last.
     """
-    rows, columns = math.prod(tensor.shape[:-1]), math.prod(tensor.shape[-1:])
-    size = _ceil(rows * columns, scheme.block_elements) * scheme.block_bytes
+    if scheme.kind == "plain":
+        return math.ceil(tensor.elements * scheme.block_bytes)
+    elements = math.prod(tensor.shape)
+    columns = tensor.shape[-1] if tensor.shape else 1
+    rows = elements // columns
+    size = _ceil(elements, scheme.block_elements) * scheme.block_bytes
     if scheme.scale_bytes:
         down = _ceil(rows, scheme.scale_rows) if scheme.scale_rows else 1
         across = _ceil(columns, scheme.scale_columns) if scheme.scale_columns else 1
@@ -180,9 +196,3 @@ def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:
 
 def _ceil(value: int, divisor: int) -> int:
     return -(-value // divisor)
-
-
-def _within(reach: Reach, tensor: Tensor) -> bool:
-    if reach == "linear":
-        return tensor.linear
-    return reach == "every" or len(tensor.shape) == 2  # noqa: PLR2004 - a matrix

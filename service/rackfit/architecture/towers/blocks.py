@@ -22,12 +22,19 @@ class Encoder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_encoder(vision: Fields, prefix: str = "") -> Encoder:
-    """Read an encoder; `prefix` is put before the usual names (Kimi's `vt_`)."""
+    """Read an encoder; `prefix` may stand before the usual names (Kimi's `vt_`)."""
     return Encoder(
-        width=vision.integer(f"{prefix}hidden_size"),
-        inner=vision.integer(f"{prefix}intermediate_size"),
-        depth=vision.integer(f"{prefix}num_hidden_layers", "depth", most=MAX_LAYERS),
+        width=vision.integer(f"{prefix}hidden_size", "hidden_size"),
+        inner=vision.integer(f"{prefix}intermediate_size", "intermediate_size"),
+        depth=vision.integer(
+            f"{prefix}num_hidden_layers", "num_hidden_layers", "depth", most=MAX_LAYERS
+        ),
     )
+
+
+def channels(vision: Fields) -> int:
+    """Return the colours of a pixel."""
+    return vision.integer("num_channels", "in_channels", "in_chans", default=3, most=1024)
 
 
 def patches(vision: Fields, patch: int, *, image_size: int) -> int:

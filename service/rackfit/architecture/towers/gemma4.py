@@ -14,6 +14,7 @@ AXES = 2  # a table of positions for each
 def tower(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
     """Yield tower and projection."""
     at = "model.vision_tower"
+    vision = vision.or_else(hidden_size=768, intermediate_size=3072, num_hidden_layers=16)
     encoder = blocks.read_encoder(vision)
     patch = vision.integer("patch_size", default=16, most=4096)
     yield from blocks.linear(f"{at}.patch_embedder.input_proj", encoder.width, 3 * patch * patch)
@@ -31,7 +32,7 @@ def tower(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
 
 def layers(at: str, vision: Fields, encoder: blocks.Encoder) -> Iterator[Tensor]:
     """Yield the layers; each matrix is wrapped in a module named `linear`."""
-    heads = vision.integer("num_attention_heads")
+    heads = vision.integer("num_attention_heads", default=12)
     kv_heads = vision.integer("num_key_value_heads", default=heads)
     width = vision.integer("head_dim", default=max(1, encoder.width // heads))
     matrices = (

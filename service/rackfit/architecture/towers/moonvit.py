@@ -19,7 +19,10 @@ def encoder_tensors(vision: Fields, encoder: blocks.Encoder) -> Iterator[Tensor]
     patch_bias = vision.flag("patch_embed_proj_bias", default=True)
     name = f"{at}.patch_embed.proj"
     yield from blocks.convolution(name, encoder.width, 3, patch, patch, bias=patch_bias)
-    sides = [vision.integer(f"init_pos_emb_{s}", default=64) for s in ("height", "width")]
+    sides = [
+        vision.integer(f"init_pos_emb_{side}", f"pos_emb_{side}", default=64)
+        for side in ("height", "width")
+    ]
     yield blocks.weight(f"{at}.patch_embed.pos_emb.weight", *sides, encoder.width)
     norm_bias = vision.text("norm_type", default="layernorm") == "layernorm"
     yield from blocks.layers(
@@ -48,13 +51,15 @@ def merged_width(vision: Fields, width: int) -> int:
     return product
 
 
-def kimi_k2(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
+def kimi_k2(vision: Fields, config: Fields, hidden: int) -> Iterator[Tensor]:
     """Yield Kimi K2.5's tower and projector."""
+    vision = vision.or_else(hidden_size=1152, intermediate_size=4304, num_hidden_layers=27)
     encoder = blocks.read_encoder(vision, "vt_")
     yield from encoder_tensors(vision, encoder)
     projected = vision.integer("mm_hidden_size", default=encoder.width)
+    normed = config.integer("projection_hidden_size", default=projected)
     merged = merged_width(vision, projected)
-    yield from blocks.norm("mm_projector.pre_norm", projected, bias=True)
+    yield from blocks.norm("mm_projector.pre_norm", normed, bias=True)
     yield from blocks.linear("mm_projector.proj.0", merged, merged, bias=True)
     yield from blocks.linear("mm_projector.proj.2", hidden, merged, bias=True)
 

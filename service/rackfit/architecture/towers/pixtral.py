@@ -12,7 +12,8 @@ def tower(vision: Fields, config: Fields, hidden: int) -> Iterator[Tensor]:
     vision = vision.or_else(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24)
     encoder = blocks.read_encoder(vision)
     patch = vision.integer("patch_size", default=16, most=4096)
-    yield from blocks.convolution("vision_tower.patch_conv", encoder.width, 3, patch, patch)
+    name = "vision_tower.patch_conv"
+    yield from blocks.convolution(name, encoder.width, blocks.channels(vision), patch, patch)
     yield from blocks.norm("vision_tower.ln_pre", encoder.width)
     yield from layers("vision_tower.transformer.layers.*", encoder)
     merge = config.integer("spatial_merge_size", default=2, most=64)

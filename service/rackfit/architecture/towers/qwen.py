@@ -6,7 +6,15 @@ from rackfit.architecture.fields import Fields
 from rackfit.architecture.model import Tensor
 from rackfit.architecture.towers import blocks
 
-CHANNELS = 3
+QWEN3 = {
+    "depth": 27,
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "patch_size": 16,
+    "out_hidden_size": 3584,
+    "num_position_embeddings": 2304,
+}
+DEEPSTACK = 3  # mergers of Qwen3-VL where the config does not list its layers
 
 
 def patches(at: str, vision: Fields, width: int, *, bias: bool) -> Iterator[Tensor]:
@@ -15,7 +23,7 @@ def patches(at: str, vision: Fields, width: int, *, bias: bool) -> Iterator[Tens
     yield from blocks.convolution(
         f"{at}.patch_embed.proj",
         width,
-        vision.integer("in_channels", "in_chans", default=CHANNELS),
+        blocks.channels(vision),
         vision.integer("temporal_patch_size", default=2),
         patch,
         patch,
@@ -23,8 +31,14 @@ def patches(at: str, vision: Fields, width: int, *, bias: bool) -> Iterator[Tens
     )
 
 
-def qwen3(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
+def qwen3_vl(vision: Fields, config: Fields, hidden: int) -> Iterator[Tensor]:
+    """Yield Qwen3-VL's tower, with DeepStack by default."""
+    return qwen3(vision, config, hidden, DEEPSTACK)
+
+
+def qwen3(vision: Fields, _config: Fields, hidden: int, stacked: int = 0) -> Iterator[Tensor]:
     """Yield Qwen3-VL's tower with learned positions, its merger and DeepStack's mergers."""
+    vision = vision.or_else(**QWEN3)
     at = "model.visual"
     encoder = blocks.read_encoder(vision)
     yield from patches(at, vision, encoder.width, bias=True)
@@ -41,7 +55,8 @@ def qwen3(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
     )
     merged = encoder.width * vision.integer("spatial_merge_size", default=2, most=64) ** 2
     out = vision.integer("out_hidden_size", default=hidden)
-    stacked = vision.length("deepstack_visual_indexes")
+    if vision.has("deepstack_visual_indexes"):
+        stacked = vision.length("deepstack_visual_indexes")
     yield from merger(f"{at}.merger", merged, encoder.width, out, 1)
     if stacked:
         yield from merger(f"{at}.deepstack_merger_list.*", merged, merged, out, stacked)
@@ -56,6 +71,7 @@ def merger(at: str, merged: int, normed: int, out: int, copies: int) -> Iterator
 
 def qwen2(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
     """Yield Qwen2-VL's tower: LayerNorms and a plain feed-forward `mlp_ratio` times as wide."""
+    vision = vision.or_else(depth=32, embed_dim=1280, hidden_size=3584)
     width = vision.integer("embed_dim")
     ratio = vision.integer("mlp_ratio", default=4, most=1024)
     depth = vision.integer("depth", most=10_000)
@@ -66,6 +82,9 @@ def qwen2(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
 
 def qwen2_5(vision: Fields, _config: Fields, hidden: int) -> Iterator[Tensor]:
     """Yield Qwen2.5-VL's tower: RMS norms and a gated feed-forward."""
+    vision = vision.or_else(
+        depth=32, hidden_size=3584, intermediate_size=3420, out_hidden_size=3584
+    )
     encoder = blocks.read_encoder(vision)
     out = vision.integer("out_hidden_size", default=hidden)
     feed = ("gate_proj", "up_proj", "down_proj")

@@ -17,7 +17,7 @@ def tower(vision: Fields, config: Fields, hidden: int) -> Iterator[Tensor]:
     depth = vision.integer("layers", "num_hidden_layers", default=47, most=10_000)
     encoder = blocks.Encoder(width=width, inner=int(width * ratio), depth=depth)
     patch = vision.integer("patch_size", default=14, most=4096)
-    yield from blocks.convolution(f"{at}.conv1", width, 3, patch, patch)
+    yield from blocks.convolution(f"{at}.conv1", width, blocks.channels(vision), patch, patch)
     positions = blocks.patches(vision, patch, image_size=728)
     yield blocks.weight(f"{at}.positional_embedding", positions, width)
     yield from blocks.norm(f"{at}.ln_pre", width, bias=True)

@@ -1,6 +1,6 @@
 """vLLM: rules, memory and arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
@@ -9,7 +9,17 @@ from rackfit.architecture.model import Attention, ExpertFeedForward, LatentAtten
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_layout import PLAIN_BYTES
 from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.hardware import (
+    AMD,
+    FP8_AMD,
+    FROM_AMPERE,
+    FROM_TURING,
+    INTEL,
+    NVIDIA,
+    Hardware,
+)
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Host, Launched, degree, flags
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -17,7 +27,7 @@ from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits, Term
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
-from rackfit.engines.vllm import memory, pages
+from rackfit.engines.vllm import memory, nodes, pages
 from rackfit.engines.vllm.padding import mxfp4_padding
 
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
@@ -26,6 +36,12 @@ CURRENT: Version = (0, 19)
 
 TOKENS_BY_REQUEST = (0, 20)
 """From here the log's token count is concurrency x context (get_kv_cache_capacity)."""
+
+ONLINE = {"fp8": "fp8", "bnb-nf4": "bitsandbytes", "bnb-int8": "bitsandbytes"}
+"""Schemes a plain checkpoint is converted to while loading; others need one stored so."""
+
+BATCHES_IN_FLIGHT = (0, 26)
+"""From here windows are held for every batch under way (VllmConfig.max_in_flight_tokens)."""
 
 HYBRID_CACHE = (0, 10)
 """From here sliding layers drop what they no longer see (hybrid KV cache manager)."""
@@ -50,6 +66,19 @@ class Vllm(Engine):
     """vLLM; what differs by version is asked of `version`."""
 
     name: ClassVar[str] = "vllm"
+    hardware: ClassVar[Hardware] = Hardware(
+        source="vLLM documentation: Quantization, supported hardware; FP8 W8A8",
+        generations=NVIDIA | AMD | INTEL,
+        weights={
+            "fp8": FROM_TURING | FP8_AMD | {"rdna4"} | INTEL,
+            "nvfp4": FROM_AMPERE,
+            "mxfp4": FROM_AMPERE | FP8_AMD,
+            "awq": FROM_TURING | INTEL,
+            "gptq": NVIDIA | INTEL,
+            "int8": FROM_TURING,
+            "bnb": NVIDIA,
+        },
+    )
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, expert_parallel_or_not)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
 
@@ -92,7 +121,7 @@ class Vllm(Engine):
         """What vLLM prepares for on such a device."""
         return self.chosen(memory.limits(self.version, accelerator, context_tokens))
 
-    def stage_cache(
+    def allocated_cache(
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
         """Pages of one size in groups of alike layers."""
@@ -100,10 +129,14 @@ class Vllm(Engine):
             model,
             split,
             counts,
-            limits.batched_tokens,
+            limits.batched_tokens * self._batches(split),
             hybrid=self.version >= HYBRID_CACHE,
             by_request=self.version >= TOKENS_BY_REQUEST,
         )
+
+    def _batches(self, split: Split) -> int:
+        """Batches under way at once: one a pipeline stage, two with asynchronous scheduling."""
+        return max(2, split.pipeline) if self.version >= BATCHES_IN_FLIGHT else 1
 
     def computed_bytes(self, model: ServedModel) -> int:
         """One table of cosines and sines for each distinct rotary embedding.
@@ -138,6 +171,11 @@ class Vllm(Engine):
         del model
         return memory.overhead_terms(self.version, split, limits)
 
+    def unbudgeted_terms(self, model: ServedModel, split: Split) -> tuple[Term, ...]:
+        """CUDA graphs, captured after the cache is sized."""
+        layers = -(-len(model.order) // split.pipeline)
+        return memory.graph_terms(layers, has_experts=model.architecture.experts is not None)
+
     def utilization(self, usable: int, free: int, split: Split) -> float:
         """The caller's share of the total, lowered to what is free (in whole per mille)."""
         del split
@@ -169,15 +207,42 @@ class Vllm(Engine):
             "logical_replica_count": [[len(slots) for slots in layer] for layer in where],
         }
 
-    def arguments(self, model: ServedModel, split: Split, utilization: float) -> tuple[str, ...]:
-        """Arguments of `vllm serve`."""
-        arguments = [f"--tensor-parallel-size={split.tensor}"]
-        if split.pipeline > 1:
-            arguments.append(f"--pipeline-parallel-size={split.pipeline}")
-        if split.data > 1:
-            arguments.append(f"--data-parallel-size={split.data}")
+    def program(self, model: str) -> tuple[str, ...]:
+        """`vllm serve`."""
+        return ("vllm", "serve", model)
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """Data ranks on each node, or nodes within a data rank (vllm/engine/arg_utils.py)."""
+        return nodes.node_arguments(launched.split, hosts, number)
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """Arguments of `vllm serve` (vllm/engine/arg_utils.py)."""
+        split, model, choice = launched.split, launched.model, self.choice
+        arguments = flags(
+            tensor_parallel_size=split.tensor,
+            pipeline_parallel_size=degree(split.pipeline),
+            data_parallel_size=degree(split.data),
+            max_model_len=launched.context_tokens,
+            max_num_seqs=choice.max_sequences,
+            max_num_batched_tokens=choice.max_batched_tokens,
+            gpu_memory_utilization=launched.utilization,
+            kv_cache_dtype="fp8" if model.kv_cache_dtype == "fp8" else None,
+            quantization=ONLINE.get(model.scheme.id) if model.scheme else None,
+        )
+        return (*arguments, *self._optional_arguments(split))
+
+    def _optional_arguments(self, split: Split) -> Iterator[str]:
+        choice = self.choice
         if split.expert > 1:
-            arguments.append("--enable-expert-parallel")
-        if model.kv_cache_dtype == "fp8":
-            arguments.append("--kv-cache-dtype=fp8")
-        return (*arguments, f"--gpu-memory-utilization={utilization:g}")
+            yield "--enable-expert-parallel"
+        if choice.redundant_experts:
+            yield "--enable-eplb"
+            yield f'--eplb-config={{"num_redundant_experts": {choice.redundant_experts}}}'
+        if choice.speculative_tokens:
+            count = choice.speculative_tokens
+            yield f'--speculative-config={{"method": "mtp", "num_speculative_tokens": {count}}}'
+        if choice.lora_slots:
+            yield "--enable-lora"
+            yield from flags(max_loras=choice.lora_slots, max_lora_rank=choice.lora_rank)

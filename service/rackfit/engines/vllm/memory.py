@@ -28,6 +28,9 @@ MIB = 1 << 20
 LARGE_DEVICE = 70 * GIB
 """From here vLLM prepares for larger batches, A100 excepted (EngineArgs.get_batch_defaults)."""
 
+LARGEST_DEVICE, LARGEST_BATCH = 160 * GIB, (0, 28)
+"""From here, and from this version, 16,384 tokens are batched."""
+
 PROMPT_PROFILED = 32_768
 """Before 0.8 the profile ran one prompt of the whole context, up to here."""
 
@@ -72,6 +75,8 @@ def limits(version: Version, accelerator: Accelerator | None, context_tokens: in
         accelerator.usable_bytes >= LARGE_DEVICE and "A100" not in accelerator.id
     )
     tokens = 8192 if large else 2048
+    if accelerator and accelerator.usable_bytes >= LARGEST_DEVICE and version >= LARGEST_BATCH:
+        tokens = 16_384
     if version < V1:
         tokens = max(context_tokens, 2048) if context_tokens <= PROMPT_PROFILED else 2048
     many = large and version >= MANY_SEQUENCES
@@ -186,6 +191,23 @@ def _non_torch(version: Version, limits: Limits) -> dict[int, float]:
     if version < V1:
         return NON_TORCH_V0
     return NON_TORCH if version >= LEAN_SAMPLER else NON_TORCH_BEFORE
+
+
+GRAPHS_BYTES, GRAPH_LAYER_BYTES = 420 * MIB, 15 * MIB
+"""Pools of the captured graphs, and each layer's kernels in all 51 batch sizes captured.
+
+Start-ups of 0.19 on H100 took 0.65 GiB for 16 layers, 0.91 for 32 and 1.6 for 80.
+"""
+
+EXPERT_GRAPHS = 2
+"""Layers with experts have about twice the kernels (1.57 GiB for 27 layers)."""
+
+
+def graph_terms(layers: int, *, has_experts: bool) -> tuple[Term, ...]:
+    """CUDA graphs of a stage with so many layers."""
+    each = GRAPH_LAYER_BYTES * (EXPERT_GRAPHS if has_experts else 1)
+    size = GRAPHS_BYTES + layers * each
+    return (Term("CUDA graphs", size, 0.4, "vLLM start-up logs (graph capturing)"),)
 
 
 def _element(model: ServedModel) -> int:

@@ -1,6 +1,7 @@
 """How vLLM pads MXFP4 experts for its kernels.
 
-Source: vLLM model_executor/layers/quantization/mxfp4.py (create_weights). The padded sizes of
+Source: vLLM 0.19, model_executor/layers/fused_moe/oracle/mxfp4.py,
+mxfp4_round_up_hidden_size_and_intermediate_size. The padded sizes of
 gpt-oss are those of start-up logs (tests/truth): 13.7 GiB for 20b on A100, 66.0 and 64.4 GiB for
 120b on H100 with Marlin and with Triton.
 """
@@ -16,6 +17,9 @@ MARLIN_ONLY: Version = (0, 11)
 
 WITHOUT_FP4_LAYOUT = ("volta", "turing", "ampere", "ada")
 HIDDEN, MARLIN_WIDTH, TRITON_WIDTH = 256, 128, 64
+WHOLE = ("blackwell", "cdna3", "cdna4")
+"""Kernels of these generations pad both sides to 256."""
+
 VALUES = Fraction(16, 17)
 """Share of the values in MXFP4's bytes, the rest being scales: 16 of 17 bytes."""
 
@@ -26,6 +30,8 @@ def mxfp4_padding(
     """How much larger experts are as loaded than as stored."""
     width = mixture.width // (split.expert_tensor or 1)
     across = _padded(hidden, HIDDEN)
+    if generation in WHOLE:
+        return across * _padded(width, HIDDEN)
     if generation in WITHOUT_FP4_LAYOUT or version < MARLIN_ONLY:
         return across * _padded(width, MARLIN_WIDTH)
     return (1 + (across - 1) * VALUES) * _padded(width, TRITON_WIDTH)

@@ -1,0 +1,62 @@
+"""Which devices an engine runs on, and which of them hold a format of weights or cache.
+
+A device whose generation is not known is taken as one that does.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from rackfit.catalog.entries import Accelerator
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.rules import reject
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+
+BLACKWELL = frozenset({"blackwell"})
+FROM_HOPPER = BLACKWELL | {"hopper"}
+FROM_ADA = FROM_HOPPER | {"ada"}
+FROM_AMPERE = FROM_ADA | {"ampere"}
+FROM_TURING = FROM_AMPERE | {"turing"}
+NVIDIA = FROM_TURING | {"volta"}
+FP8_AMD = frozenset({"cdna3", "cdna4"})
+AMD = FP8_AMD | {"cdna2", "rdna3", "rdna4"}
+INTEL = frozenset({"gaudi2", "gaudi3", "battlemage"})
+
+
+class Hardware(msgspec.Struct, frozen=True, kw_only=True):
+    """Generations an engine runs on, and those that hold a format, by the beginning of its name.
+
+    Empty `generations` stand for any; a format that is not listed goes wherever the engine does.
+    """
+
+    source: str
+    generations: frozenset[str] = frozenset()
+    weights: Mapping[str, frozenset[str]] = {}
+    caches: Mapping[str, frozenset[str]] = {}
+
+    def rejections(
+        self, engine: str, model: ServedModel, split: Split, accelerator: Accelerator
+    ) -> Iterator[Rejection]:
+        """Yield what of this model the engine cannot hold on such devices."""
+        generation = accelerator.generation
+        if not generation:
+            return
+        if self.generations and generation not in self.generations:
+            yield self._refused(split, f"{engine} does not run on {accelerator.id}.")
+            return
+        for scheme in model.used_schemes:
+            if not _held(self.weights, scheme.id, generation):
+                detail = f"{engine} cannot serve weights stored as {scheme.id} on {accelerator.id}."
+                yield self._refused(split, detail)
+        if not _held(self.caches, model.kv_cache_dtype, generation):
+            dtype = model.kv_cache_dtype
+            detail = f"{engine} cannot keep a KV cache in {dtype} on {accelerator.id}."
+            yield self._refused(split, detail)
+
+    def _refused(self, split: Split, detail: str) -> Rejection:
+        return reject(split, "hardware-unsupported", detail, self.source)
+
+
+def _held(needs: Mapping[str, frozenset[str]], name: str, generation: str) -> bool:
+    return all(generation in held for begins, held in needs.items() if name.startswith(begins))

@@ -1,0 +1,45 @@
+"""What an engine is started with beyond its own options: the plan it is to be."""
+
+import msgspec
+
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+
+
+class Launched(msgspec.Struct, frozen=True, kw_only=True):
+    """One plan as its engine is told of it.
+
+    `sequences` are those a data rank holds at once, each of `context_tokens` at most.
+    """
+
+    model: ServedModel
+    split: Split
+    utilization: float
+    context_tokens: int
+    sequences: int
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """A node's share of one replica: its name, and the devices it gives, in order of rank."""
+
+    name: str
+    devices: tuple[int, ...]
+
+
+MASTER_PORT = 29_500
+"""Where the first node of a replica is met by the others (torch.distributed's default)."""
+
+
+def flags(**values: float | str | None) -> tuple[str, ...]:
+    """Return `--name=value` for each value there is, dashes for underscores."""
+    named = {name.replace("_", "-"): value for name, value in values.items()}
+    return tuple(
+        f"--{name}={value:g}" if isinstance(value, float) else f"--{name}={value}"
+        for name, value in named.items()
+        if value is not None
+    )
+
+
+def degree(value: int) -> int | None:
+    """A degree of parallelism, None where it is the default of 1."""
+    return value if value > 1 else None

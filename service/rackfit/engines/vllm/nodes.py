@@ -1,0 +1,44 @@
+"""How vLLM is started on several nodes: which node holds which data ranks.
+
+Where every node holds whole data ranks, each starts its own and they meet at the first one's
+address. Where a data rank spans nodes, these are one group of processes. Source: vLLM
+vllm/engine/arg_utils.py (ParallelConfig), documentation: Data Parallel Deployment, LWS.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from rackfit.engines.launch import MASTER_PORT, Host, flags
+from rackfit.engines.split import Split
+
+RPC_PORT = 13_345
+"""Where data ranks find their coordinator (documentation: Data Parallel Deployment)."""
+
+
+def node_arguments(split: Split, hosts: Sequence[Host], number: int) -> tuple[str, ...]:
+    """Arguments of one node of a replica over several `hosts`; nothing on one."""
+    if len(hosts) == 1:
+        return ()
+    group = split.tensor * split.pipeline * split.context
+    whole = all(len(host.devices) % group == 0 for host in hosts)
+    parts = _own_ranks(group, hosts, number) if whole else _shared_ranks(split, hosts, number)
+    return (*parts, *(("--headless",) if number else ()))
+
+
+def _own_ranks(group: int, hosts: Sequence[Host], number: int) -> Iterator[str]:
+    """Each node holds as many data ranks as its devices make."""
+    held = [len(host.devices) // group for host in hosts]
+    yield from flags(
+        data_parallel_size_local=held[number],
+        data_parallel_start_rank=sum(held[:number]) if number else None,
+        data_parallel_address=hosts[0].name,
+        data_parallel_rpc_port=RPC_PORT,
+    )
+
+
+def _shared_ranks(split: Split, hosts: Sequence[Host], number: int) -> Iterator[str]:
+    """Nodes share a data rank: one group of processes, or one a data rank."""
+    yield from flags(
+        nnodes=len(hosts), node_rank=number, master_addr=hosts[0].name, master_port=MASTER_PORT
+    )
+    if split.data > 1:
+        yield from flags(data_parallel_address=hosts[0].name, data_parallel_rpc_port=RPC_PORT)

@@ -1,0 +1,171 @@
+"""One forward pass of a split: what each pipeline stage takes, and handing on between stages."""
+
+from operator import mul
+from typing import NamedTuple
+
+import msgspec
+
+from rackfit.catalog.entries import Accelerator
+from rackfit.engines.interface import Engine
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits
+from rackfit.memory.ranks import RankSizes, stage_counts
+from rackfit.performance.attention import Core
+from rackfit.performance.device import Device
+from rackfit.performance.experts import Experts
+from rackfit.performance.layers import Divided, Layers, LayerWork
+from rackfit.performance.mechanism import ELEMENT_BYTES, KERNEL_SECONDS, together
+
+
+class Batch(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What one data rank works on in one pass; sizes may be fractions, averages over passes.
+
+    `decoding` sequences of `context` tokens each go on by `positions` tokens (more than one
+    where a draft is verified); beside them the last `new` tokens of each of `prompts` prompts
+    that then have `end` tokens are read.
+    """
+
+    decoding: float = 0
+    context: float = 0
+    positions: int = 1
+    prompts: float = 0
+    new: float = 0
+    end: float = 0
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of the pass."""
+        return self.decoding * self.positions + self.prompts * self.new
+
+
+class Common:
+    """What splits of one model under one engine have in common, worked out once."""
+
+    def __init__(self, model: ServedModel, engine: Engine) -> None:
+        self.model = model
+        self.engine = engine
+        self._stages: dict[int, tuple[Stage, ...]] = {}
+        self._limits: dict[tuple[str, int], Limits] = {}
+        self._divided: dict[tuple[str, int, int, int], Divided] = {}
+
+    def limits(self, accelerator: Accelerator, context_tokens: int) -> Limits:
+        """The batch the engine prepares for on an accelerator."""
+        key = (accelerator.id, context_tokens)
+        if key not in self._limits:
+            self._limits[key] = self.engine.limits(accelerator, context_tokens)
+        return self._limits[key]
+
+    def stages(self, pipeline: int) -> tuple["Stage", ...]:
+        """Each distinct stage of a pipeline of that many."""
+        if pipeline not in self._stages:
+            partition = self.engine.partition(len(self.model.order), pipeline)
+            *others, last = stage_counts(self.model, partition)
+            distinct = (Stage(counts, last=False) for counts in dict.fromkeys(others))
+            self._stages[pipeline] = (Stage(last, last=True), *distinct)
+        return self._stages[pipeline]
+
+    def divided(self, layers: Layers) -> Divided:
+        """The layers of a split, but for routed experts."""
+        found = self._divided.get(layers.division)
+        if found is None:
+            found = self._divided[layers.division] = layers.divided()
+        return found
+
+
+class Stage(NamedTuple):
+    """A pipeline stage: layers of each kind, and whether the head follows them."""
+
+    counts: tuple[int, ...]
+    last: bool
+
+
+class Forward:
+    """Passes of a model split over one kind of accelerator, as a roofline by operator.
+
+    Weights are read once a pass whatever the batch; no engine's efficiency is applied. Only
+    the tensor, data, expert and context degrees of `split` are looked at.
+    """
+
+    def __init__(
+        self, common: Common, split: Split, accelerator: Accelerator, context_tokens: int
+    ) -> None:
+        limits = common.limits(accelerator, context_tokens)
+        self.common = common
+        self.split = split
+        self.device = Device(accelerator)
+        self.chunk_tokens = limits.batched_tokens
+        layers = Layers(RankSizes(common.model, common.engine, split, limits), self.device)
+        self._divided = common.divided(layers)
+        self._experts = layers.experts(self._divided.routed)
+        self._known: dict[Batch, tuple[tuple[float, ...], float]] = {}
+
+    def seconds(self, batch: Batch) -> float:
+        """Seconds of a pass through all layers and the head on one stage."""
+        return self.stage_seconds(batch, 1)
+
+    def stage_seconds(self, batch: Batch, pipeline: int) -> float:
+        """Seconds the slowest of `pipeline` stages takes, handing on included."""
+        each, head = self._parts(batch)
+        slowest = 0.0
+        for counts, last in self.common.stages(pipeline):
+            seconds = sum(map(mul, counts, each))
+            slowest = max(slowest, seconds + head if last else seconds)
+        return slowest + self._handing_on(batch, pipeline)
+
+    def draft_seconds(self, batch: Batch) -> float:
+        """Seconds of one pass through a multi-token-prediction layer, alike the last, and head."""
+        each, head = self._parts(msgspec.structs.replace(batch, positions=1))
+        return each[self.common.model.order[-1]] + head
+
+    def _parts(self, batch: Batch) -> tuple[tuple[float, ...], float]:
+        """Seconds of one layer of each kind, and of the head."""
+        known = self._known.get(batch)
+        if known is None:
+            kinds = zip(self._divided.layers, self._experts, strict=True)
+            each = tuple(self._layer_seconds(work, experts, batch) for work, experts in kinds)
+            known = self._known[batch] = each, self._head_seconds(batch)
+        return known
+
+    def _layer_seconds(self, work: LayerWork, experts: Experts | None, batch: Batch) -> float:
+        tokens = batch.tokens
+        seconds = work.seconds(tokens) + self._core_seconds(work.core, batch)
+        seconds += self._exchanging(work.sums, experts, tokens)
+        if experts is not None:
+            seconds += experts.seconds(tokens * self.split.data, self.device)
+        return seconds
+
+    def _core_seconds(self, core: Core, batch: Batch) -> float:
+        operations = batch.decoding * batch.positions * core.decode_operations(batch.context)
+        if batch.prompts:
+            operations += batch.prompts * core.prefill_operations(batch.new, batch.end)
+        reading = batch.decoding * core.decode_bytes(batch.context) / self.device.read
+        return together(operations / self.device.plain, reading) / self.split.context
+
+    def _exchanging(self, sums: int, experts: Experts | None, tokens: float) -> float:
+        """Sums over tensor ranks; with attention DP, dispatch to experts and back instead.
+
+        Tokens are sent in the experts' number type and come back in 16 bits.
+        """
+        split = self.split
+        elements = tokens * self.common.model.architecture.hidden_size
+        size = elements * ELEMENT_BYTES
+        if experts is None or split.data == 1:
+            return sums * self.device.all_reduce(size, split.tensor)
+        ranks, copies = split.tensor * split.data, experts.active
+        seconds = (sums - 1) * self.device.all_reduce(size, split.tensor)
+        seconds += self.device.exchange(elements * experts.sent_bytes / split.tensor, ranks, copies)
+        return seconds + self.device.exchange(size / split.tensor, ranks, copies)
+
+    def _head_seconds(self, batch: Batch) -> float:
+        """Logits of every decoded position and of the last token of each prompt."""
+        tokens = batch.decoding * batch.positions + batch.prompts
+        per_token, reading = self._divided.head
+        return together(per_token * tokens, reading) + KERNEL_SECONDS
+
+    def _handing_on(self, batch: Batch, pipeline: int) -> float:
+        if pipeline == 1:
+            return 0.0
+        size = batch.tokens * self.common.model.architecture.hidden_size * ELEMENT_BYTES
+        ranks = self.split.tensor * self.split.data * pipeline
+        return self.device.send(size / self.split.tensor, ranks)

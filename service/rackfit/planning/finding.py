@@ -1,0 +1,105 @@
+"""Searching anew, for changes of the question: is there any plan then?"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from rackfit.planning.evaluation import Evaluator
+from rackfit.planning.neighbours import SHORT
+from rackfit.planning.outcomes import Fit
+from rackfit.planning.pools import Pool
+from rackfit.planning.question import Constraints
+from rackfit.planning.ranking import Order
+from rackfit.planning.search import Findings, search_pool
+
+
+class Finder:
+    """Plans changed questions, each once.
+
+    Args:
+        evaluator: the search's own, for the question as it was asked.
+        pools: what the caller allows to be used, by accelerator id.
+        others: what else the inventory has.
+        constraints: the caller's.
+        order: that of the search.
+        expired: tells whether the time is over.
+        fits: the plans that the search of the question as it was asked kept.
+        complete: tells that this search is done.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        *,
+        pools: Mapping[str, Pool],
+        others: Mapping[str, Pool],
+        constraints: Constraints,
+        order: Order,
+        expired: Callable[[], bool],
+        fits: Sequence[Fit],
+        complete: bool,
+    ) -> None:
+        self.evaluator = evaluator
+        self.pools = pools
+        self.others = others
+        self.constraints = constraints
+        self.order = order
+        self.expired = expired
+        self.fits = fits
+        self.in_vain = complete and not fits
+        self._known: dict[tuple[bytes, str | None], Fit | None] = {}
+
+    def best(self, constraints: Constraints, pool: Pool | None = None) -> Fit | None:
+        """The smallest plan under other constraints, on one pool or any."""
+        key = (msgspec.json.encode(constraints), None if pool is None else pool.accelerator.id)
+        if key not in self._known:
+            self._known[key] = self._found(constraints, pool)
+        return self._known[key]
+
+    def _found(self, constraints: Constraints, pool: Pool | None) -> Fit | None:
+        if not self._narrows(constraints):
+            return self._search(constraints, pool)
+        kept = self._kept(constraints, pool)
+        return self._search(constraints, pool) if kept is None and not self.in_vain else kept
+
+    def _kept(self, constraints: Constraints, pool: Pool | None) -> Fit | None:
+        """A plan the search kept that has the degrees insisted on."""
+        degrees = {name: getattr(constraints, name) for name in SHORT}
+        for fit in self.fits:
+            alike = all(d in (None, getattr(fit.split, name)) for name, d in degrees.items())
+            if alike and (pool is None or fit.pool is pool):
+                return fit
+        return None
+
+    def nothing_yet(self) -> Findings:
+        """What a search for the smallest plan begins with."""
+        order = msgspec.structs.replace(self.order, objective="fewest-accelerators")
+        return Findings(limit=1, order=order)
+
+    def best_with(self, evaluator: Evaluator, pool: Pool) -> Fit | None:
+        """The smallest plan of a changed model under the caller's constraints."""
+        return self._searched(evaluator, self.constraints, pool)
+
+    def _narrows(self, constraints: Constraints) -> bool:
+        """Tell whether constraints only add degrees to the caller's."""
+        pairs = (
+            (getattr(self.constraints, name), getattr(constraints, name))
+            for name in constraints.__struct_fields__
+        )
+        return all(callers in (None, other) for callers, other in pairs)
+
+    def _search(self, constraints: Constraints, pool: Pool | None) -> Fit | None:
+        question = msgspec.structs.replace(
+            self.evaluator.question,
+            replicas=constraints.replicas,
+            most=constraints.max_accelerators,
+        )
+        return self._searched(self.evaluator.asking(question), constraints, pool)
+
+    def _searched(
+        self, evaluator: Evaluator, constraints: Constraints, pool: Pool | None
+    ) -> Fit | None:
+        findings = self.nothing_yet()
+        for each in self.pools.values() if pool is None else (pool,):
+            search_pool(evaluator, each, constraints, findings, self.expired)
+        return next(iter(findings.fits), None)

@@ -1,0 +1,138 @@
+"""Lighter questions: a smaller cache, other weights, a shorter context, fewer sequences."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import msgspec
+
+from rackfit.catalog.entries import Scheme
+from rackfit.engines.rejection import Fix
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+from rackfit.memory.answer import gib
+from rackfit.planning.changes import with_split
+from rackfit.planning.evaluation import Evaluator
+from rackfit.planning.outcomes import Fit, Miss, Stages
+from rackfit.planning.pools import Pool
+
+CACHES = ("bf16", "fp8", "q8_0", "nvfp4", "q4_0")
+SMALLER_SCHEMES = ("fp8", "nvfp4", "awq-int4", "Q4_K_M")
+CONTEXT_STEP = 1024
+"""Contexts are offered in whole thousands, as people set them."""
+
+
+class Lighter:
+    """Tries lighter questions on splits that miss.
+
+    Args:
+        evaluator: the search's own, for the question as it was asked.
+        schemes: the catalog's, for other ways to store weights.
+    """
+
+    def __init__(self, evaluator: Evaluator, schemes: Mapping[str, Scheme]) -> None:
+        self.evaluator = evaluator
+        self.question = evaluator.question
+        self.schemes = schemes
+
+    @cached_property
+    def caches(self) -> list[tuple[str, Evaluator]]:
+        """The model with every other cache the engine can keep, largest first."""
+        engine, model = self.question.engine, self.question.model
+        return [
+            (dtype, self._with_model(msgspec.structs.replace(model, kv_cache_dtype=dtype)))
+            for dtype in CACHES
+            if dtype in engine.kv_cache_dtypes and dtype != model.kv_cache_dtype
+        ]
+
+    @cached_property
+    def weights(self) -> list[tuple[str, Evaluator]]:
+        """The model in every smaller scheme the engine loads, largest first."""
+        engine, model = self.question.engine, self.question.model
+        known = [self.schemes[name] for name in SMALLER_SCHEMES]
+        loadable = [scheme for scheme in known if engine.loads(scheme.id, scheme.engines)]
+        return [(scheme.id, self._with_model(model.stored_as(scheme))) for scheme in loadable]
+
+    def _with_model(self, model: ServedModel) -> Evaluator:
+        return Evaluator(msgspec.structs.replace(self.question, model=model))
+
+    def smaller_cache(self, miss: Miss) -> Iterator[Fix]:
+        """The cache in a smaller type."""
+        for dtype, evaluator in self.caches:
+            fit = fitting(evaluator, miss.split, miss.pool)
+            if fit is None:
+                continue
+            freed = _cache_bytes(miss.stages) - _cache_bytes(fit.stages)
+            if freed > 0:
+                detail = f"A KV cache in {dtype} frees {gib(freed)} GiB a sequence and rank."
+                patch = {"kv_cache_dtype": dtype}
+                yield with_split(f"kv_cache_dtype={dtype}", detail, fit.split, patch)
+
+    def fewer_sequences(self, miss: Miss) -> Iterator[Fix]:
+        """As many sequences as there is room for."""
+        groups = miss.split.pipeline * miss.split.data
+        replicas = self.question.replicas or miss.available // groups
+        sequences = replicas * miss.split.data * miss.held
+        if not 0 < sequences < self.question.sequences:
+            return
+        fit = self._asking(miss, sequences=sequences)
+        if fit is not None:
+            detail = f"{sequences:,} of {self.question.sequences:,} sequences fit on what there is."
+            patch = {"workload": {"sequences": sequences}}
+            yield with_split(f"sequences={sequences}", detail, fit.split, patch)
+
+    def more_at_once(self, miss: Miss) -> Iterator[Fix]:
+        """The engine started for as many sequences as there are for a data rank."""
+        if miss.lacks != "sequences":
+            return
+        engine, most = self.question.engine, miss.sequences
+        started = type(engine)(
+            msgspec.structs.replace(engine.choice, max_sequences=most), engine.device_reserve
+        )
+        evaluator = Evaluator(msgspec.structs.replace(self.question, engine=started))
+        fit = fitting(evaluator, miss.split, miss.pool)
+        if fit is not None:
+            detail = f"Started for {most:,} sequences a data rank it fits."
+            patch = {"engine": {"max_sequences": most}}
+            yield with_split(f"max_sequences={most}", detail, fit.split, patch)
+
+    def shorter_context(self, miss: Miss) -> Iterator[Fix]:
+        """The longest context that fits, in whole thousands."""
+        low = -(-self.question.request_tokens // CONTEXT_STEP) - 1
+        high = -(-self.question.tokens // CONTEXT_STEP)
+        fit = None
+        while high - low > 1:
+            middle = (low + high) // 2
+            tried = self._asking(miss, tokens=middle * CONTEXT_STEP)
+            low, high, fit = (low, middle, fit) if tried is None else (middle, high, tried)
+        if fit is not None:
+            tokens = low * CONTEXT_STEP
+            detail = f"A context of {tokens:,} tokens fits."
+            patch = {"workload": {"context_tokens": tokens}}
+            yield with_split(f"context_tokens={tokens}", detail, fit.split, patch)
+
+    def smaller_weights(self, miss: Miss) -> Iterator[Fix]:
+        """The weights in a smaller scheme."""
+        now = self.question.model.weights_bytes
+        for name, evaluator in self.weights:
+            then = evaluator.question.model.weights_bytes
+            fit = fitting(evaluator, miss.split, miss.pool) if then < now else None
+            if fit is not None:
+                detail = f"Weights in {name} take {gib(then)} GiB in all instead of {gib(now)}."
+                yield with_split(f"quantization={name}", detail, fit.split, {"quantization": name})
+
+    def _asking(self, miss: Miss, **demand: int) -> Fit | None:
+        question = msgspec.structs.replace(self.question, **demand)
+        return fitting(self.evaluator.asking(question), miss.split, miss.pool)
+
+
+def fitting(evaluator: Evaluator, split: Split, pool: Pool, nodes: int = 0) -> Fit | None:
+    """The fit of a split that is legal and fits a pool, with replicas as they are needed."""
+    one = msgspec.structs.replace(split, replicas=1)
+    if (evaluator.unsupported(pool) or evaluator.illegal(one)) is not None:
+        return None
+    outcome = evaluator.evaluate(one, pool, nodes)
+    return outcome if isinstance(outcome, Fit) else None
+
+
+def _cache_bytes(stages: Stages) -> int:
+    return max(stage.sequence_bytes for stage in stages.distinct)

@@ -1,0 +1,120 @@
+"""What evaluating a split on a pool comes to: a fit, or a miss and how far it is from one."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from rackfit.engines.split import Split
+from rackfit.memory.stages import StageMemory
+from rackfit.planning.pools import Pool
+
+
+class Stages(msgspec.Struct, frozen=True):
+    """The stages of a split in order, and each distinct one with how often it stands there."""
+
+    all: tuple[StageMemory, ...]
+    distinct: tuple[StageMemory, ...]
+    counts: tuple[int, ...]
+
+    def each(self, figures: Iterable[int]) -> tuple[int, ...]:
+        """Give every stage the figure of its distinct one."""
+        known = dict(zip(map(id, self.distinct), figures, strict=True))
+        return tuple(known[id(stage)] for stage in self.all)
+
+
+def counted(stages: tuple[StageMemory, ...]) -> Stages:
+    """Count the distinct ones of `stages`; those alike are the same object."""
+    known = {id(stage): stage for stage in stages}
+    counts = Counter(map(id, stages))
+    return Stages(stages, tuple(known.values()), tuple(counts[key] for key in known))
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """A split that fits: its stages, each distinct one's budget, and the devices it may take.
+
+    Devices need at least `least_free` bytes; `held` sequences fit a data rank.
+    """
+
+    split: Split
+    pool: Pool
+    stages: Stages
+    budgets: tuple[int, ...]
+    least_free: int
+    held: int
+
+    @property
+    def cells(self) -> int:
+        """Tensor groups it takes."""
+        return self.split.pipeline * self.split.data * self.split.replicas
+
+    def headroom_bytes(self, sequences: int) -> int:
+        """What is left on the fullest rank when each data rank holds `sequences`."""
+        rooms = zip(self.stages.distinct, self.budgets, strict=True)
+        return min(
+            budget - stage.largest_fixed_bytes - sequences * stage.sequence_bytes
+            for stage, budget in rooms
+        )
+
+
+Lack = Literal["memory", "sequences", "devices", "allowance"]
+
+
+class Miss(msgspec.Struct, frozen=True, kw_only=True):
+    """A split that does not fit, and what lacks.
+
+    - `memory`: a data rank has room for only `held` of the `sequences` it must hold;
+    - `sequences`: the engine is started for only `held` of them;
+    - `devices`: of the groups of tensor ranks `needed`, only as many as are `available`;
+    - `allowance`: the same, `available` being what the caller allows.
+
+    `short_bytes` is what all devices together lack to serve the whole workload.
+    """
+
+    split: Split
+    pool: Pool
+    stages: Stages
+    budgets: tuple[int, ...]
+    lacks: Lack
+    short_bytes: int
+    sequences: int
+    held: int
+    needed: int
+    available: int
+
+
+def nearer(before: Miss | None, now: Miss) -> Miss:
+    """The miss to tell of two at a higher and a lower level of free memory.
+
+    The lower one where devices lack at both: more of them lack at the higher.
+    """
+    if before is None:
+        return now
+    told = now if now.lacks == "devices" else before
+    short = min(before.short_bytes, now.short_bytes)
+    return msgspec.structs.replace(told, short_bytes=short)
+
+
+class Room(msgspec.Struct, frozen=True):
+    """What there is for a split: `cells` groups of tensor ranks, each stage's budget on them."""
+
+    stages: Stages
+    budgets: Sequence[int]
+    cells: int
+
+
+def lacking_bytes(split: Split, room: Room, replicas: int, sequences: int) -> int:
+    """What all devices lack together for `replicas` that serve `sequences` between them.
+
+    What the ranks need beyond their budgets, and what the devices that are missing would hold.
+    """
+    held = -(-sequences // (replicas * split.data))
+    beyond = each = 0
+    stages = room.stages
+    for stage, count, budget in zip(stages.distinct, stages.counts, room.budgets, strict=True):
+        need = stage.largest_fixed_bytes + held * stage.sequence_bytes
+        beyond += count * max(need - budget, 0)
+        each = max(each, min(need, budget))
+    missing = max(replicas * split.pipeline * split.data - room.cells, 0)
+    return split.tensor * (beyond * split.data * replicas + missing * each)

@@ -1,0 +1,26 @@
+"""What accelerators cost an hour, as the caller says."""
+
+from collections.abc import Mapping
+
+from rackfit.catalog import Catalog
+from rackfit.errors import InvalidInput, Violation, escaped
+from rackfit.planning.question import MAX_PRICE
+
+
+def read_prices(prices: Mapping[str, float], catalog: Catalog) -> dict[str, float]:
+    """Prices by accelerator id.
+
+    Raises:
+        InvalidInput: with a pointer to every price out of bounds, else to an unknown name.
+    """
+    wrong = [
+        Violation(f"/prices/{escaped(name)}", f"A price is above 0 and at most {MAX_PRICE:,.0f}.")
+        for name, price in prices.items()
+        if not 0 < price <= MAX_PRICE
+    ]
+    if wrong:
+        raise InvalidInput(*wrong)
+    look_up = catalog.accelerator
+    return {
+        look_up(name, f"/prices/{escaped(name)}")[0].id: price for name, price in prices.items()
+    }

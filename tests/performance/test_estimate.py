@@ -1,0 +1,196 @@
+"""Speeds of splits: what never makes one slower, and what each degree and option does."""
+
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rackfit.catalog.entries import Accelerator
+from rackfit.catalog.load import load_catalog
+from rackfit.engines import engine_for
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.split import Split
+from rackfit.memory.question import ModelRef
+from rackfit.memory.resolve import resolve
+from rackfit.performance.estimate import Estimate, Serving, Speeds
+
+CATALOG = load_catalog()
+H100 = CATALOG.accelerator("NVIDIA-H100-80GB-HBM3")[0]
+SPLITS = {
+    "meta-llama/Meta-Llama-3.1-8B": [Split(), Split(tensor=4), Split(pipeline=4)],
+    "deepseek-ai/DeepSeek-V3.2": [Split(tensor=8, expert=8), Split(data=16, expert=16)],
+    "deepseek-ai/DeepSeek-V4-Pro": [Split(data=8, expert=8, pipeline=2)],
+    "openai/gpt-oss-120b": [Split(tensor=2, data=2, expert=4)],
+    "Qwen/Qwen3-Next-80B-A3B-Instruct": [Split(tensor=4), Split(data=4, expert=4)],
+}
+MODELS = {
+    name: resolve(ModelRef(id=name), CATALOG, quantization=None, kv_cache_dtype=None).model
+    for name in SPLITS
+}
+
+cases = st.sampled_from([(name, split) for name, splits in SPLITS.items() for split in splits])
+sequences = st.integers(min_value=1, max_value=2000)
+tokens = st.integers(min_value=1, max_value=100_000)
+times = st.floats(min_value=1, max_value=8)
+requests = st.one_of(
+    st.builds(Serving, sequences=sequences, context_tokens=tokens),
+    st.builds(
+        Serving,
+        sequences=sequences,
+        context_tokens=tokens,
+        input_tokens=tokens,
+        output_tokens=tokens,
+        prefix_hit=st.floats(min_value=0, max_value=1),
+    ),
+)
+
+
+def estimated(
+    name: str, split: Split, serving: Serving, accelerator: Accelerator = H100
+) -> Estimate:
+    """The estimate of a split of a model under one engine."""
+    engine = engine_for(EngineChoice(name="sglang"), 0.1)
+    speeds = Speeds(MODELS[name], engine, CATALOG.efficiencies, serving.context_tokens)
+    estimate = speeds.estimate(split, accelerator, serving)
+    assert estimate is not None
+    return estimate
+
+
+def not_slower(slow: Estimate, fast: Estimate) -> bool:
+    """Tell whether neither time of `fast` is above that of `slow`, roundings aside."""
+    a, b = slow.seconds_per_output_token.value, fast.seconds_per_output_token.value
+    c, d = slow.seconds_to_first_token.value, fast.seconds_to_first_token.value
+    return b <= a * (1 + 1e-9) and d <= c * (1 + 1e-9)
+
+
+@given(case=cases, serving=requests, more=times)
+def test_more_bandwidth_is_never_slower(
+    case: tuple[str, Split], serving: Serving, more: float
+) -> None:
+    """Of memory and of links alike."""
+    slow = estimated(*case, serving)
+    for field in ("memory_bandwidth", "scale_up_bandwidth", "scale_out_bandwidth"):
+        faster = msgspec.structs.replace(H100, **{field: getattr(H100, field) * more})
+        assert not_slower(slow, estimated(*case, serving, faster))
+
+
+@given(case=cases, serving=requests, more=times)
+def test_more_operations_are_never_slower(
+    case: tuple[str, Split], serving: Serving, more: float
+) -> None:
+    """Of any number type, and of a number type that was not there before."""
+    slow = estimated(*case, serving)
+    for kind in ("bf16", "fp8", "fp4"):
+        flops = H100.flops | {kind: H100.flops.get(kind, 1e14) * more}
+        faster = msgspec.structs.replace(H100, flops=flops)
+        assert not_slower(slow, estimated(*case, serving, faster))
+
+
+@given(case=cases, serving=requests, more=st.integers(min_value=1, max_value=100_000))
+def test_more_context_is_never_faster(case: tuple[str, Split], serving: Serving, more: int) -> None:
+    """Longer contexts and longer prompts take as long or longer."""
+    longer = msgspec.structs.replace(
+        serving,
+        context_tokens=serving.context_tokens + more,
+        input_tokens=serving.input_tokens and serving.input_tokens + more,
+    )
+
+    assert not_slower(estimated(*case, longer), estimated(*case, serving))
+
+
+@given(case=cases, serving=requests, more=sequences)
+def test_more_sequences_are_never_fewer_tokens(
+    case: tuple[str, Split], serving: Serving, more: int
+) -> None:
+    """A fuller batch writes as many tokens a second or more, each sequence as fast or slower."""
+    few = estimated(*case, serving)
+    many = estimated(*case, msgspec.structs.replace(serving, sequences=serving.sequences + more))
+
+    assert few.tokens_per_second.value <= many.tokens_per_second.value * (1 + 1e-9)
+    assert not_slower(many, few)
+
+
+def test_a_prefix_found_shortens_the_prompt() -> None:
+    """Nine tenths of a prompt in the cache leave a tenth of the reading, and the attending."""
+    serving = Serving(sequences=1, context_tokens=20_000, input_tokens=16_000, output_tokens=4000)
+    name, split = "meta-llama/Meta-Llama-3.1-8B", Split()
+    whole = estimated(name, split, serving).seconds_to_first_token.value
+    found = msgspec.structs.replace(serving, prefix_hit=0.9)
+
+    assert pytest.approx(0.13, abs=0.03) == (
+        estimated(name, split, found).seconds_to_first_token.value / whole
+    )
+
+
+def test_drafted_tokens_are_worth_their_acceptance() -> None:
+    """A small batch writes nearly as many tokens more as are accepted; none accepted only cost."""
+    serving = Serving(sequences=1, context_tokens=4000)
+    name, split = "deepseek-ai/DeepSeek-V3.2", Split(tensor=8, expert=8)
+    plain, sure, vain = (
+        estimated(
+            name,
+            split,
+            msgspec.structs.replace(serving, speculative_tokens=drafted, acceptance=accepted),
+        ).tokens_per_second.value
+        for drafted, accepted in ((0, 0.0), (1, 1.0), (1, 0.0))
+    )
+
+    assert vain < plain < sure < 2 * plain
+
+
+def test_stages_without_sequences_idle() -> None:
+    """One sequence gains nothing by a pipeline; many gain most of its stages."""
+    name = "meta-llama/Meta-Llama-3.1-8B"
+    rate = {
+        (number, stages): estimated(
+            name, Split(pipeline=stages), Serving(sequences=number, context_tokens=1000)
+        ).tokens_per_second.value
+        for number in (1, 4096)
+        for stages in (1, 4)
+    }
+
+    assert rate[1, 4] < rate[1, 1]
+    assert 2 * rate[4096, 1] < rate[4096, 4] < 4 * rate[4096, 1]
+
+
+def test_replicas_multiply() -> None:
+    """Twice the replicas serve twice the tokens, each sequence as fast."""
+    serving = Serving(sequences=8, context_tokens=1000)
+    one, two = (
+        estimated("openai/gpt-oss-120b", Split(tensor=2, replicas=n), serving) for n in (1, 2)
+    )
+
+    assert 2 * one.tokens_per_second.value == two.tokens_per_second.value
+    assert one.tokens_per_second_per_accelerator == two.tokens_per_second_per_accelerator
+    assert one.tokens_per_second_per_replica == two.tokens_per_second_per_replica
+    assert one.tokens_per_second_per_user == two.tokens_per_second_per_user
+
+
+def test_prompts_of_others_slow_a_sequence() -> None:
+    """Served continuously, a sequence waits for prompts; the longer its own output, the less."""
+    name, split = "meta-llama/Meta-Llama-3.1-8B", Split()
+    alone = Serving(sequences=32, context_tokens=1500)
+    rates = [
+        estimated(name, split, serving).tokens_per_second.value
+        for serving in (
+            msgspec.structs.replace(alone, input_tokens=1000, output_tokens=100),
+            msgspec.structs.replace(alone, input_tokens=1000, output_tokens=1000),
+            alone,
+        )
+    ]
+
+    assert all(slow < fast for slow, fast in pairwise(rates))
+
+
+def test_unknown_bandwidth_gives_no_estimate() -> None:
+    """Nothing is made up for an accelerator whose bandwidth nobody named."""
+    unknown = msgspec.structs.replace(H100, memory_bandwidth=0)
+    speeds = Speeds(
+        MODELS["openai/gpt-oss-120b"], engine_for(None, 0.1), CATALOG.efficiencies, 1000
+    )
+    serving = Serving(sequences=1, context_tokens=1000)
+
+    assert speeds.estimate(Split(), unknown, serving) is None
+    assert speeds.rates(Split(), unknown, serving) is None

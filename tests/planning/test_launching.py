@@ -1,0 +1,181 @@
+"""How plans are started: every node's command, and manifests that shells and clusters take."""
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import truths
+from rackfit.engines import engine_for
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.launch import Host, Launched
+from rackfit.engines.split import Split
+from rackfit.memory.question import ModelRef
+from rackfit.memory.resolve import resolve
+from rackfit.planning.launching.commands import NodeCommand, node_commands
+from rackfit.planning.launching.leader_worker_set import leader_worker_set
+from rackfit.planning.launching.sbatch import job_name, sbatch_script
+
+FLAGS = json.loads((Path(__file__).parent.parent / "engines/data/flags.json").read_text())
+PROGRAMS = {"vllm": ["vllm", "serve"], "sglang": ["python3", "-m", "sglang.launch_server"]}
+
+
+def launched(split: Split, kv_cache_dtype: str = "fp8") -> Launched:
+    """Return a plan of DeepSeek-V3."""
+    model = resolve(
+        ModelRef(id="deepseek-ai/DeepSeek-V3"),
+        truths.catalog(),
+        quantization=None,
+        kv_cache_dtype=kv_cache_dtype,
+    ).model
+    return Launched(model=model, split=split, utilization=0.92, context_tokens=65_536, sequences=4)
+
+
+def hosts(*sizes: int) -> list[Host]:
+    """Return nodes that give so many devices."""
+    return [Host(name=f"gpu-{n:02}", devices=tuple(range(s))) for n, s in enumerate(sizes)]
+
+
+def commands(
+    engine: str,
+    split: Split,
+    *sizes: int,
+    **options: Any,  # noqa: ANN401 (any option)
+) -> list[NodeCommand]:
+    """Return the commands of one replica over nodes of so many devices."""
+    started = engine_for(EngineChoice(name=engine, **options), 0.1)
+    name = "deepseek-ai/DeepSeek-V3"
+    return list(node_commands(started, launched(split), name, [hosts(*sizes)]))
+
+
+def option(command: NodeCommand, name: str) -> str | None:
+    """Return an option's value in a command, None where it is not given."""
+    words = shlex.split(command.command)
+    return next((w.partition("=")[2] for w in words if w.partition("=")[0] == name), None)
+
+
+EVERY_OPTION = {
+    "max_sequences": 32,
+    "max_batched_tokens": 4096,
+    "redundant_experts": 8,
+    "speculative_tokens": 1,
+    "lora_slots": 2,
+}
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize(
+    ("split", "sizes"),
+    [
+        (Split(tensor=8), (8,)),
+        (Split(tensor=8, pipeline=2), (8, 8)),
+        (Split(tensor=4, data=3, expert=12), (8, 4)),
+        (Split(tensor=8, data=2, expert=16), (8, 8)),
+        (Split(tensor=4, pipeline=2, data=2), (4, 4, 4, 4)),
+    ],
+)
+def test_every_option_is_one_of_the_engines_own(
+    engine: str, split: Split, sizes: Sequence[int]
+) -> None:
+    """All that is printed stands in the parsers of the published package."""
+    for command in commands(engine, split, *sizes, **EVERY_OPTION):
+        words = shlex.split(command.command)[1:]
+        assert PROGRAMS[engine] == words[: len(PROGRAMS[engine])]
+        used = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert set() == used - set(FLAGS[engine]["flags"])
+
+
+def test_nodes_hold_as_many_data_ranks_as_their_devices_make() -> None:
+    """[8,4] with TP4 DP3: two ranks on the first node and one on the second, from rank 2 on."""
+    first, second = commands("vllm", Split(tensor=4, data=3, expert=12), 8, 4)
+    assert ["2", "1"] == [option(c, "--data-parallel-size-local") for c in (first, second)]
+    assert [None, "2"] == [option(c, "--data-parallel-start-rank") for c in (first, second)]
+    assert {"gpu-00"} == {option(c, "--data-parallel-address") for c in (first, second)}
+    assert "--headless" not in first.command
+    assert "--headless" in second.command
+
+
+def test_a_pipeline_over_nodes_is_one_group() -> None:
+    """[8,8] with TP8 PP2: two nodes of one group, and no data ranks."""
+    found = commands("vllm", Split(tensor=8, pipeline=2), 8, 8)
+    assert ["2", "2"] == [option(c, "--nnodes") for c in found]
+    assert ["0", "1"] == [option(c, "--node-rank") for c in found]
+    assert [None, None] == [option(c, "--data-parallel-size") for c in found]
+
+
+def test_data_ranks_may_span_nodes() -> None:
+    """[4,4,4,4] with TP4 PP2 DP2: all four nodes in one numbering, two a data rank."""
+    found = commands("vllm", Split(tensor=4, pipeline=2, data=2), 4, 4, 4, 4)
+    assert ["0", "1", "2", "3"] == [option(c, "--node-rank") for c in found]
+    assert {"2"} == {option(c, "--data-parallel-size") for c in found}
+
+
+def test_one_node_is_told_of_no_other() -> None:
+    """No addresses on a single node."""
+    (only,) = commands("sglang", Split(tensor=8), 8)
+    assert not {"--nnodes", "--dist-init-addr"} & set(shlex.split(only.command))
+    assert only.command.startswith("CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7 ")
+
+
+def test_what_was_counted_is_what_is_started() -> None:
+    """Context, batch limits, cache type and share are all in the command."""
+    (only,) = commands("vllm", Split(tensor=8), 8, max_sequences=32, max_batched_tokens=4096)
+    expected = {
+        "--max-model-len": "65536",
+        "--max-num-seqs": "32",
+        "--max-num-batched-tokens": "4096",
+        "--kv-cache-dtype": "fp8",
+        "--gpu-memory-utilization": "0.92",
+    }
+    assert expected == {name: option(only, name) for name in expected}
+
+
+def test_an_sbatch_script_is_a_shell_script() -> None:
+    """Bash reads it, every node has a step, and names cannot break out of their words."""
+    found = commands("vllm", Split(tensor=8, pipeline=2), 8, 8)
+    script = sbatch_script("deepseek-ai/DeepSeek-V3; rm -rf /", found)
+    subprocess.run(["bash", "-n"], input=script.encode(), check=True)  # noqa: S607 (a shell is what is tested)
+    assert ["gpu-00", "gpu-01"] == re.findall(r"--nodelist=(\S+) --gpus=8", script)
+    assert "#SBATCH --job-name=deepseek-ai-DeepSeek-V3--rm--rf" in script
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a/b", "a-b"), ("///", "rackfit"), ("é x", "x")])
+def test_job_names_are_plain(name: str, expected: str) -> None:
+    """Slurm and Kubernetes take them."""
+    assert expected == job_name(name)
+
+
+def manifest(split: Split, *sizes: int) -> dict[str, Any] | None:
+    """Return the LeaderWorkerSet of one replica."""
+    started = engine_for(EngineChoice(name="vllm"), 0.1)
+    name = "deepseek-ai/DeepSeek-V3"
+    return leader_worker_set(
+        started, launched(split), name, [hosts(*sizes)], image="vllm/vllm-openai", vendor="nvidia"
+    )
+
+
+def test_a_leader_worker_set_starts_each_pod_by_its_index() -> None:
+    """One script for all pods, which bash reads; the leader's address comes from the controller."""
+    found = manifest(Split(tensor=4, data=3, expert=12), 8, 4)
+    assert found is not None
+    group = found["spec"]["leaderWorkerTemplate"]
+    assert group["size"] == 2
+    leader, worker = (
+        group[f"{role}Template"]["spec"]["containers"][0] for role in ("leader", "worker")
+    )
+    assert leader["resources"] == {"limits": {"nvidia.com/gpu": 8}}
+    assert worker["resources"] == {"limits": {"nvidia.com/gpu": 4}}
+    script = leader["command"][2]
+    subprocess.run(["bash", "-n"], input=script.encode(), check=True)  # noqa: S607 (a shell is what is tested)
+    assert script.count('"$LWS_LEADER_ADDRESS"') == 2
+    assert "gpu-00" not in script
+
+
+def test_workers_that_differ_have_no_template() -> None:
+    """8, 4 and 2 devices cannot be one worker template."""
+    assert manifest(Split(tensor=2, data=7, expert=14), 8, 4, 2) is None

@@ -1,0 +1,93 @@
+"""Recommendations: every part planned on its own, cheapest first, each with its reason."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+import truths
+from rackfit.errors import InvalidInput
+from rackfit.planning.plan import plan
+from rackfit.planning.question import PlanRequest
+from rackfit.planning.recommendation import (
+    RecommendationAnswer,
+    RecommendationRequest,
+    recommend,
+)
+
+QUESTION = {
+    "model": {"id": "Qwen/Qwen3-32B"},
+    "workload": {"context_tokens": 32_768, "sequences": 4},
+    "engine": {"name": "vllm"},
+}
+
+
+def ask(**more: Any) -> RecommendationAnswer:  # noqa: ANN401 (parts of a request)
+    """Ask for the right parts."""
+    request = msgspec.convert(QUESTION | more, RecommendationRequest)
+    return recommend(request, truths.catalog(), device_reserve=0.1, expired=lambda: False)
+
+
+def test_cheapest_comes_first_and_unpriced_parts_last() -> None:
+    """Costs are the caller's prices times the number of accelerators."""
+    prices = {"h100": 3.0, "l40s": 0.9}
+    found = ask(accelerators=["h100", "l40s", "h200"], prices=prices).recommendations
+    costs = [one.price_per_hour for one in found]
+    assert costs[-1] is None
+    assert sorted(c for c in costs if c is not None) == costs[:-1]
+    for one in found[:-1]:
+        price = prices["h100" if "H100" in one.accelerator else "l40s"]
+        assert one.accelerators * price == one.price_per_hour
+
+
+def test_without_prices_the_least_memory_is_bought() -> None:
+    """Smallest first."""
+    sizes = [one.memory_bytes for one in ask(limit=100).recommendations]
+    assert len(sizes) > 10
+    assert sorted(sizes) == sizes
+
+
+def test_every_recommendation_is_a_plan_on_its_own_nodes() -> None:
+    """Planned anew on so many usual nodes and no more, it fits; the split is the same."""
+    for one in ask(limit=5).recommendations:
+        nodes = [
+            {"name": f"n{i}", "accelerator": one.accelerator, "count": one.node_devices}
+            for i in range(one.nodes)
+        ]
+        question = QUESTION | {"inventory": {"nodes": nodes}}
+        request = msgspec.convert(question, PlanRequest)
+        answer = plan(request, truths.catalog(), device_reserve=0.1, expired=lambda: False)
+        assert answer.feasible
+        assert answer.plans[0].accelerators == one.accelerators
+
+
+def test_what_does_not_do_says_why() -> None:
+    """A part that is too small, and one the engine does not run on, have their rejection."""
+    engine = {"name": "tensorrt-llm"}
+    answer = ask(accelerators=["l4", "h200"], max_accelerators=2, engine=engine)
+    assert ["NVIDIA-L4"] == [part.accelerator for part in answer.unsuitable]
+    assert answer.unsuitable[0].rejection is not None
+
+
+def test_nothing_within_the_limit_is_an_answer() -> None:
+    """Not an error: every part says why it does not do."""
+    answer = ask(model={"id": "deepseek-v4-pro"}, max_accelerators=1, accelerators=["h200"])
+    assert not answer.feasible
+    assert len(answer.unsuitable) == 1
+
+
+def test_an_unknown_part_is_named_where_it_stands() -> None:
+    """The pointer leads to the list's entry, or to the price."""
+    with pytest.raises(InvalidInput) as refused:
+        ask(accelerators=["h200", "h2000"])
+    assert refused.value.violations[0].pointer == "/accelerators/1"
+    with pytest.raises(InvalidInput) as refused:
+        ask(prices={"a/b": 1.0})
+    assert refused.value.violations[0].pointer == "/prices/a~1b"
+
+
+def test_out_of_time_the_rest_is_untried() -> None:
+    """The answer says so."""
+    request = msgspec.convert(QUESTION, RecommendationRequest)
+    answer = recommend(request, truths.catalog(), device_reserve=0.1, expired=lambda: True)
+    assert not answer.complete

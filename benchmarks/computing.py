@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import placements
 from benchmarks.measured import Figures, Measured
 from benchmarks.pace import Pace
 from benchmarks.questions import SHAPES, Json, mixed_nodes, plan_body, reference_nodes
@@ -137,6 +138,11 @@ def _read_config(name: str, pace: Pace, *, model: str) -> list[Measured]:
     return _beside_json(name, lambda: read_config(config), config, pace)
 
 
+def _place(name: str, pace: Pace) -> list[Measured]:
+    """Time a placement of experts, beside EPLB's."""
+    return _timed(placements.works(name), pace, {})
+
+
 def _config(model: str) -> Json:
     return _context().catalog.model(model).config or {}
 
@@ -213,5 +219,6 @@ MEASURES: Mapping[str, Callable[[str, Pace], list[Measured]]] = {
     "inspect-5-kinds": partial(_inspect, model=MANIFOLD_MODEL),
     "memory": partial(_memory, model=LARGE_MODEL),
     "memory-5-kinds": partial(_memory, model=MANIFOLD_MODEL),
+    **dict.fromkeys(placements.TIMED, _place),
 }
 """What can be timed, by name."""

@@ -19,6 +19,7 @@ POST /v1/models/inspect
 POST /v1/memory
 POST /v1/memory/batch
 POST /v1/plans
+POST /v1/expert-placements
 POST /v1/inventories/normalize
 GET /v1/accelerators
 GET /v1/accelerators/{id}

@@ -7,6 +7,14 @@ import msgspec
 import pytest
 
 from documents import ROOT
+from rackfit.balancing.question import (
+    MOST_CELLS,
+    MOST_EXPERTS,
+    MOST_LAYERS,
+    MOST_RANKS,
+    MOST_SLOTS,
+    MOST_WINDOWS,
+)
 from rackfit.engines import ENGINES
 from rackfit.engines.rejection import RejectionCode
 from rackfit.inventory.model import Inventory, Node
@@ -70,6 +78,12 @@ def test_limits_are_the_codes_own() -> None:
         MAX_LISTED,
         most(PlanRequest, "limit"),
         most(PlanRequest, "rejection_limit"),
+        MOST_LAYERS,
+        MOST_EXPERTS,
+        MOST_RANKS,
+        MOST_SLOTS,
+        MOST_WINDOWS,
+        MOST_CELLS,
     ]
 
     assert [f"{limit:,}" for limit in limits] == [value for _, value in table("Limits")]

@@ -23,7 +23,7 @@ TEXT = "text/plain"
 NEGOTIATED = (JSON, MESSAGE_PACK, TEXT)
 """What every answer but a `Document` is offered in, the first by default."""
 
-Tag = Literal["models", "memory", "plans", "inventories", "catalog", "service"]
+Tag = Literal["models", "memory", "plans", "experts", "inventories", "catalog", "service"]
 BodyLimit = Literal["body_limit_bytes", "model_body_limit_bytes", "plan_body_limit_bytes"]
 
 

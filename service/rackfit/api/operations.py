@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rackfit.api import (
     accelerators,
     documentation,
+    expert_placements,
     health,
     inventories,
     memory,
@@ -21,6 +22,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *memory.OPERATIONS,
     *plans.OPERATIONS,
     *recommendations.OPERATIONS,
+    *expert_placements.OPERATIONS,
     *inventories.OPERATIONS,
     *accelerators.OPERATIONS,
     *quantizations.OPERATIONS,

@@ -28,3 +28,14 @@ def engine_for(choice: EngineChoice | None, device_reserve: float) -> Engine:
     if found is None:
         raise InvalidInput(unknown_name("/engine/name", "engine", choice.name, list(ENGINES)))
     return found(choice, device_reserve)
+
+
+def placement_writer(name: str) -> type[Engine] | None:
+    """Return the engine of a name, in any case, if it takes an expert placement."""
+    folded = name.casefold()
+    found = ENGINES.get(ALIASES.get(folded, folded))
+    return found if found and found.expert_placement([[0]], 1, 0) else None
+
+
+PLACED = tuple(name for name in ENGINES if placement_writer(name))
+"""Engines that take an expert placement."""

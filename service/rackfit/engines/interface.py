@@ -8,7 +8,7 @@ its source.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -217,6 +217,17 @@ class Engine(ABC):
         """What a rank may take in all, given all that it takes besides the cache."""
         del fixed
         return int(self.utilization(usable, free, split) * usable)
+
+    @classmethod
+    def expert_placement(
+        cls, layers: Sequence[Sequence[int]], experts: int, first_layer: int
+    ) -> dict[str, Any] | None:
+        """What the engine takes to put experts where `layers` has them, the expert by slot.
+
+        `first_layer` is the model's layer that is the first of them. None: it takes nothing.
+        """
+        del layers, experts, first_layer
+        return None
 
     def warnings(self) -> tuple[str, ...]:
         """What a caller should know of how this engine is planned for."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -146,6 +146,17 @@ class Sglang(Engine):
         there = min(usable, free) - fixed.overhead
         static = int(self.utilization(usable, free, split) * there)
         return min(static + fixed.activation + fixed.overhead, free)
+
+    @classmethod
+    def expert_placement(
+        cls, layers: Sequence[Sequence[int]], experts: int, first_layer: int
+    ) -> dict[str, Any]:
+        """The file for `--init-expert-location`: every layer of the model, dense ones too.
+
+        Source: sglang/srt/eplb/expert_location.py, compute_initial_expert_location_metadata.
+        """
+        dense = [slot % experts for slot in range(len(layers[0]))]
+        return {"physical_to_logical_map": [*[dense] * first_layer, *map(list, layers)]}
 
     def program(self, model: str) -> tuple[str, ...]:
         """`python3 -m sglang.launch_server`."""

@@ -1,6 +1,7 @@
 """TensorRT-LLM: rules, memory and arguments."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from rackfit.engines.hardware import (
     BLACKWELL,
@@ -85,6 +86,26 @@ class TensorRtLlm(Engine):
         room = min(usable, free)
         left = max(room - fixed.all, 0)
         return min(fixed.all, room) + int(self.utilization(usable, free, split) * left)
+
+    @classmethod
+    def expert_placement(
+        cls, layers: Sequence[Sequence[int]], experts: int, first_layer: int
+    ) -> dict[str, Any]:
+        """The YAML that `moe_config: load_balancer` names, for a placement that stays.
+
+        Source: TensorRT-LLM, examples/ep_load_balancer/generate_eplb_config.py.
+        """
+        del experts
+        assignments = [
+            f"  {number}: {list(layer)}\n" for number, layer in enumerate(layers, first_layer)
+        ]
+        lines = (
+            "initial_global_assignments:\n",
+            *assignments,
+            "layer_updates_per_iter: 0\n",
+            f"num_slots: {len(layers[0])}\n",
+        )
+        return {"yaml": "".join(lines)}
 
     def program(self, model: str) -> tuple[str, ...]:
         """`trtllm-serve`; over several nodes each rank is started by MPI or Slurm."""

@@ -30,6 +30,7 @@ TAGS: Mapping[Tag, str] = {
     "models": "What the catalog knows of models, and what a model of yours is made of.",
     "memory": "How many bytes a model takes, on one device or on every rank of a split.",
     "plans": "Fitting a model on an inventory.",
+    "experts": "Putting a model's experts on ranks by their measured load.",
     "inventories": "Reading what other tools print.",
     "catalog": "Accelerators and quantization schemes.",
     "service": "The service itself: version, health, metrics and this document.",

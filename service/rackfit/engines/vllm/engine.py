@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rackfit.architecture.model import Attention, ExpertFeedForward, LatentAttention
 from rackfit.catalog.entries import Accelerator, Scheme
@@ -181,6 +181,31 @@ class Vllm(Engine):
         del split
         wanted = self.choice.gpu_memory_utilization or DEFAULT_UTILIZATION
         return wanted if free >= wanted * usable else free * 1000 // usable / 1000
+
+    @classmethod
+    def expert_placement(
+        cls, layers: Sequence[Sequence[int]], experts: int, first_layer: int
+    ) -> dict[str, Any]:
+        """The maps of its load balancer's state, of the layers that have experts alone.
+
+        Source: vllm/distributed/eplb/eplb_state.py, EplbModelState.
+        """
+        del first_layer
+        where = [
+            [
+                [slot for slot, held in enumerate(layer) if held == expert]
+                for expert in range(experts)
+            ]
+            for layer in layers
+        ]
+        most = max(len(slots) for layer in where for slots in layer)
+        return {
+            "physical_to_logical_map": [list(layer) for layer in layers],
+            "logical_to_physical_map": [
+                [slots + [-1] * (most - len(slots)) for slots in layer] for layer in where
+            ],
+            "logical_replica_count": [[len(slots) for slots in layer] for layer in where],
+        }
 
     def program(self, model: str) -> tuple[str, ...]:
         """`vllm serve`."""

@@ -1,0 +1,100 @@
+"""Replicas in slots, as flat arrays in which every candidate of a search is a column."""
+
+import numpy as np
+
+from rackfit.balancing.task import Bools, Floats, Ints, Task
+
+
+class Packing:
+    """Replicas in the slots of all ranks of all rows: the one thing that changes in a search.
+
+    Replicas and ranks are numbered through, row by row; a row's replicas ascend by load. The
+    long axis is the last, so that numpy walks through candidates without a stride.
+
+    Attributes:
+        counts: replicas of each expert, [rows, experts].
+        expert: whose replica it is, [rows * replicas].
+        load: what a replica carries, [windows, rows * replicas].
+        held: replicas on each rank, [slots, rows * ranks].
+        rank: where a replica is, [rows * replicas].
+        total: what each rank carries, [windows, rows * ranks].
+        pace: time a unit of load takes, [rows * ranks]; None where ranks are equally fast.
+    """
+
+    def __init__(self, task: Task, counts: Ints) -> None:
+        """Number the replicas; none has a place yet."""
+        share = task.loads / counts
+        mean = share[0] if len(share) == 1 else share.mean(axis=0)
+        self.task = task
+        self.counts = counts
+        self.order = np.argsort(mean, axis=1, kind="stable")
+        first = np.arange(task.rows)[:, None] * task.experts
+        of_row = np.take_along_axis(counts, self.order, axis=1)
+        flat = np.repeat((self.order + first).ravel(), of_row.ravel())
+        self.replicas = task.ranks * task.slots
+        self.row = np.repeat(np.arange(task.rows), task.ranks)
+        self.expert = flat - np.repeat(first.ravel(), self.replicas)
+        self.load = share.reshape(len(share), -1).take(flat, axis=1)
+        self.mean = self.load[0] if len(share) == 1 else self.load.mean(axis=0)
+        self.pace = None if bool((task.speeds == 1).all()) else 1 / task.speeds.ravel()
+        self.held: Ints
+        self.rank: Ints
+        self.total: Floats
+
+    def put(self, held: Ints) -> None:
+        """Put replicas, numbered within their row, into slots: [rows, ranks, slots]."""
+        rows, ranks, slots = held.shape
+        numbered = held + np.arange(rows)[:, None, None] * self.replicas
+        self.held = np.ascontiguousarray(numbered.reshape(-1, slots).T)
+        self.rank = np.empty(rows * self.replicas, np.int64)
+        self.rank[self.held] = np.arange(rows * ranks)
+        self.total = self.load.take(self.held, axis=1).sum(axis=1)
+
+    def put_experts(self, placed: Ints) -> None:
+        """Put replicas where `placed` [rows, ranks, slots] has their experts."""
+        rows = self.task.rows
+        place = np.empty_like(self.order)
+        np.put_along_axis(place, self.order, np.arange(self.task.experts)[None], axis=1)
+        keys = np.take_along_axis(place, placed.reshape(rows, -1), axis=1)
+        slots = np.argsort(keys, axis=1, kind="stable")
+        held = np.empty_like(slots)
+        np.put_along_axis(held, slots, np.arange(self.replicas)[None], axis=1)
+        self.put(held.reshape(placed.shape))
+
+    def experts_on(self, ranks: Ints) -> Ints:
+        """Return the experts in the slots of `ranks` [n]: [slots, n]."""
+        return self.expert.take(self.held.take(ranks, axis=1))
+
+    def times(self) -> Floats:
+        """Return each rank's time in its worst window: [rows, ranks]."""
+        worst = self.total[0] if len(self.total) == 1 else self.total.max(axis=0)
+        if self.pace is not None:
+            worst = worst * self.pace
+        return np.asarray(worst.reshape(self.task.rows, self.task.ranks))
+
+    def peaks(self) -> Floats:
+        """Return the time of each row's hottest rank: [rows]."""
+        return np.asarray(self.times().max(axis=1))
+
+    def swap(self, mine: Ints, theirs: Ints) -> None:
+        """Exchange replicas `mine` with `theirs`, no rank of them twice."""
+        here, there = self.rank[mine], self.rank[theirs]
+        slot = (self.held.take(here, axis=1) == mine).argmax(axis=0)
+        other = (self.held.take(there, axis=1) == theirs).argmax(axis=0)
+        self.held[slot, here], self.held[other, there] = theirs, mine
+        self.rank[mine], self.rank[theirs] = there, here
+        change = self.load[:, mine] - self.load[:, theirs]
+        self.total[:, here] -= change
+        self.total[:, there] += change
+
+    def share_after(self, mine: Ints, theirs: Ints) -> Bools:
+        """Tell which exchanges bring an expert to a rank that has it already."""
+        here, there = self.experts_on(self.rank[mine]), self.experts_on(self.rank[theirs])
+        return np.asarray(
+            (there == self.expert[mine]).any(axis=0) | (here == self.expert[theirs]).any(axis=0)
+        )
+
+    def placed(self) -> Ints:
+        """Return the expert in every slot: [rows, ranks, slots]."""
+        shape = self.task.rows, self.task.ranks, self.task.slots
+        return self.expert[self.held.T].reshape(shape)

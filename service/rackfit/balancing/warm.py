@@ -1,0 +1,180 @@
+"""From where experts are now: what each further move buys, and when to stop.
+
+Every layer has a path of placements from the current one on: exchange by exchange, each for
+the hottest rank, and at its end the placement made afresh. The path does not depend on what a
+move costs. Price and limit only say how far along it to go, so a higher price or a lower limit
+never moves more, nor balances better.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from rackfit.balancing.aimed import GAIN
+from rackfit.balancing.bounds import balancedness
+from rackfit.balancing.floor import Shape
+from rackfit.balancing.packing import Packing
+from rackfit.balancing.place import CLOSE, Problem, packed, times
+from rackfit.balancing.task import Bools, Ints, Task
+from rackfit.balancing.unshare import exchange_peaks
+
+
+class Stop(NamedTuple):
+    """One placement on a layer's path: slots moved since the start, balancedness, slots."""
+
+    moved: int
+    balance: float
+    placed: Ints
+
+
+def paths(
+    problem: Problem, current: Ints, fresh: Ints, expired: Callable[[], bool]
+) -> list[list[Stop]]:
+    """Return each layer's path from `current` to `fresh`, both [layers, ranks, slots].
+
+    Where groups are bound to nodes nothing is exchanged between nodes; and the current
+    placement is no stop if it does not keep to that.
+    """
+    task, shape = problem.task, problem.shape
+    free = shape.nodes == 1
+    alike = free and bool((task.speeds == task.speeds[:, :1]).all())
+    found: list[list[Stop]] = [
+        [_stop(task, row, current, current)] if _keeps_groups(shape, current[row]) else []
+        for row in range(task.rows)
+    ]
+    for placed, rows in _exchanges(task, current, shape.nodes, expired):
+        for row in rows:
+            if found[row]:
+                found[row].append(_stop(task, row, current, placed))
+    for row, path in enumerate(found):
+        end = _relabelled(fresh[row], current[row]) if alike else fresh[row]
+        path.append(_stop(task, row, current, np.broadcast_to(end, current.shape)))
+    return found
+
+
+def _keeps_groups(shape: Shape, placed: Ints) -> bool:
+    """Tell whether `placed` [ranks, slots] has each group on a single node."""
+    group = placed.reshape(shape.nodes, -1) * shape.groups // (int(placed.max()) + 1)
+    return sum(len(np.unique(held)) for held in group) == shape.groups
+
+
+def choose(paths: list[list[Stop]], price: float, limit: int | None, slots: int) -> list[Stop]:
+    """Return each layer's placement: along its path as long as moves are worth their price.
+
+    A step is worth it where a layer's balancedness grows by at least `price` for each layer's
+    worth of slots moved, the best steps first, until `limit` slots have moved in all.
+    """
+    hulls = [_hull(path) for path in paths]
+    chosen = [hull[0] for hull in hulls]
+    steps = [
+        (-_gain(before, after), layer, after)
+        for layer, hull in enumerate(hulls)
+        for before, after in pairwise(hull)
+    ]
+    moved = sum(stop.moved for stop in chosen)
+    for loss, layer, after in sorted(steps, key=lambda step: step[:2]):
+        moved += after.moved - chosen[layer].moved
+        if -loss * slots < price or (limit is not None and moved > limit):
+            break
+        chosen[layer] = after
+    return chosen
+
+
+def _hull(path: list[Stop]) -> list[Stop]:
+    """Return the stops that no mixture of others matches (upper hull), by slots moved."""
+    hull: list[Stop] = []
+    for stop in sorted(path, key=lambda stop: (stop.moved, -stop.balance)):
+        if hull and stop.balance <= hull[-1].balance:
+            continue
+        while len(hull) > 1 and _gain(hull[-2], hull[-1]) <= _gain(hull[-1], stop):
+            hull.pop()
+        hull.append(stop)
+    return hull
+
+
+def _gain(before: Stop, after: Stop) -> float:
+    return (after.balance - before.balance) / (after.moved - before.moved)
+
+
+def _stop(task: Task, row: int, current: Ints, placed: Ints) -> Stop:
+    alone = task.select(np.array([row]))
+    balance = float(balancedness(times(alone, placed[row : row + 1])).min())
+    return Stop(moved_slots(current[row], placed[row]), balance, placed[row])
+
+
+def moved_slots(old: Ints, new: Ints) -> int:
+    """Return how many slots of `new` [ranks, slots] hold what their rank did not have."""
+    most = int(max(old.max(), new.max())) + 1
+    rank = np.arange(len(old))[:, None] * most
+    before, after = (
+        np.bincount((placed + rank).ravel(), minlength=most * len(old)) for placed in (old, new)
+    )
+    return int(np.maximum(after - before, 0).sum())
+
+
+def _exchanges(
+    task: Task, current: Ints, nodes: int, expired: Callable[[], bool]
+) -> Iterator[tuple[Ints, Ints]]:
+    """Relieve each layer's hottest rank by one exchange after the other.
+
+    Yields all placements and the layers just changed. It ends where no exchange helps, or the
+    hottest rank is close to the mean.
+    """
+    packing = packed(task, current)
+    rows = np.arange(task.rows)
+    for _ in range(2 * task.ranks):
+        rows = rows[packing.peaks()[rows] > 1 + CLOSE]
+        if not len(rows) or expired():
+            return
+        rows = rows[_relieve(packing, rows, nodes)]
+        yield packing.placed(), rows
+
+
+def _relieve(packing: Packing, rows: Ints, nodes: int) -> Bools:
+    """Make the best exchange of the hottest rank of each of `rows`; tell which have one.
+
+    Ranks of a row are on `nodes`, and nothing leaves its node.
+    """
+    times = packing.times()[rows]
+    hot = times.argmax(axis=1)
+    mine = packing.held[:, rows * packing.task.ranks + hot].T[:, :, None]
+    theirs = rows[:, None, None] * packing.replicas + np.arange(packing.replicas)
+    mine, theirs = (each.reshape(len(rows), -1) for each in np.broadcast_arrays(mine, theirs))
+    peak = exchange_peaks(packing, mine.ravel(), theirs.ravel()).reshape(mine.shape)
+    each = packing.task.ranks // nodes
+    peak[packing.rank[mine] // each != packing.rank[theirs] // each] = np.inf
+    best = peak.argmin(axis=1)
+    row = np.arange(len(rows))
+    helps = peak[row, best] < times.max(axis=1) * (1 - GAIN)
+    packing.swap(mine[row, best][helps], theirs[row, best][helps])
+    return np.asarray(helps)
+
+
+def _relabelled(new: Ints, old: Ints) -> Ints:
+    """Number the ranks of `new` [ranks, slots] so that most slots stay where they are."""
+    most = int(max(old.max(), new.max())) + 1
+    has = [np.zeros((len(old), most), np.float32) for _ in range(2)]
+    for presence, placed in zip(has, (new, old), strict=True):
+        np.put_along_axis(presence, placed, 1, axis=1)
+    common = has[0] @ has[1].T
+    chosen = np.empty(len(old), np.int64)
+    for _ in range(len(old)):
+        rank, place = np.unravel_index(common.argmax(), common.shape)
+        chosen[place] = rank
+        common[rank], common[:, place] = -1, -1
+    return np.asarray(new[chosen])
+
+
+def arranged(old: Ints, new: Ints) -> Ints:
+    """Order each rank's slots so that what stays on a rank stays in its slot."""
+    placed = np.full_like(new, -1)
+    for rank, (before, after) in enumerate(zip(old.tolist(), new.tolist(), strict=True)):
+        left = list(after)
+        for slot, expert in enumerate(before):
+            if expert in left:
+                placed[rank, slot] = expert
+                left.remove(expert)
+        placed[rank, placed[rank] < 0] = left
+    return placed

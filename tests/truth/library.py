@@ -14,6 +14,8 @@ Config = dict[str, Any]
 
 # Families that the library reads under another name.
 SAME_AS = {"kimi_k2": "deepseek_v3"}
+# Language models that it lists among those that see images.
+MISPLACED = {"mistral4"}
 
 
 @cache
@@ -71,7 +73,7 @@ def _instantiate(config: Config) -> Any:  # noqa: ANN401 - a torch module, impor
         if "model_type" in section:
             section["model_type"] = SAME_AS.get(section["model_type"], section["model_type"])
     factory = library.AutoModelForCausalLM
-    if config.get("vision_config") is not None:
+    if config.get("vision_config") is not None or config["model_type"] in MISPLACED:
         factory = library.AutoModelForImageTextToText
     elif config["model_type"] in wrappers():
         tied = {key: config[key] for key in ("tie_word_embeddings",) if key in config}

@@ -2,7 +2,8 @@
 
 RackfitError
 ├── InvalidInput          the caller's data is wrong: 422, one `Violation` a field
-│   └── UnknownName       a name nothing in the catalog answers to
+│   ├── UnknownName       a name nothing in the catalog answers to
+│   └── TooMany           a list is longer than is taken: 413
 ├── NotFound              the path names nothing: 404
 ├── DeadlineExceeded      no time left before any answer existed: 503
 └── CatalogError          a data file is wrong: the service refuses to start
@@ -46,6 +47,10 @@ class InvalidInput(RackfitError):  # noqa: N818 (named for what it tells a calle
 
 class UnknownName(InvalidInput):
     """A name nothing in the catalog answers to; the message offers the closest ones."""
+
+
+class TooMany(InvalidInput):
+    """A list is longer than is taken; the message says how many items are."""
 
 
 class NotFound(RackfitError):  # noqa: N818 (the same)

@@ -15,6 +15,7 @@ import msgspec
 from rackfit import __version__, metrics
 from rackfit.api import worker
 from rackfit.api.computing import Canonical, Computed, Job, canonicalise, compute
+from rackfit.api.hanging_up import Gone, unless
 from rackfit.api.operation import Context, Operation
 from rackfit.api.pool import ComputePool
 from rackfit.caching.answer import CachedAnswer
@@ -34,11 +35,16 @@ INLINE_BYTES = 64 << 10
 HASHED_INLINE_BYTES = 1 << 20
 """Contents beyond this are hashed off the event loop, which lets go of the interpreter lock."""
 
+PATIENCE = 0.5
+"""Share of a request's time that it waits for an equal one in another process; the rest is for
+computing the answer itself, should that come to nothing.
+"""
+
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it came: nothing decoded but the path, and a media type agreed on.
 
-    `deadline` is of `time.monotonic`.
+    `deadline` is of `time.monotonic`; `gone` waits for the caller to hang up.
     """
 
     operation: Operation
@@ -49,15 +55,30 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     content_type: bytes
     media_type: str
     deadline: float
+    gone: Gone
+
+    @property
+    def seconds(self) -> float:
+        """The time that is left."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is up."""
+        return self.seconds <= 0
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer to send; `etag` is None where it must not be kept."""
+    """An answer to send; `etag` is None where it must not be kept.
+
+    `stored` tells that it was computed for this request and is now in the cache.
+    """
 
     content: bytes
     media_type: str
     etag: str | None
     source: Source
+    stored: bool = False
 
 
 class Answering:
@@ -75,50 +96,62 @@ class Answering:
 
         Raises:
             RequestError: it is refused, or there is no room or time for it.
+            ClientGone: the caller hung up before there was an answer.
         """
         if not question.operation.cacheable:
-            computed = await self._compute(question, await self._canonicalise(question))
-            return _fresh(computed, "uncached")
+            return await unless(question.gone, self._uncached(question))
         raw = await _beside(question.body, self._raw_key, question)
         key = self._memo.get(raw)
-        canonical = None
+        if key is not None and (found := await self._cache.get(key)):
+            return _kept(found[0], "memory" if found[1] == "memory" else "redis")
+        return await unless(question.gone, self._find(raw, key, question))
+
+    async def _uncached(self, question: Question) -> Given:
+        return _fresh(await self._compute(question, await self._canonicalise(question)), "uncached")
+
+    async def _find(self, raw: bytes, key: bytes | None, question: Question) -> Given:
+        """Answer what was not found under the bytes as they came."""
+        canonical = await self._canonicalise(question)
         if key is None:
-            canonical = await self._canonicalise(question)
             key = await _beside(canonical.body, self._answer_key, question, canonical)
             self._memo.put(raw, key)
-        if found := await self._cache.get(key):
-            return _kept(found[0], "memory" if found[1] == "memory" else "redis")
-        return await self._fly(key, question, canonical or await self._canonicalise(question))
+            if found := await self._cache.get(key):
+                return _kept(found[0], "memory" if found[1] == "memory" else "redis")
+        return await self._fly(key, question, canonical)
 
     async def _fly(self, key: bytes, question: Question, canonical: Canonical) -> Given:
-        """Compute an answer once for all who are asking for it now."""
-        led = False
+        """Compute an answer once for all who are asking for it now, in any process."""
+        led = computed = stored = False
 
         async def lead() -> CachedAnswer | Computed:
-            nonlocal led
+            nonlocal led, computed, stored
             led = True
-            computed = await self._compute(question, canonical)
-            return await self._keep(key, computed) if computed.complete else computed
+            async with self._cache.turn(key, question.seconds * PATIENCE) as found:
+                if found is not None:
+                    return found
+                answer = await self._compute(question, canonical)
+                if not answer.complete:
+                    return answer
+                computed = True
+                kept = await _beside(
+                    answer.content, CachedAnswer.of, answer.content, answer.media_type
+                )
+                stored = self._cache.put(key, kept)
+                return kept
 
         landed = await self._flights.run(key, lead)
         if isinstance(landed, CachedAnswer):
-            return _kept(landed, "computed" if led else "collapsed")
+            return _kept(landed, "computed" if computed else "collapsed", stored=stored)
         # Cut short by its own deadline, which is not everyone's: an incomplete answer is not
         # shared.
         return _fresh(landed if led else await self._compute(question, canonical), "incomplete")
-
-    async def _keep(self, key: bytes, computed: Computed) -> CachedAnswer:
-        content = computed.content
-        answer = await _beside(content, CachedAnswer.of, content, computed.media_type)
-        await self._cache.put(key, answer)
-        return answer
 
     async def _canonicalise(self, question: Question) -> Canonical:
         operation = question.operation
         if len(question.body) <= INLINE_BYTES or operation.body is bytes:
             return canonicalise(operation, question.query, question.body)
         return await self._pool.run(
-            question.deadline - time.monotonic(),
+            question.seconds,
             worker.canonicalise_job,
             operation.id,
             question.query,
@@ -127,11 +160,11 @@ class Answering:
 
     async def _compute(self, question: Question, canonical: Canonical) -> Computed:
         operation = question.operation
-        job = Job(operation.id, question.path, canonical, question.media_type, question.deadline)
+        job = Job(operation.id, question.path, canonical, question.media_type)
         if not canonical.heavy and len(canonical.body) <= INLINE_BYTES:
-            return compute(self._context, operation, job)
+            return compute(self._context, operation, job, lambda: question.expired)
         computed = await self._pool.run(
-            question.deadline - time.monotonic(), worker.compute_job, self._context.settings, job
+            question.seconds, worker.compute_job, self._context.settings, job
         )
         _observe(computed)
         return computed
@@ -179,8 +212,14 @@ def _observe(computed: Computed) -> None:
         metrics.PLANS.labels(computed.search.outcome).inc()
 
 
-def _kept(answer: CachedAnswer, source: Source) -> Given:
-    return Given(content=answer.body, media_type=answer.media_type, etag=answer.etag, source=source)
+def _kept(answer: CachedAnswer, source: Source, *, stored: bool = False) -> Given:
+    return Given(
+        content=answer.body,
+        media_type=answer.media_type,
+        etag=answer.etag,
+        source=source,
+        stored=stored,
+    )
 
 
 def _fresh(computed: Computed, source: Source) -> Given:

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from rackfit.architecture.parameters import Parameters
-from rackfit.caching.redis_store import RedisState
+from rackfit.caching.redis_link import RedisState
 from rackfit.catalog.entries import Accelerator, Card, Scheme
 from rackfit.errors import Violation
 from rackfit.memory.question import KvCacheLayout, MemoryAnswer

@@ -20,13 +20,18 @@ def post(target: str, body: object, *headers: str) -> bytes:
 
 
 def long_plan(number: int = 0) -> dict[str, Any]:
-    """Return one of many plan requests that each take much longer than a request may.
+    """Return one of many plan requests that each take seconds, and can be cut short.
 
-    Nodes of a thousand accelerators have splits by the million; `number` makes another question.
+    No two nodes are alike, so that each is a search of its own; `number` makes another question.
     """
-    nodes = [
-        {"name": f"n{n}", "accelerator": "h100", "count": 1024, "domain": f"d{n % 7}"}
-        for n in range(400)
-    ]
-    limits = {"limit": 100, "rejection_limit": 10_000 - number}
-    return QUESTION | {"inventory": {"nodes": nodes}} | limits
+    return QUESTION | {"inventory": {"nodes": NODES}, "rejection_limit": 10_000 - number}
+
+
+def _node(number: int) -> dict[str, Any]:
+    free = [(20 << 30) + (number * 8 + device) * 7919 % 4001 * (1 << 22) for device in range(8)]
+    accelerator = ACCELERATORS[number % len(ACCELERATORS)]
+    return {"name": f"n{number}", "accelerator": accelerator, "count": 8, "free_bytes": free}
+
+
+ACCELERATORS = ("h100", "h200", "a100", "b200", "mi300x", "l40s", "mi355x")
+NODES = [_node(number) for number in range(3000)]

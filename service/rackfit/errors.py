@@ -13,6 +13,7 @@ A split that does not work is not an error: it is a `Rejection` (see `engines.re
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import msgspec
 
@@ -40,7 +41,7 @@ class InvalidInput(RackfitError):  # noqa: N818 (named for what it tells a calle
         self.violations = violations
 
     @classmethod
-    def at(cls, pointer: str, detail: str) -> "InvalidInput":
+    def at(cls, pointer: str, detail: str) -> Self:
         """Build the error for a single field."""
         return cls(Violation(pointer, detail))
 

@@ -48,23 +48,20 @@ def _expected(kind: inspect.Type) -> str:  # noqa: PLR0911 - one for each type
 
 
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
-    match kind:
-        case inspect.IntType(ge=int(low), le=int(high)) | inspect.FloatType(ge=low, le=high) if (
-            low is not None and high is not None
-        ):
-            return f" from {_figure(low)} to {_figure(high)}"
-    bounds = {
-        "above": kind.gt,
-        "of at least": kind.ge,
-        "below": kind.lt,
-        "of at most": kind.le,
-    }
-    said = [f"{word} {_figure(bound)}" for word, bound in bounds.items() if bound is not None]
+    """Say the bounds: ` from 1 to 5`, ` above 0 and up to 1`, ` of 0 or more and below 1`."""
+    if kind.ge is not None and kind.le is not None:
+        return f" from {_figure(kind.ge)} to {_figure(kind.le)}"
+    said = [
+        *([f"above {_figure(kind.gt)}"] if kind.gt is not None else ()),
+        *([f"of {_figure(kind.ge)} or more"] if kind.ge is not None else ()),
+        *([f"below {_figure(kind.lt)}"] if kind.lt is not None else ()),
+        *([f"up to {_figure(kind.le)}"] if kind.le is not None else ()),
+    ]
     return " " + " and ".join(said) if said else ""
 
 
 def _figure(number: float) -> str:
-    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.10g}"
 
 
 def _length(least: int | None, most: int | None, what: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from counting import Counted
 from rackfit.api.answering import INLINE_BYTES, Answering, Given, Question
+from rackfit.api.closing import Closing
 from rackfit.api.computing import Canonical, Computed
 from rackfit.api.operation import JSON, MESSAGE_PACK, Context, Operation, Search
 from rackfit.api.pool import ComputePool
@@ -57,7 +58,7 @@ class FakePool(ComputePool):
     """A pool that answers in this process, after a pause, with what it is given."""
 
     def __init__(self, *answers: Computed) -> None:
-        super().__init__(Settings(compute_processes=1))
+        super().__init__(Settings(compute_processes=1), Closing())
         self.answers = list(answers)
         self.functions: list[str] = []
 
@@ -126,6 +127,7 @@ def question(asked: Operation, body: bytes, *, media_type: str = JSON, name: str
         content_type=b"application/json",
         media_type=media_type,
         deadline=time.monotonic() + 10,
+        gone=asyncio.Event().wait,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from counting import Counted
+from rackfit.api.closing import Closing
 from rackfit.api.pool import ComputePool, default_processes
 from rackfit.api.problems import RequestError
 from rackfit.settings import Settings
@@ -21,7 +22,7 @@ PLENTY_SECONDS = 30.0
 @pytest.fixture
 async def pool() -> AsyncIterator[ComputePool]:
     """Run a pool of one process and one place in its queue."""
-    pool = ComputePool(Settings(compute_processes=1, compute_queue=1))
+    pool = ComputePool(Settings(compute_processes=1, compute_queue=1), Closing())
     await pool.start()
     yield pool
     pool.close()
@@ -124,7 +125,7 @@ async def test_a_computation_that_kills_workers_is_refused(
 
 async def test_closing_ends_a_computation_that_runs() -> None:
     """Shutting down does not wait for what nobody will read."""
-    pool = ComputePool(Settings(compute_processes=1))
+    pool = ComputePool(Settings(compute_processes=1), Closing())
     await pool.start()
     running = asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, PLENTY_SECONDS))
     await asyncio.sleep(0.1)

@@ -35,11 +35,16 @@ def is_answered_or_refused(reply: Reply) -> bool:
     return (503, "1", 503) == (reply.status, reply.headers["retry-after"], document["status"])
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_plans_under_way_are_answered_or_refused_in_time(workers: str, how: signal.Signals) -> None:
-    """Searches that would take longer are cut short, those that wait are refused."""
-    with service(RACKFIT_WORKERS=workers) as running, ThreadPoolExecutor() as threads:
+@pytest.mark.parametrize(("workers", "how"), [("1", signal.SIGINT), ("2", signal.SIGTERM)])
+def test_plans_under_way_are_answered_or_refused_in_time(
+    tmp_path: Path, workers: str, how: signal.Signals
+) -> None:
+    """Searches that would take longer are cut short, those that wait are refused.
+
+    Nothing is left in the temporary directory, neither metrics nor the workers' sockets.
+    """
+    started = service(RACKFIT_WORKERS=workers, TMPDIR=str(tmp_path))
+    with started as running, ThreadPoolExecutor() as threads:
         asked = [post("/v1/plans", long_plan(number)) for number in range(4)]
         replies = [threads.submit(running.raw, one) for one in asked]
         is_under_way(running, len(asked))
@@ -51,6 +56,7 @@ def test_plans_under_way_are_answered_or_refused_in_time(workers: str, how: sign
     assert not [line for line in running.log if "Traceback" in str(line)]
     statuses = [x["status"] for x in running.log if x.get("route") == "/v1/plans"]
     assert sorted(reply.result().status for reply in replies) == sorted(statuses)
+    assert [] == list(tmp_path.iterdir())
 
 
 def test_a_body_on_its_way_is_refused_in_time() -> None:
@@ -77,10 +83,9 @@ def test_readiness_fails_first() -> None:
     assert "connection" not in ready.headers
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_idle_connections_do_not_delay_the_end(workers: str) -> None:
+def test_idle_connections_do_not_delay_the_end() -> None:
     """Half a head and a connection kept alive are ended with the service."""
-    with service(RACKFIT_WORKERS=workers) as running:
+    with service() as running:
         address = ("127.0.0.1", running.port)
         with socket.create_connection(address) as half, socket.create_connection(address) as kept:
             half.sendall(b"GET / HT")
@@ -89,12 +94,3 @@ def test_idle_connections_do_not_delay_the_end(workers: str) -> None:
             told = time.monotonic()
             assert 0 == running.stop()
     assert time.monotonic() - told < 5
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_nothing_is_left_in_the_temporary_directory(tmp_path: Path, workers: str) -> None:
-    """Neither metrics nor the sockets of worker processes."""
-    with service(RACKFIT_WORKERS=workers, TMPDIR=str(tmp_path)) as running:
-        assert 200 == running.raw(get("/v1/version")).status
-        assert 0 == running.stop()
-    assert [] == list(tmp_path.iterdir())

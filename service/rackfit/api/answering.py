@@ -89,7 +89,7 @@ class Answering:
         self._cache = cache
         self._pool = pool
         self._memo = KeyMemo(context.settings.cache_entries)
-        self._flights: SingleFlight[CachedAnswer | Computed] = SingleFlight()
+        self._flights: SingleFlight[Given] = SingleFlight()
 
     async def answer(self, question: Question) -> Given:
         """Answer `question`.
@@ -102,49 +102,58 @@ class Answering:
             return await unless(question.gone, self._uncached(question))
         raw = await _beside(question.body, self._raw_key, question)
         key = self._memo.get(raw)
-        if key is not None and (found := await self._cache.get(key)):
-            return _kept(found[0], "memory" if found[1] == "memory" else "redis")
+        if key is not None and (held := self._cache.recall(key)):
+            return _kept(held, "memory")
         return await unless(question.gone, self._find(raw, key, question))
 
     async def _uncached(self, question: Question) -> Given:
         return _fresh(await self._compute(question, await self._canonicalise(question)), "uncached")
 
     async def _find(self, raw: bytes, key: bytes | None, question: Question) -> Given:
-        """Answer what was not found under the bytes as they came."""
-        canonical = await self._canonicalise(question)
+        """Answer what is not held under the bytes as they came."""
+        canonical = None
         if key is None:
+            canonical = await self._canonicalise(question)
             key = await _beside(canonical.body, self._answer_key, question, canonical)
             self._memo.put(raw, key)
-            if found := await self._cache.get(key):
-                return _kept(found[0], "memory" if found[1] == "memory" else "redis")
+            if held := self._cache.recall(key):
+                return _kept(held, "memory")
         return await self._fly(key, question, canonical)
 
-    async def _fly(self, key: bytes, question: Question, canonical: Canonical) -> Given:
-        """Compute an answer once for all who are asking for it now, in any process."""
-        led = computed = stored = False
+    async def _fly(self, key: bytes, question: Question, canonical: Canonical | None) -> Given:
+        """Find or compute an answer once for all who are asking for it now."""
+        led = False
 
-        async def lead() -> CachedAnswer | Computed:
-            nonlocal led, computed, stored
+        async def lead() -> Given:
+            nonlocal led
             led = True
-            async with self._cache.turn(key, question.seconds * PATIENCE) as found:
-                if found is not None:
-                    return found
-                answer = await self._compute(question, canonical)
-                if not answer.complete:
-                    return answer
-                computed = True
-                kept = await _beside(
-                    answer.content, CachedAnswer.of, answer.content, answer.media_type
-                )
-                stored = self._cache.put(key, kept)
-                return kept
+            if found := await self._cache.fetch(key):
+                return _kept(found, "redis")
+            return await self._compute_once(
+                key, question, canonical or await self._canonicalise(question)
+            )
 
         landed = await self._flights.run(key, lead)
-        if isinstance(landed, CachedAnswer):
-            return _kept(landed, "computed" if computed else "collapsed", stored=stored)
+        if led or landed.source == "redis":
+            return landed
+        if landed.source != "incomplete":
+            return msgspec.structs.replace(landed, source="collapsed", stored=False)
         # Cut short by its own deadline, which is not everyone's: an incomplete answer is not
         # shared.
-        return _fresh(landed if led else await self._compute(question, canonical), "incomplete")
+        canonical = canonical or await self._canonicalise(question)
+        return _fresh(await self._compute(question, canonical), "incomplete")
+
+    async def _compute_once(self, key: bytes, question: Question, canonical: Canonical) -> Given:
+        """Compute an answer and keep it, unless another process is just doing that."""
+        async with self._cache.turn(key, question.seconds * PATIENCE) as found:
+            if found is not None:
+                return _kept(found, "collapsed")
+            computed = await self._compute(question, canonical)
+            if not computed.complete:
+                return _fresh(computed, "incomplete")
+            content = computed.content
+            answer = await _beside(content, CachedAnswer.of, content, computed.media_type)
+            return _kept(answer, "computed", stored=self._cache.put(key, answer))
 
     async def _canonicalise(self, question: Question) -> Canonical:
         operation = question.operation

@@ -7,7 +7,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from rackfit.api.problems import RequestError
-from rackfit.api.violations import body_violation
+from rackfit.api.violations import body_error
 from rackfit.errors import InvalidInput
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -29,7 +29,8 @@ def decode_body(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:
 
     Raises:
         RequestError: 400 where `raw` is no JSON at all.
-        InvalidInput: with a JSON Pointer, where it is not a `body_type`.
+        InvalidInput: with a JSON Pointer, where it is not a `body_type`; `TooMany` where a list
+            is longer than is taken.
     """
     try:
         return _decode(raw, body_type)
@@ -38,7 +39,7 @@ def decode_body(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:
     except UnicodeDecodeError:
         malformed("The body is not valid UTF-8.")
     except msgspec.ValidationError as error:
-        raise InvalidInput(body_violation(str(error), body_type)) from error
+        raise body_error(str(error), body_type) from error
     except msgspec.DecodeError as error:
         malformed(f"The body is not valid JSON: {error}.")
 

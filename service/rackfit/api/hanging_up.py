@@ -1,7 +1,7 @@
 """Callers that hang up: what is done for them alone is not worth finishing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from litestar.types import Receive
@@ -9,7 +9,7 @@ from litestar.types import Receive
 from rackfit.api.exchange import ClientGone
 
 T = TypeVar("T")
-Gone = Callable[[], Awaitable[None]]
+Gone = Callable[[], Coroutine[Any, Any, object]]
 """Returns when the caller has hung up."""
 
 

@@ -21,18 +21,13 @@ class AnswerCache:
         self._memory = memory
         self._redis = redis
 
-    async def get(self, key: bytes) -> tuple[CachedAnswer, str] | None:
-        """Return the answer under `key` and the tier that had it, "memory" or "redis"."""
-        answer = self._memory.get(key)
-        if answer is not None:
-            return answer, "memory"
-        if self._redis is None:
-            return None
-        answer = await self._redis.get(key)
-        if answer is None:
-            return None
-        self._memory.put(key, answer)
-        return answer, "redis"
+    def recall(self, key: bytes) -> CachedAnswer | None:
+        """Return the answer under `key` that this process holds."""
+        return self._memory.get(key)
+
+    async def fetch(self, key: bytes) -> CachedAnswer | None:
+        """Return the answer under `key` that Redis holds, and hold it here from then on."""
+        return self._held(key, await self._redis.get(key) if self._redis else None)
 
     @contextlib.asynccontextmanager
     async def turn(self, key: bytes, seconds: float) -> AsyncIterator[CachedAnswer | None]:
@@ -45,9 +40,12 @@ class AnswerCache:
             yield None
             return
         async with turn(self._redis, key, seconds) as answer:
-            if answer is not None:
-                self._memory.put(key, answer)
-            yield answer
+            yield self._held(key, answer)
+
+    def _held(self, key: bytes, answer: CachedAnswer | None) -> CachedAnswer | None:
+        if answer is not None:
+            self._memory.put(key, answer)
+        return answer
 
     def put(self, key: bytes, answer: CachedAnswer) -> bool:
         """Keep `answer` in both tiers; Redis is written to without the caller waiting for it.

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from rackfit.caching.answer import CachedAnswer
 from rackfit.caching.redis_store import RedisStore
 
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 2.0
 """How long the others wait for a process that has died."""
 
 _RENEWALS = 3

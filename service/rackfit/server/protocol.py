@@ -116,6 +116,8 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = self._unread_bytes = 0
+        if self._timer is None:  # it came with the request before it
+            self._wait_for_head()
 
     def on_url(self, url: bytes) -> None:
         """Take a part of the target."""

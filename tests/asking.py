@@ -12,9 +12,9 @@ def get(target: str, *headers: str) -> bytes:
     return "\r\n".join([f"GET {target} HTTP/1.1", "Host: t", *headers, "", ""]).encode()
 
 
-def post(target: str, body: object, *headers: str) -> bytes:
-    """Spell a POST of JSON."""
-    content = json.dumps(body).encode()
+def post(target: str, body: object, *headers: str, padding: int = 0) -> bytes:
+    """Spell a POST of JSON, which may end in white space."""
+    content = json.dumps(body).encode() + b" " * padding
     lines = [f"POST {target} HTTP/1.1", "Host: t", "Content-Type: application/json", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
 

@@ -36,7 +36,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     request_timeout_seconds: Seconds = 10.0
     body_limit_bytes: Positive = 1 * MIB
     plan_body_limit_bytes: Positive = 64 * MIB
-    bodies_limit_bytes: Positive = 128 * MIB
+    bodies_limit_bytes: Positive = 64 * MIB
     batch_limit: Positive = 1000
     device_reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.10
     catalog_dir: Path | None = None

@@ -1,6 +1,7 @@
 """From a request's canonical form to its answer, here or in a worker."""
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -107,7 +108,7 @@ async def test_a_worker_answers_what_the_serving_process_would(
     here = compute(context, BY_ID[operation_id], asked, in_time)
     pool = ComputePool(Settings(compute_processes=1), Closing())
     try:
-        there = await pool.run(30, worker.compute_job, Settings(), asked)
+        there = await pool.run(30, partial(worker.compute_job, Settings(), asked))
     finally:
         pool.close()
     assert (here.content, here.media_type, here.complete) == (

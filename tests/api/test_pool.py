@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -43,22 +44,26 @@ async def test_a_function_runs_in_another_process(pool: ComputePool) -> None:
 async def test_what_a_function_raises_comes_back(pool: ComputePool) -> None:
     """Errors cross the process boundary."""
     with pytest.raises(ZeroDivisionError):
-        await pool.run(PLENTY_SECONDS, divmod, 1, 0)
+        await pool.run(PLENTY_SECONDS, partial(divmod, 1, 0))
 
 
 async def test_workers_are_nice_and_leave_interrupts_to_the_server(pool: ComputePool) -> None:
     """Computations give way to cached answers, and Ctrl-C does not kill them under us."""
-    assert 0 < await pool.run(PLENTY_SECONDS, os.nice, 0)
-    assert signal.SIG_IGN == await pool.run(PLENTY_SECONDS, signal.getsignal, signal.SIGINT)
+    assert 0 < await pool.run(PLENTY_SECONDS, partial(os.nice, 0))
+    assert signal.SIG_IGN == await pool.run(
+        PLENTY_SECONDS, partial(signal.getsignal, signal.SIGINT)
+    )
 
 
 async def test_a_full_queue_refuses_at_once(pool: ComputePool, counted: Counted) -> None:
     """Beyond the workers and the queue there is a 503 with Retry-After."""
-    waiting = [asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, 0.3)) for _ in range(2)]
+    waiting = [
+        asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, 0.3))) for _ in range(2)
+    ]
     await asyncio.sleep(0)
     assert 2 == pool.condition.in_progress
     with pytest.raises(RequestError) as caught:
-        await pool.run(PLENTY_SECONDS, time.sleep, 0)
+        await pool.run(PLENTY_SECONDS, partial(time.sleep, 0))
     assert 503 == caught.value.problem.status
     assert {"Retry-After": "1"} == caught.value.headers
     assert 1 == counted("rackfit_requests_refused_total", reason="full")
@@ -72,7 +77,7 @@ async def test_a_computation_past_its_time_is_given_up_but_still_counted(
     """The caller gets a 503; the worker is busy until the computation ends."""
     monkeypatch.setattr("rackfit.api.pool.GRACE_SECONDS", 0.0)
     with pytest.raises(RequestError) as caught:
-        await pool.run(0.05, time.sleep, 0.5)
+        await pool.run(0.05, partial(time.sleep, 0.5))
     assert 503 == caught.value.problem.status
     assert 1 == counted("rackfit_requests_refused_total", reason="deadline")
     assert 1 == pool.condition.in_progress
@@ -81,9 +86,9 @@ async def test_a_computation_past_its_time_is_given_up_but_still_counted(
 
 async def test_a_caller_that_goes_away_leaves_the_queue(pool: ComputePool) -> None:
     """A computation nobody waits for, and that has not begun, never begins."""
-    running = asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, 0.2))
+    running = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, 0.2)))
     await asyncio.sleep(0.05)
-    queued = asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, PLENTY_SECONDS))
+    queued = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, PLENTY_SECONDS)))
     await asyncio.sleep(0)
     queued.cancel()
     await running
@@ -92,10 +97,10 @@ async def test_a_caller_that_goes_away_leaves_the_queue(pool: ComputePool) -> No
 
 async def test_waiting_for_a_worker_takes_time_too(pool: ComputePool) -> None:
     """A queue that does not move refuses at the deadline, not after it."""
-    running = asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, 1))
+    running = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, 1)))
     await asyncio.sleep(0.05)
     with pytest.raises(RequestError):
-        await pool.run(0.1, time.sleep, 0)
+        await pool.run(0.1, partial(time.sleep, 0))
     assert not running.done()
     await running
 
@@ -105,7 +110,7 @@ async def test_a_dead_worker_is_replaced_and_its_computation_tried_again(
 ) -> None:
     """Whoever shared the pool with a worker that died gets an answer all the same."""
     before = await pool.run(PLENTY_SECONDS, os.getpid)
-    running = asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, 0.3))
+    running = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, 0.3)))
     await asyncio.sleep(0.1)
     os.kill(before, signal.SIGKILL)
     assert await running is None
@@ -117,7 +122,7 @@ async def test_a_computation_that_kills_workers_is_refused(
 ) -> None:
     """Twice is enough; the pool is whole again for the next."""
     with pytest.raises(RequestError) as caught:
-        await pool.run(PLENTY_SECONDS, os._exit, 1)
+        await pool.run(PLENTY_SECONDS, partial(os._exit, 1))
     assert 503 == caught.value.problem.status
     assert 1 == counted("rackfit_requests_refused_total", reason="lost")
     assert os.getpid() != await pool.run(PLENTY_SECONDS, os.getpid)
@@ -127,7 +132,7 @@ async def test_closing_ends_a_computation_that_runs() -> None:
     """Shutting down does not wait for what nobody will read."""
     pool = ComputePool(Settings(compute_processes=1), Closing())
     await pool.start()
-    running = asyncio.create_task(pool.run(PLENTY_SECONDS, time.sleep, PLENTY_SECONDS))
+    running = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, PLENTY_SECONDS)))
     await asyncio.sleep(0.1)
     running.cancel()
     started = time.monotonic()

@@ -8,6 +8,7 @@ canonical request, finds the answer however the request is spelled.
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, ParamSpec, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from rackfit.api.computing import Canonical, Computed, Job, canonicalise, comput
 from rackfit.api.hanging_up import Gone, unless
 from rackfit.api.operation import Context, Operation
 from rackfit.api.pool import ComputePool
+from rackfit.api.room import Held
 from rackfit.caching.answer import CachedAnswer
 from rackfit.caching.keys import KeyMemo, answer_key, raw_key
 from rackfit.caching.single_flight import SingleFlight
@@ -44,7 +46,8 @@ computing the answer itself, should that come to nothing.
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it came: nothing decoded but the path, and a media type agreed on.
 
-    `deadline` is of `time.monotonic`; `gone` waits for the caller to hang up.
+    `deadline` is of `time.monotonic`; `gone` waits for the caller to hang up; `held` is the room
+    its body takes.
     """
 
     operation: Operation
@@ -56,6 +59,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str
     deadline: float
     gone: Gone
+    held: Held
 
     @property
     def seconds(self) -> float:
@@ -159,22 +163,16 @@ class Answering:
         operation = question.operation
         if len(question.body) <= INLINE_BYTES or operation.body is bytes:
             return canonicalise(operation, question.query, question.body)
-        return await self._pool.run(
-            question.seconds,
-            worker.canonicalise_job,
-            operation.id,
-            question.query,
-            question.body,
-        )
+        call = partial(worker.canonicalise_job, operation.id, question.query, question.body)
+        return await self._pool.run(question.seconds, call, question.held)
 
     async def _compute(self, question: Question, canonical: Canonical) -> Computed:
         operation = question.operation
         job = Job(operation.id, question.path, canonical, question.media_type)
         if not canonical.heavy and len(canonical.body) <= INLINE_BYTES:
             return compute(self._context, operation, job, lambda: question.expired)
-        computed = await self._pool.run(
-            question.seconds, worker.compute_job, self._context.settings, job
-        )
+        call = partial(worker.compute_job, self._context.settings, job)
+        computed = await self._pool.run(question.seconds, call, question.held)
         _observe(computed)
         return computed
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rackfit.api.decoding import decode_body, malformed
+from rackfit.api.decoding import check_parts, decode_body, malformed
 from rackfit.api.operation import Context, Operation, Search
 from rackfit.api.problems import as_request_error
 from rackfit.api.queries import decode_query
@@ -72,6 +72,7 @@ def canonicalise(operation: Operation, query: bytes, body: bytes) -> Canonical:
 def _decode(operation: Operation, body: bytes) -> msgspec.Struct | bytes:
     if operation.body is None or issubclass(operation.body, bytes):
         return body
+    check_parts(body)
     return decode_body(body, operation.body)
 
 
@@ -114,5 +115,6 @@ def _answer(context: Context, operation: Operation, job: Job) -> Any:  # noqa: A
     query = (
         msgspec.json.decode(job.request.query, type=operation.query) if operation.query else None
     )
+    check_parts(job.request.body)  # a body that is passed on has not been looked at before
     body = _decode(operation, job.request.body) if operation.body else None
     return operation.run(context, job.path, query, body)

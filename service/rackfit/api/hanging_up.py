@@ -38,9 +38,14 @@ async def unless(hung_up: Gone, work: Coroutine[Any, Any, T]) -> T:
             return working.result()
         raise ClientGone
     finally:
-        for task in (working, watching):
-            task.cancel()
-            task.add_done_callback(_read)
+        _drop(working)
+        _drop(watching)
+        del working  # an error it holds would hold this frame, and that the request's body
+
+
+def _drop(task: "asyncio.Future[Any]") -> None:
+    task.cancel()
+    task.add_done_callback(_read)
 
 
 def _read(task: "asyncio.Future[Any]") -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from litestar import Request, Response
 
 from rackfit.api.answering import Answering, Given, Question
-from rackfit.api.body import Held, Room, read_body
+from rackfit.api.body import read_body
 from rackfit.api.closing import Closing
 from rackfit.api.conditional import is_current
 from rackfit.api.exchange import exchange_of
@@ -14,6 +14,7 @@ from rackfit.api.hanging_up import gone
 from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Document, Operation
 from rackfit.api.problems import RequestError
+from rackfit.api.room import Held, Room
 from rackfit.settings import Settings
 
 CACHE_STATUS: Final = {
@@ -59,6 +60,7 @@ class Pipeline:
                     media_type=media_type,
                     deadline=self._closing.deadline(self._settings.request_timeout_seconds),
                     gone=gone(request.receive),
+                    held=held,
                 )
             )
         exchange_of(request.scope).cache = given.source

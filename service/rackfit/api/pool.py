@@ -6,8 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -16,9 +15,9 @@ from rackfit.api import worker
 from rackfit.api.answers import ComputeCondition
 from rackfit.api.closing import Closing
 from rackfit.api.problems import RequestError, refused
+from rackfit.api.room import Held
 from rackfit.settings import Settings
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 GRACE_SECONDS = 1.0
@@ -97,21 +96,17 @@ class ComputePool:
         """Bring all that is under way to its end by a moment of `time.monotonic`."""
         self._workers.bring_forward(ends)
 
-    async def run(
-        self,
-        seconds: float,
-        function: Callable[P, T],
-        *arguments: P.args,
-        **named: P.kwargs,
-    ) -> T:
-        """Run `function` in a worker for up to `seconds`; it should keep to them itself.
+    async def run(self, seconds: float, call: Callable[[], T], held: Held | None = None) -> T:
+        """Make a call in a worker for up to `seconds`; it should keep to them itself.
+
+        What is `held` for it is held until the worker is done, also where that comes too late.
 
         A worker that dies takes every computation of the pool with it, so each is tried twice.
         A caller that is cancelled leaves the queue, or tells its computation that time is up.
 
         Raises:
             RequestError: 503 where the queue is full, the time is up or workers keep dying.
-            Exception: whatever `function` raised.
+            Exception: whatever `call` raised.
         """
         if self._in_progress >= self._limit:
             raise refused("full", "Too many computations are waiting already.")
@@ -120,7 +115,7 @@ class ComputePool:
             await self._wait_for_worker(deadline)
             workers = self._workers
             try:
-                return await self._run_in(workers, partial(function, *arguments, **named), deadline)
+                return await self._run_in(workers, call, deadline, held)
             except BrokenProcessPool:
                 self._rebuild(workers)
         raise refused("lost", "The processes that computed this ended unexpectedly.")
@@ -138,7 +133,9 @@ class ComputePool:
             self._count(-1)
             raise
 
-    async def _run_in(self, workers: _Workers, call: Callable[[], T], deadline: float) -> T:
+    async def _run_in(
+        self, workers: _Workers, call: Callable[[], T], deadline: float, held: Held | None
+    ) -> T:
         slot = workers.free.pop()
         workers.deadlines[slot] = deadline
         try:
@@ -146,11 +143,16 @@ class ComputePool:
         except BrokenProcessPool:
             self._release(workers, slot)
             raise
+        if held is not None:
+            held.keep()
+            waiting.add_done_callback(lambda _: held.let_go())
         try:
             return await self._wait_for(waiting, deadline)
         except asyncio.CancelledError:
             workers.deadlines[slot] = 0.0
             raise
+        finally:
+            del waiting
 
     def _submit(self, workers: _Workers, slot: int, call: Callable[[], T]) -> asyncio.Future[T]:
         submitted = workers.executor.submit(worker.run_in_slot, slot, call)
@@ -165,9 +167,12 @@ class ComputePool:
                 await asyncio.wait((waiting,))
         except TimeoutError:
             await asyncio.wait((waiting,), timeout=GRACE_SECONDS)
-        if not waiting.done():
-            raise _late()
-        return waiting.result()
+        try:
+            if not waiting.done():
+                raise _late()
+            return waiting.result()
+        finally:
+            del waiting  # an error it holds would hold this frame, and that the request's body
 
     def _settle(self, waiting: asyncio.Future[T], workers: _Workers, slot: int) -> None:
         self._release(workers, slot)

@@ -18,6 +18,7 @@ from rackfit.api.answers import Ready
 from rackfit.api.computing import Canonical, Computed, Job, canonicalise, compute
 from rackfit.api.operation import Context
 from rackfit.api.operations import BY_ID, OPERATIONS
+from rackfit.api.problems import RequestError
 from rackfit.catalog import load_catalog
 from rackfit.settings import Settings
 
@@ -82,7 +83,13 @@ def run_in_slot(slot: int, call: Callable[[], T]) -> T:
     """Make a call whose deadline stands in a slot, where it may still be brought forward."""
     deadlines = _Current.deadlines
     _Current.expired = lambda: time.monotonic() >= deadlines[slot]
-    return call()
+    try:
+        return call()
+    except RequestError as error:
+        # The executor keeps the latest error until the next: without what led to it, whose
+        # frames hold the request's body and all that was made of it.
+        error.__cause__ = error.__context__ = None
+        raise error.with_traceback(None) from None
 
 
 def canonicalise_job(operation_id: str, query: bytes, body: bytes) -> Canonical:

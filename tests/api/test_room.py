@@ -12,7 +12,7 @@ from rackfit.api.problems import RequestError
 from rackfit.api.room import UNCOUNTED_BYTES, Room
 from serving import Reply, Service, read_reply, service
 
-LIMIT_BYTES = 1_000_000
+LIMIT_BYTES = 1 << 20
 
 
 def refused(room: Room, size: int) -> bool:

@@ -14,6 +14,7 @@ from rackfit.errors import InvalidInput
 S = TypeVar("S", bound=msgspec.Struct)
 
 MAX_DEPTH = 64
+_SYNTAX = msgspec.json.Decoder(msgspec.Raw)  # reads to the end, and makes nothing of it
 MAX_PARTS = 2_000_000
 """Lists and objects of one body; a cluster of 64 MiB, as kubectl prints it, has half a million."""
 MAX_INTEGER = 1 << 63
@@ -55,6 +56,7 @@ def _decode(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:
         # Only now, and only for that: most bodies spell their integers without a fraction, and
         # without a type a large body takes many times its size.
         if not _FRACTION.match(str(error)):
+            _SYNTAX.decode(raw)  # what is no JSON further on is no JSON
             raise
         decoded = msgspec.convert(_respelled(raw, error), body_type)
     return decoded

@@ -20,6 +20,8 @@ from rackfit.settings import Settings
 
 END_SECONDS = 9.0
 """After this long a process that was told to end is killed."""
+RESTART_SECONDS = 1.0
+"""The pause before a process that died while it started is started again."""
 
 ENDED = 0
 FAILED = 1
@@ -78,6 +80,7 @@ class Supervisor:
         self._settings = settings
         self._listener = listener
         self._is_ending = False
+        self._have_served = False
         self._woken, self._waker = socket.socketpair()
         self._children: list[_Child] = []
 
@@ -106,19 +109,29 @@ class Supervisor:
         self._waker.send(b"\0")
 
     def _replace_the_dead(self) -> bool:
-        """Replace processes that died; False where one never came so far as to serve.
+        """Replace processes that died; False where it is of no use to go on.
 
-        The next would fail the same way, so there is nothing to wait for.
+        That is so where none has ever served and one ended by itself: the next would as well.
         """
         for place, child in enumerate(self._children):
+            self._have_served = self._have_served or child.has_started
             if child.process.is_alive():
                 continue
             died = {"pid": child.process.pid, "exit_status": child.process.exitcode}
-            if not child.has_started:
+            if not child.has_started and not self._may_start(child):
                 _log.error("process_did_not_start", **died)
                 return False
             _log.error("process_died", **died, reason="unexpected; it is replaced")
             self._children[place] = self._start()
+        return True
+
+    def _may_start(self, child: _Child) -> bool:
+        """Tell whether there is hope for the next of a process that died before it served."""
+        if not self._have_served and (child.process.exitcode or 0) >= 0:
+            return False
+        self._woken.settimeout(RESTART_SECONDS)  # not as fast as it can, and no longer than asked
+        with contextlib.suppress(TimeoutError):
+            self._woken.recv(1, socket.MSG_PEEK)
         return True
 
     def _end(self, children: Iterable[_Child]) -> None:

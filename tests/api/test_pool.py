@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from counting import Counted
+from rackfit.api import worker
 from rackfit.api.closing import Closing
 from rackfit.api.pool import ComputePool, default_processes
 from rackfit.api.problems import RequestError
@@ -21,9 +22,15 @@ PLENTY_SECONDS = 30.0
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[ComputePool]:
+def closing() -> Closing:
+    """Return the end of the process, which has not begun."""
+    return Closing()
+
+
+@pytest.fixture
+async def pool(closing: Closing) -> AsyncIterator[ComputePool]:
     """Run a pool of one process and one place in its queue."""
-    pool = ComputePool(Settings(compute_processes=1, compute_queue=1), Closing())
+    pool = ComputePool(Settings(compute_processes=1, compute_queue=1), closing)
     await pool.start()
     yield pool
     pool.close()
@@ -144,3 +151,32 @@ def test_serving_processes_share_the_cores() -> None:
     """Two serving processes do not start two workers a core."""
     assert len(os.sched_getaffinity(0)) == default_processes(1)
     assert 1 == default_processes(1000)
+
+
+def _until_expired() -> float:
+    """Compute until told that time is up; returns how long that was."""
+    started = time.monotonic()
+    while not worker.is_expired():
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+async def test_a_caller_that_goes_away_tells_its_computation(pool: ComputePool) -> None:
+    """What runs for nobody is told that its time is up."""
+    running = asyncio.create_task(pool.run(PLENTY_SECONDS, _until_expired))
+    await asyncio.sleep(0.2)
+    assert 1 == pool.condition.in_progress
+    running.cancel()
+    await _idle(pool)
+
+
+async def test_the_end_brings_deadlines_forward(closing: Closing, pool: ComputePool) -> None:
+    """What runs comes to its end, what waits is refused, what comes later has no more time."""
+    running = asyncio.create_task(pool.run(PLENTY_SECONDS, _until_expired))
+    waiting = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, PLENTY_SECONDS)))
+    await asyncio.sleep(0.2)
+    closing.begin(0.3)
+    assert 0.2 < await running < 3
+    with pytest.raises(RequestError):
+        await waiting
+    assert await pool.run(PLENTY_SECONDS, _until_expired) < 1

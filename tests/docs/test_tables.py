@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from documents import ROOT
+from rackfit.api.decoding import MAX_PARTS
 from rackfit.engines import ENGINES
 from rackfit.engines.rejection import RejectionCode
 from rackfit.inventory.model import Inventory, Node
@@ -15,6 +16,7 @@ from rackfit.planning.degrees import MAX_REPLICA_DEVICES
 from rackfit.planning.evaluation import MAX_LEVELS
 from rackfit.planning.placement import MAX_LISTED
 from rackfit.planning.question import PlanRequest
+from rackfit.server.protocol import MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from rackfit.settings import Settings, read_settings
 
 README = (ROOT / "README.md").read_text()
@@ -72,6 +74,9 @@ def test_limits_are_the_codes_own() -> None:
         MAX_LEVELS,
         most(PlanRequest, "limit"),
         most(PlanRequest, "rejection_limit"),
+        MAX_HEAD_BYTES,
+        MAX_TARGET_BYTES,
+        MAX_PARTS,
     ]
 
     assert [f"{limit:,}" for limit in limits] == [value for _, value in table("Limits")]

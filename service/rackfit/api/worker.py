@@ -92,6 +92,11 @@ def run_in_slot(slot: int, call: Callable[[], T]) -> T:
         raise error.with_traceback(None) from None
 
 
+def is_expired() -> bool:
+    """Tell whether the time of the computation under way is up."""
+    return _Current.expired()
+
+
 def canonicalise_job(operation_id: str, query: bytes, body: bytes) -> Canonical:
     """See `canonicalise`."""
     return canonicalise(BY_ID[operation_id], query, body)
@@ -99,4 +104,4 @@ def canonicalise_job(operation_id: str, query: bytes, body: bytes) -> Canonical:
 
 def compute_job(settings: Settings, job: Job) -> Computed:
     """See `compute`."""
-    return compute(_context(settings), BY_ID[job.operation_id], job, _Current.expired)
+    return compute(_context(settings), BY_ID[job.operation_id], job, is_expired)

@@ -80,9 +80,12 @@ async def test_the_next_computes_when_the_first_is_gone(redis_url: str) -> None:
 async def test_patience_ends(redis_url: str) -> None:
     """Who has waited long enough computes beside the first."""
     key = os.urandom(32)
-    async with stores(redis_url, 2) as (first, second), turn(first, key, PATIENCE_SECONDS):
-        async with turn(second, key, 0.1) as found:
-            assert found is None
+    async with (
+        stores(redis_url, 2) as (first, second),
+        turn(first, key, PATIENCE_SECONDS),
+        turn(second, key, 0.1) as found,
+    ):
+        assert found is None
 
 
 async def test_an_answer_that_came_in_between_is_taken(redis_url: str) -> None:

@@ -10,7 +10,7 @@ import uvicorn
 from litestar.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from asking import get
+from asking import get, post
 from rackfit.server import protocol
 from rackfit.server.protocol import MAX_HEAD_BYTES, MAX_TARGET_BYTES, HttpProtocol
 from rackfit.wire import REFUSAL
@@ -108,6 +108,8 @@ def chunked(*framed: bytes) -> bytes:
         (get("/", "Transfer-Encoding: gzip, chunked"), 501),
         (get("/", "Transfer-Encoding: chunked", "Content-Length: 1"), 400),
         (get("/", "X: a\0b"), 400),
+        (get("/", "Connection: Upgrade", "Upgrade: h2c"), 200),
+        (post("/", {}, "Connection: Upgrade", "Upgrade: h2c"), 501),
         (b"GET /\xff HTTP/1.1\r\nHost: t\r\n\r\n", 400),
         (b"garbage\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),

@@ -16,7 +16,7 @@ import msgspec
 from rackfit import __version__, metrics
 from rackfit.api import worker
 from rackfit.api.computing import Canonical, Computed, Job, canonicalise, compute
-from rackfit.api.hanging_up import Gone, unless
+from rackfit.api.hanging_up import Gone, Unless
 from rackfit.api.operation import Context, Operation
 from rackfit.api.pool import ComputePool
 from rackfit.api.room import Held
@@ -103,12 +103,14 @@ class Answering:
             ClientGone: the caller hung up before there was an answer.
         """
         if not question.operation.cacheable:
-            return await unless(question.gone, self._uncached(question))
+            async with Unless(question.gone):
+                return await self._uncached(question)
         raw = await _beside(question.body, self._raw_key, question)
         key = self._memo.get(raw)
         if key is not None and (held := self._cache.recall(key)):
             return _kept(held, "memory")
-        return await unless(question.gone, self._find(raw, key, question))
+        async with Unless(question.gone):
+            return await self._find(raw, key, question)
 
     async def _uncached(self, question: Question) -> Given:
         return _fresh(await self._compute(question, await self._canonicalise(question)), "uncached")

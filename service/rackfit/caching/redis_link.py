@@ -23,9 +23,7 @@ from rackfit.caching.circuit import Circuit, CircuitLimits
 
 T = TypeVar("T")
 
-_LATE = 1.5
-"""A timer that fires after so many times its span was late itself."""
-_MOST_STALLS = 10
+_SLICES = 10
 
 _log = structlog.get_logger(__name__)
 
@@ -190,25 +188,13 @@ class RedisLink:
         return reply
 
     async def _in_time(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Wait for a reply within the time budget, not counting time the event loop was stuck.
-
-        A burst of requests holds the loop for longer than a budget, with the reply long there:
-        that a timer was late says nothing of Redis.
-        """
-        budget_seconds = self._budget_seconds
-        work = asyncio.ensure_future(command())
-        work.add_done_callback(_read)
-        try:
-            for _ in range(_MOST_STALLS):
-                started = time.monotonic()
-                await asyncio.wait((work,), timeout=budget_seconds)
-                if work.done():
-                    return work.result()
-                if time.monotonic() - started < _LATE * budget_seconds:
-                    break
-        finally:
-            work.cancel()
-        raise TimeoutError
+        """Wait for a reply within the time budget, not counting time the event loop was stuck."""
+        async with asyncio.timeout(None) as timeout:
+            patience = _Patience(self._budget_seconds, timeout)
+            try:
+                return await command()
+            finally:
+                patience.end()
 
     @property
     def _budget_seconds(self) -> float:
@@ -227,10 +213,30 @@ class RedisLink:
             await self._attempt("probe", self._probe_command, ticket)
 
 
-def _read(work: "asyncio.Future[T]") -> None:
-    """Read what a command ended with, so that asyncio does not report what nobody waits for."""
-    if not work.cancelled():
-        work.exception()
+class _Patience:
+    """A time budget in slices: what the event loop was stuck for counts as one of them.
+
+    A burst of requests holds the loop for longer than a budget, with the reply long there: that
+    says nothing of Redis. This way every reply has some turns of the loop to be read in.
+    """
+
+    def __init__(self, seconds: float, timeout: asyncio.Timeout) -> None:
+        self._slice_seconds = seconds / _SLICES
+        self._left = _SLICES
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(self._slice_seconds, self._pass)
+
+    def end(self) -> None:
+        """Forget the timer."""
+        self._timer.cancel()
+
+    def _pass(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._timer = self._loop.call_later(self._slice_seconds, self._pass)
+        else:
+            self._timeout.reschedule(self._loop.time())
 
 
 def _kind(error: Exception) -> str:

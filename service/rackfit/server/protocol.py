@@ -137,8 +137,20 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse_head()
         elif any(n == b"transfer-encoding" and v.lower() != b"chunked" for n, v in self.headers):
             self._refuse(NOT_IMPLEMENTED, "Of the transfer codings only `chunked` is taken, alone.")
+        elif self.parser.should_upgrade() and self._has_body:
+            # The parser takes what follows for the other protocol, and the body with it.
+            self._refuse(NOT_IMPLEMENTED, "No other protocol is spoken: send this without Upgrade.")
         else:
             super().on_headers_complete()
+            self.cycle.keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
+
+    @property
+    def _has_body(self) -> bool:
+        lengths = [v for n, v in self.headers if n in (b"content-length", b"transfer-encoding")]
+        return any(value != b"0" for value in lengths)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a caller may offer an upgrade, and is answered without."""
 
     def _refuse_head(self) -> None:
         if len(self.url) > MAX_TARGET_BYTES:

@@ -72,6 +72,15 @@ def read_reply(connection: socket.socket, *, method: str = "GET") -> Reply:
     )
 
 
+async def parsed(reader: asyncio.StreamReader) -> Reply:
+    """Read one response that declares its length from a stream."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    status, *lines = head.strip().split("\r\n")
+    headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Reply(int(status.split()[1]), headers, body)
+
+
 class Service:
     """`python -m rackfit` in a process of its own; `log` holds its lines so far."""
 

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from asking import get, post
+from rackfit.__main__ import main
+from rackfit.settings import Settings
 from servers import RedisServer, free_port
 from serving import Service, read_reply, service
 
@@ -33,34 +36,66 @@ def ended(**environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def post(target: str, body: object) -> bytes:
-    """Spell a POST."""
-    content = json.dumps(body).encode()
-    head = f"POST {target} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n"
-    return head.encode() + b"Content-Length: %d\r\n\r\n" % len(content) + content
-
-
-def get(target: str) -> bytes:
-    """Spell a GET."""
-    return f"GET {target} HTTP/1.1\r\nHost: t\r\n\r\n".encode()
-
-
 @pytest.mark.parametrize(
-    ("name", "value"),
+    ("name", "value", "said"),
     [
-        ("RACKFIT_PORT", "http"),
-        ("RACKFIT_WORKERS", "0"),
-        ("RACKFIT_REDIS_URL", "localhost:6379"),
-        ("RACKFIT_PROT", "80"),
+        ("RACKFIT_PORT", "abc", "'abc'; it must be a whole number from 0 to 65,535."),
+        ("RACKFIT_WORKERS", "0", "'0'; it must be a whole number from 1 to 256."),
+        ("RACKFIT_DEVICE_RESERVE", "1", "'1'; it must be a number of 0 or more and below 1."),
+        (
+            "RACKFIT_LOG_LEVEL",
+            "loud",
+            "'loud'; it must be 'debug', 'error', 'info' or 'warning'.",
+        ),
+        ("RACKFIT_BODIES_LIMIT_BYTES", "1000", "1000; it must be at least 67108864, the limit of"),
+        ("RACKFIT_PROT", "80", "RACKFIT_PORT"),
+        ("RACKFIT_REDIS_URL", "localhost:6379", "it must begin with redis://, rediss:// or unix"),
+        ("RACKFIT_REDIS_URL", "http://", "it must begin with redis://, rediss:// or unix://."),
+        ("RACKFIT_REDIS_URL", "redis://[::1", "its host and port cannot be read;"),
+        ("RACKFIT_REDIS_URL", "redis://:se/cret@h:1", "its host and port cannot be read;"),
+        ("RACKFIT_REDIS_URL", "redis://h:99999/0", "its host and port cannot be read;"),
+        ("RACKFIT_REDIS_URL", "redis://h/notadb", "its path must be the number of a database"),
+        ("RACKFIT_REDIS_URL", "redis:///0", "it names no host;"),
+        ("RACKFIT_REDIS_URL", "redis://h?socket_timeout=abc", "unknown or has a wrong value."),
+        ("RACKFIT_REDIS_URL", "redis://h?socket_timeuot=1", "unknown or has a wrong value."),
+        ("RACKFIT_REDIS_URL", "unix://", "it must name a socket,"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(name: str, value: str) -> None:
-    """The exit status tells a misconfiguration from a failure."""
-    process = ended(**{name: value})
-    assert 2 == process.returncode
-    (line,) = process.stderr.splitlines()
-    assert line.startswith("rackfit: ")
-    assert name in line
+def test_a_wrong_setting_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    value: str,
+    said: str,
+) -> None:
+    """It says what would be right; the exit status tells a misconfiguration from a failure."""
+    for variable in (v for v in os.environ if v.startswith("RACKFIT_")):
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv(name, value)
+    assert 2 == main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        f"rackfit: {'Unknown setting ' * (name not in Settings.variables())}{name}"
+    )
+    assert said in line
+    assert "cret" not in line
+
+
+def test_a_wrong_setting_ends_the_process() -> None:
+    """The module's own exit status is that of `main`."""
+    process = ended(RACKFIT_PORT="abc")
+    assert (2, 1) == (process.returncode, len(process.stderr.splitlines()))
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_directory_for_metrics_that_cannot_be_written_is_one_line(workers: str) -> None:
+    """It names the directory, before anything is served."""
+    process = ended(PROMETHEUS_MULTIPROC_DIR="/proc/metrics", RACKFIT_WORKERS=workers)
+    expected = (
+        "rackfit: PROMETHEUS_MULTIPROC_DIR is '/proc/metrics'; it must be a directory that can be "
+        "written to: No such file or directory.\n"
+    )
+    assert (2, expected) == (process.returncode, process.stderr)
 
 
 def test_a_port_in_use_is_one_line() -> None:
@@ -117,9 +152,10 @@ def test_the_first_lines_say_where_which_cache_and_how_to_try() -> None:
 
 
 def test_the_cache_line_keeps_the_password() -> None:
-    """Of the Redis URL only the host is told."""
-    with service(RACKFIT_REDIS_URL=f"redis://me:secret@127.0.0.1:{free_port()}/0") as running:
-        assert "in-process, then Redis at 127.0.0.1" == running.logged("cache")["tiers"]
+    """Of the Redis URL only host and port are told."""
+    port = free_port()
+    with service(RACKFIT_REDIS_URL=f"redis://me:secret@127.0.0.1:{port}/0") as running:
+        assert f"in-process, then Redis at 127.0.0.1:{port}" == running.logged("cache")["tiers"]
         assert not [line for line in running.log if "secret" in str(line)]
 
 
@@ -146,12 +182,12 @@ def test_a_request_under_way_is_answered_before_the_end() -> None:
     with service() as running:
         with socket.create_connection(("127.0.0.1", running.port), 10) as connection:
             connection.sendall(sent[:-10])
-            time.sleep(0.5)  # it is taken up before the signal comes
+            assert comes_to(2, running, "rackfit_http_requests_in_progress")  # it is taken up
             running.process.send_signal(signal.SIGTERM)
             time.sleep(0.2)
             connection.sendall(sent[-10:])
             assert 200 == read_reply(connection).status
-        running.process.wait(10)
+        assert 0 == running.process.wait(10)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -159,15 +195,61 @@ def test_no_process_is_left_behind(how: signal.Signals) -> None:
     """The workers of the pool end with the service, without a traceback."""
     with service() as running:
         running.raw(post("/v1/plans", PLAN))
-        running.stop(how)
+        assert 0 == running.stop(how)
     assert not [line for line in running.log if "Traceback" in str(line)]
 
 
-def test_workers_of_a_killed_service_end_too() -> None:
-    """Even SIGKILL leaves no orphans: their end of the pipe closes only when they exit."""
-    with service() as running:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_processes_of_a_killed_service_end_too(workers: str) -> None:
+    """Even SIGKILL leaves no orphans."""
+    with service(RACKFIT_WORKERS=workers) as running:
         running.raw(post("/v1/plans", PLAN))
-        running.stop(signal.SIGKILL)  # joins the reader of standard error, which they share
+        family = descendants(running.process.pid)
+        running.stop(signal.SIGKILL)
+        assert len(family) > 2
+        assert are_gone(family)
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the ids of all processes a process has started, and they in turn."""
+    children = [
+        int(child)
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+    return [*children, *(d for child in children for d in descendants(child))]
+
+
+def are_gone(pids: list[int]) -> bool:
+    """Tell whether processes end soon."""
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_process_that_dies_is_told_and_replaced() -> None:
+    """The line has its id and how it ended."""
+    with service(RACKFIT_WORKERS="2") as running:
+        first, *_ = serving_processes(running)
+        assert 200 == running.raw(get("/v1/version")).status
+        os.kill(first, signal.SIGKILL)
+        died = running.logged("process_died", pid=first)
+        assert ("error", -signal.SIGKILL) == (died["level"], died["exit_status"])
+        assert comes_to(1, running, "rackfit_build_info")
+
+
+def test_a_process_that_cannot_start_ends_the_service(tmp_path: Path) -> None:
+    """The next would fail the same way: no crash loop, and a status that tells a failure."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nif 'spawn_main' in ' '.join(sys.orig_argv): sys.exit(1)\n"
+    )
+    process = ended(RACKFIT_WORKERS="2", RACKFIT_PORT="0", PYTHONPATH=str(tmp_path))
+    assert 1 == process.returncode
+    last = json.loads(process.stderr.splitlines()[-1])
+    assert ("process_did_not_start", 1) == (last["event"], last["exit_status"])
 
 
 def test_several_processes_share_a_port_and_sum_their_metrics() -> None:

@@ -1,29 +1,28 @@
 """`python -m rackfit`: serve, as the environment says."""
 
-import contextlib
 import errno
 import os
 import socket
 import sys
 import tempfile
-from urllib.parse import urlsplit
 
 import structlog
-import uvicorn
-from uvicorn.supervisors import Multiprocess
 
+from rackfit.caching.redis_url import check_redis_url, place_of
 from rackfit.catalog import load_catalog
 from rackfit.errors import CatalogError, InvalidInput
 from rackfit.logs import configure_logging
 from rackfit.memory.resolve import read_entry
+from rackfit.server.serving import BACKLOG, serve
+from rackfit.server.supervisor import Supervisor
 from rackfit.settings import Settings, read_settings
 
-BACKLOG = 2048
-KEEP_ALIVE_SECONDS = 75  # longer than load balancers keep idle connections, commonly 60 s
-GRACE_SECONDS = 8  # with the rest of the shutdown below the 10 s supervisors commonly grant
-
+SERVED = 0
 FAILED = 1
 MISCONFIGURED = 2
+
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""Where several processes' metrics are summed: prometheus-client reads it when it is imported."""
 
 _log = structlog.get_logger(__name__)
 
@@ -31,7 +30,8 @@ _log = structlog.get_logger(__name__)
 def main() -> int:
     """Serve until told to stop; returns the exit status."""
     try:
-        settings = read_settings(os.environ)
+        settings = _settings()
+        _check_metrics_directory(settings)
     except ValueError as error:
         return _complain(str(error), MISCONFIGURED)
     configure_logging(settings)
@@ -55,6 +55,41 @@ def _complain(message: str, status: int) -> int:
     return status
 
 
+def _settings() -> Settings:
+    """Read the settings, and check what only the parts that use them can.
+
+    Raises:
+        ValueError: a sentence that names the variable.
+    """
+    settings = read_settings(os.environ)
+    if settings.redis_url is not None:
+        try:
+            check_redis_url(settings.redis_url)
+        except ValueError as error:
+            # The value itself may hold a password.
+            msg = f"RACKFIT_REDIS_URL is not the URL of a Redis: {error}."
+            raise ValueError(msg) from error
+    return settings
+
+
+def _check_metrics_directory(settings: Settings) -> None:
+    """Refuse a directory for metrics that cannot be written to, before anything needs it.
+
+    Raises:
+        ValueError: a sentence that names the directory.
+    """
+    given = os.environ.get(METRICS_DIRECTORY)
+    if given is None and settings.workers == 1:
+        return
+    try:
+        with tempfile.TemporaryFile(dir=given):
+            pass
+    except OSError as error:
+        place = f"{METRICS_DIRECTORY} is {given!r}; it" if given else "The temporary directory"
+        msg = f"{place} must be a directory that can be written to: {error.strerror}."
+        raise ValueError(msg) from error
+
+
 def _check_catalog(settings: Settings) -> None:
     """Read every model once, so that a file that cannot be used is told before serving.
 
@@ -72,9 +107,7 @@ def _check_catalog(settings: Settings) -> None:
 def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     address = (settings.host, settings.port)
-    listener = socket.create_server(address, family=family, backlog=BACKLOG)
-    listener.set_inheritable(True)
-    return listener
+    return socket.create_server(address, family=family, backlog=BACKLOG)
 
 
 def _announce(settings: Settings, listener: socket.socket) -> None:
@@ -88,41 +121,21 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
 
 
 def _tiers(settings: Settings) -> str:
-    """Name the cache's tiers; of the URL only what holds no secret."""
     if settings.redis_url is None:
         return "in-process"
-    url = urlsplit(settings.redis_url)
-    return f"in-process, then Redis at {url.hostname or url.path}"
+    return f"in-process, then Redis at {place_of(settings.redis_url)}"
 
 
 def _serve(settings: Settings, listener: socket.socket) -> int:
-    config = uvicorn.Config(
-        "rackfit.application:application",
-        factory=True,
-        workers=settings.workers,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
     if settings.workers == 1:
-        server = uvicorn.Server(config)
-        with contextlib.suppress(KeyboardInterrupt):  # raised again once all is shut down
-            server.run(sockets=[listener])
-        return 0 if server.started else FAILED
+        try:
+            serve(settings, listener)
+        except SystemExit:  # the log says why it did not start
+            return FAILED
+        return SERVED
     with tempfile.TemporaryDirectory(prefix="rackfit-metrics-") as directory:
-        # prometheus-client sums the processes' metrics through files; it reads this variable
-        # when it is imported, in the serving processes.
-        os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", directory)
-        Multiprocess(config, sockets=[listener]).run()
-    return 0
+        os.environ.setdefault(METRICS_DIRECTORY, directory)
+        return Supervisor(settings, listener).run()
 
 
 if __name__ == "__main__":

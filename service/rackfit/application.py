@@ -12,6 +12,7 @@ from litestar.types import ASGIApp
 from rackfit import __version__, metrics
 from rackfit.api.answering import Answering
 from rackfit.api.answers import CacheCondition, Ready
+from rackfit.api.closing import Closing
 from rackfit.api.edge import Edge
 from rackfit.api.models import summary
 from rackfit.api.operation import Context
@@ -45,15 +46,16 @@ def create_application(settings: Settings) -> ASGIApp:
     """
     catalog = load_catalog(settings.catalog_dir)
     cache = cache_for(settings)
-    pool = ComputePool(settings)
+    closing = Closing()
+    pool = ComputePool(settings, closing)
     context = Context(
         settings=settings,
         catalog=catalog,
         expired=lambda: False,
         operations=OPERATIONS,
-        condition=_condition(catalog, cache, pool),
+        condition=_condition(catalog, cache, pool, closing),
     )
-    pipeline = Pipeline(settings, Answering(context, cache, pool))
+    pipeline = Pipeline(settings, Answering(context, cache, pool), closing)
     litestar = Litestar(
         route_handlers=route_handlers(OPERATIONS, pipeline),
         exception_handlers=EXCEPTION_HANDLERS,
@@ -64,12 +66,14 @@ def create_application(settings: Settings) -> ASGIApp:
         request_max_body_size=None,
         logging_config=None,
     )
-    return Edge(litestar)
+    return Edge(litestar, closing)
 
 
-def _condition(catalog: Catalog, cache: AnswerCache, pool: ComputePool) -> Callable[[], Ready]:
+def _condition(
+    catalog: Catalog, cache: AnswerCache, pool: ComputePool, closing: Closing
+) -> Callable[[], Ready]:
     return lambda: Ready(
-        ready=True,
+        ready=not closing.has_begun,
         version=__version__,
         catalog_digest=catalog.digest,
         cache=msgspec.convert(cache.describe(), CacheCondition),

@@ -2,7 +2,8 @@
 
 RackfitError
 ├── InvalidInput          the caller's data is wrong: 422, one `Violation` a field
-│   └── UnknownName       a name nothing in the catalog answers to
+│   ├── UnknownName       a name nothing in the catalog answers to
+│   └── TooMany           a list is longer than is taken: 413
 ├── NotFound              the path names nothing: 404
 ├── DeadlineExceeded      no time left before any answer existed: 503
 └── CatalogError          a data file is wrong: the service refuses to start
@@ -12,6 +13,7 @@ A split that does not work is not an error: it is a `Rejection` (see `engines.re
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Self
 
 import msgspec
 
@@ -39,13 +41,17 @@ class InvalidInput(RackfitError):  # noqa: N818 (named for what it tells a calle
         self.violations = violations
 
     @classmethod
-    def at(cls, pointer: str, detail: str) -> "InvalidInput":
+    def at(cls, pointer: str, detail: str) -> Self:
         """Build the error for a single field."""
         return cls(Violation(pointer, detail))
 
 
 class UnknownName(InvalidInput):
     """A name nothing in the catalog answers to; the message offers the closest ones."""
+
+
+class TooMany(InvalidInput):
+    """A list is longer than is taken; the message says how many items are."""
 
 
 class NotFound(RackfitError):  # noqa: N818 (the same)

@@ -16,7 +16,7 @@ BUILD = Gauge(
 
 REQUESTS = Counter(
     "rackfit_http_requests_total",
-    "Requests answered, by route template, status and cache outcome.",
+    "Requests answered, by route template, status (499: the client hung up) and cache outcome.",
     ["method", "route", "status", "cache"],
 )
 REQUEST_SECONDS = Histogram(
@@ -61,9 +61,11 @@ CACHE_BYTES = Gauge(
 CACHE_EVICTIONS = Counter("rackfit_cache_evictions_total", "Answers dropped to stay in bounds.")
 REDIS_CIRCUIT = Gauge(
     "rackfit_redis_circuit_state",
-    "0 closed (in use), 1 half open (one probe under way), 2 open (left alone).",
+    "-1 no Redis is configured, 0 closed (in use), 1 half open (one probe under way), "
+    "2 open (left alone).",
     multiprocess_mode="livemax",
 )
+REDIS_CIRCUIT.set(-1)
 REDIS_SECONDS = Histogram(
     "rackfit_redis_operation_duration_seconds",
     "Time of one Redis operation.",
@@ -84,6 +86,6 @@ COMPUTATIONS_IN_PROGRESS = Gauge(
 )
 REFUSED = Counter(
     "rackfit_requests_refused_total",
-    "Requests refused for want of room or time (full, deadline, lost).",
+    "Requests refused for want of room or time (full, deadline, lost, bodies, closing).",
     ["reason"],
 )

@@ -3,10 +3,12 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
+
+from rackfit.wording import expected, opened, shown
 
 PREFIX = "RACKFIT_"
 MIB = 1 << 20
@@ -20,8 +22,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting with its default; README.md carries the same table.
 
     `device_reserve` is the share of each device kept free where no engine is named.
-    `workers` is the number of serving processes; `compute_processes` (0: one a core) the
-    number of processes plans are searched in, shared by nothing.
+    `workers` is the number of serving processes. Each of them has `compute_processes` processes
+    of its own that plans are searched in; 0 is one a core, shared out among the workers. All
+    other limits are each serving process' own too.
     """
 
     host: str = "127.0.0.1"
@@ -29,14 +32,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     compute_processes: Annotated[int, Meta(ge=0, le=256)] = 0
     compute_queue: Positive = 64
+    connection_limit: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     request_timeout_seconds: Seconds = 10.0
     body_limit_bytes: Positive = 1 * MIB
     model_body_limit_bytes: Positive = 64 * MIB
     plan_body_limit_bytes: Positive = 64 * MIB
+    bodies_limit_bytes: Positive = 64 * MIB
     batch_limit: Positive = 1000
     device_reserve: Annotated[float, Meta(ge=0, lt=1)] = 0.10
     catalog_dir: Path | None = None
-    redis_url: Annotated[str, Meta(pattern=r"^(redis|rediss|unix)://")] | None = None
+    redis_url: str | None = None
     redis_timeout_seconds: Seconds = 0.05
     redis_connect_timeout_seconds: Seconds = 0.1
     redis_cooldown_seconds: Seconds = 1.0
@@ -69,15 +74,29 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if unknown := ours - set(Settings.variables()):
         msg = f"Unknown setting {min(unknown)}; known: {', '.join(Settings.variables())}"
         raise ValueError(msg)
-    fields = {k.removeprefix(PREFIX).lower(): given[k] for k in ours}
+    settings = Settings(**{_field(name): _read(name, given[name]) for name in sorted(ours)})
+    largest = max(settings.body_limit_bytes, settings.plan_body_limit_bytes)
+    if settings.bodies_limit_bytes < largest:
+        msg = (
+            f"{PREFIX}BODIES_LIMIT_BYTES is {settings.bodies_limit_bytes}; it must be at least "
+            f"{largest}, the limit of one body."
+        )
+        raise ValueError(msg)
+    return settings
+
+
+def _field(name: str) -> str:
+    return name.removeprefix(PREFIX).lower()
+
+
+def _read(name: str, value: str) -> Any:  # noqa: ANN401 - as the field has it
+    """Read the value of one variable."""
+    kind = Settings.__annotations__[_field(name)]
+    if kind == Path | None:
+        return Path(value)
     try:
-        return msgspec.convert(fields, Settings, strict=False, dec_hook=_path)
+        return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError as error:
-        said, _, field = str(error).rpartition(" - at `$.")
-        msg = f"{PREFIX}{field.rstrip('`').upper()} is wrong: {said}"
+        right = expected(opened(inspect.type_info(kind)))
+        msg = f"{name} is {shown(value)}; it must be {right}."
         raise ValueError(msg) from error
-
-
-def _path(_type: type, text: str) -> Path:
-    """Convert the one type msgspec does not know."""
-    return Path(text)

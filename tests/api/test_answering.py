@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import msgspec
@@ -10,10 +10,12 @@ import pytest
 
 from counting import Counted
 from rackfit.api.answering import INLINE_BYTES, Answering, Given, Question
+from rackfit.api.closing import Closing
 from rackfit.api.computing import Canonical, Computed
 from rackfit.api.operation import JSON, MESSAGE_PACK, Context, Operation, Search
 from rackfit.api.pool import ComputePool
 from rackfit.api.problems import RequestError
+from rackfit.api.room import Held, Room
 from rackfit.caching.tiers import cache_for
 from rackfit.catalog import Catalog
 from rackfit.errors import InvalidInput
@@ -57,14 +59,14 @@ class FakePool(ComputePool):
     """A pool that answers in this process, after a pause, with what it is given."""
 
     def __init__(self, *answers: Computed) -> None:
-        super().__init__(Settings(compute_processes=1))
+        super().__init__(Settings(compute_processes=1), Closing())
         self.answers = list(answers)
         self.functions: list[str] = []
 
-    async def run(self, seconds: float, function: Callable[..., Any], *_: Any, **__: Any) -> Any:  # noqa: ANN401 - as the pool's
+    async def run(self, seconds: float, call: Any, _held: Held | None = None) -> Any:  # noqa: ANN401 - as the pool's
         """Give the next answer."""
         assert seconds > 0
-        self.functions.append(function.__name__)
+        self.functions.append(call.func.__name__)
         answer = self.answers.pop(0)
         await asyncio.sleep(0.02)
         return answer
@@ -126,6 +128,8 @@ def question(asked: Operation, body: bytes, *, media_type: str = JSON, name: str
         content_type=b"application/json",
         media_type=media_type,
         deadline=time.monotonic() + 10,
+        gone=asyncio.Event().wait,
+        held=Room(0).held(),
     )
 
 

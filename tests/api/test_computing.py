@@ -1,7 +1,7 @@
 """From a request's canonical form to its answer, here or in a worker."""
 
 import json
-import time
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rackfit.api import worker
 from rackfit.api.answers import Ready
+from rackfit.api.closing import Closing
 from rackfit.api.computing import Job, canonicalise, compute
 from rackfit.api.operation import JSON, Context
 from rackfit.api.operations import BY_ID, OPERATIONS
@@ -28,11 +29,16 @@ BODIES = {
 }
 
 
-def job(operation_id: str, *, seconds: float = 30.0) -> Job:
+def in_time() -> bool:
+    """Tell that there is time left."""
+    return False
+
+
+def job(operation_id: str) -> Job:
     """Return the job of a valid request."""
     body = json.dumps(BODIES[operation_id]).encode()
     canonical = canonicalise(BY_ID[operation_id], b"", body)
-    return Job(operation_id, {}, canonical, JSON, time.monotonic() + seconds)
+    return Job(operation_id, {}, canonical, JSON)
 
 
 @pytest.fixture
@@ -99,10 +105,10 @@ async def test_a_worker_answers_what_the_serving_process_would(
 ) -> None:
     """The same bytes, whichever process computed them."""
     asked = job(operation_id)
-    here = compute(context, BY_ID[operation_id], asked)
-    pool = ComputePool(Settings(compute_processes=1))
+    here = compute(context, BY_ID[operation_id], asked, in_time)
+    pool = ComputePool(Settings(compute_processes=1), Closing())
     try:
-        there = await pool.run(30, worker.compute_job, Settings(), asked)
+        there = await pool.run(30, partial(worker.compute_job, Settings(), asked))
     finally:
         pool.close()
     assert (here.content, here.media_type, here.complete) == (
@@ -116,7 +122,7 @@ async def test_a_worker_answers_what_the_serving_process_would(
 def test_a_job_that_comes_too_late_is_refused(operation_id: str, context: Context) -> None:
     """What waited past its deadline is not begun."""
     with pytest.raises(RequestError) as caught:
-        compute(context, BY_ID[operation_id], job(operation_id, seconds=-1))
+        compute(context, BY_ID[operation_id], job(operation_id), lambda: True)
     assert 503 == caught.value.problem.status
 
 
@@ -126,5 +132,5 @@ def test_a_refusal_of_the_domain_is_a_problem(context: Context) -> None:
     body = json.dumps(QUESTION | {"model": {"id": "nothing"}}).encode()
     canonical = canonicalise(operation, b"", body)
     with pytest.raises(RequestError) as caught:
-        compute(context, operation, Job(operation.id, {}, canonical, JSON, time.monotonic() + 9))
+        compute(context, operation, Job(operation.id, {}, canonical, JSON), in_time)
     assert "/model/id" == caught.value.problem.errors[0].pointer

@@ -71,14 +71,15 @@ async def test_a_problem_points_at_the_field(client: httpx.AsyncClient) -> None:
     """The document has type, status, path, request id and a pointer."""
     wrong = PLAN | {"inventory": {"nodes": [NODES[0] | {"count": "8"}]}}
     response = await client.post("/v1/plans", json=wrong, headers={"X-Request-Id": "r1"})
+    detail = "`count` must be a whole number from 1 to 1,024, not text."
     expected = {
         "type": "urn:rackfit:problem:invalid-input",
         "title": "The request is well formed but wrong",
         "status": 422,
-        "detail": "Expected `int`, got `str`.",
+        "detail": detail,
         "instance": "/v1/plans",
         "request_id": "r1",
-        "errors": [{"pointer": "/inventory/nodes/0/count", "detail": "Expected `int`, got `str`."}],
+        "errors": [{"pointer": "/inventory/nodes/0/count", "detail": detail}],
     }
     assert expected == response.json()
     assert "no-store" == response.headers["cache-control"]

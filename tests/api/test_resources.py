@@ -267,4 +267,4 @@ async def test_a_control_character_in_a_nodes_words_is_refused(
     response = await client.post("/v1/plans", json=body)
     (violation,) = response.json()["errors"]
     assert (422, f"/inventory/nodes/0/{field}") == (response.status_code, violation["pointer"])
-    assert "Expected a name without control characters." == violation["detail"]
+    assert f"`{field}` must be text without control characters." == violation["detail"]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema_rs
 import msgspec
 import pytest
@@ -13,16 +14,33 @@ from openapi_spec_validator import validate
 from rackfit.api.documentation import contract
 from rackfit.api.openapi import __main__ as command
 from rackfit.api.openapi.document import build, spelled
-from rackfit.api.openapi.examples import read_examples
-from rackfit.api.openapi.links import LINKS
+from rackfit.api.openapi.examples import Example, read_examples
+from rackfit.api.openapi.examples import Request as Asked
+from rackfit.api.openapi.links import LINKS, Link
 from rackfit.api.operation import Document, Operation
 from rackfit.api.operations import BY_ID, OPERATIONS
+from rackfit.settings import Settings
 from recording import exchanges, shape
+from serving import running
 
 DIRECTORY = Path(__file__).parents[2] / "openapi"
 EXAMPLES = read_examples(DIRECTORY / "examples")
 DOCUMENT: Mapping[str, Any] = json.loads(spelled(build(OPERATIONS, EXAMPLES)))
 HINT = "run `make openapi` and commit what it writes"
+
+
+PLAN = {
+    "model": {"id": "Qwen/Qwen3-32B"},
+    "workload": {"context_tokens": 32768, "sequences": 4},
+    "inventory": {"nodes": [{"name": "a", "accelerator": "NVIDIA-H200", "count": 8}]},
+}
+CHOICES: list[dict[str, Any]] = [
+    {},
+    {"quantization": "fp8"},
+    {"kv_cache_dtype": "fp8"},
+    {"engine": {"name": "vllm", "gpu_memory_utilization": 0.8}},
+    {"quantization": "fp8", "kv_cache_dtype": "fp8", "engine": {"name": "vllm"}},
+]
 
 
 def described(operation: Operation) -> Mapping[str, Any]:
@@ -113,12 +131,17 @@ def test_an_answer_is_in_the_media_types_it_is_offered_in(operation: Operation) 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.id)
 def test_every_operation_has_examples(operation: Operation) -> None:
     """An answer, and what is asked for it; a refusal wherever input can be wrong."""
-    if operation.id in ("get_openapi", "get_docs"):  # they are this document
-        return
     cases = EXAMPLES[operation.id].values()
     assert any(example.status == 200 for example in cases)
     if operation.body or operation.query or "{id}" in operation.path:
         assert any(example.status in (404, 422) for example in cases)
+
+
+def test_every_problem_has_an_example() -> None:
+    """Also those that no well-meant request brings about."""
+    described = DOCUMENT["components"]["responses"]
+    for name in described.keys() - {"not-modified"}:
+        assert described[name]["content"]["application/problem+json"]["examples"], name
 
 
 def test_examples_are_of_operations_there_are() -> None:
@@ -162,13 +185,61 @@ async def test_examples_are_what_the_service_answers() -> None:
     assert [] == differing, HINT
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("link", LINKS, ids=lambda link: f"{link.source}-{link.target}")
-def test_links_lead_somewhere(link: Any) -> None:  # noqa: ANN401 - pytest's parameter
-    """Both operations exist, and the parameters are the target's."""
-    target = BY_ID[link.target]
+async def test_links_lead_to_an_answer(link: Link) -> None:
+    """From every example of the source that has what the link takes, to a 200 of the target."""
     assert link.target in described(BY_ID[link.source])["responses"]["200"]["links"]
-    assert set(link.path) == ({"id"} if "{id}" in target.path else set())
-    assert (link.body is not None) == (target.body is not None)
+    followed = [e for e in EXAMPLES[link.source].values() if is_followed(link, e)]
+    async with running(Settings(compute_processes=1)) as client:
+        statuses = {(await follow(client, link, example)).status_code for example in followed}
+    assert {200} == statuses
+
+
+@pytest.mark.anyio
+async def test_the_link_from_a_plan_leads_to_its_own_memory() -> None:
+    """The figures are the best plan's, whatever its request chose or left out."""
+    (link,) = [x for x in LINKS if (x.source, x.target) == ("create_plan", "answer_memory")]
+    async with running(Settings(compute_processes=1)) as client:
+        for choice in CHOICES:
+            asked = PLAN | choice
+            plan = (await client.post("/v1/plans", json=asked)).json()
+            example = Example(summary="", request=Asked(body=asked), status=200, answer=plan)
+            memory = (await follow(client, link, example)).json()
+            assert [rank["memory"] for rank in plan["plans"][0]["ranks"]] == memory["ranks"]
+            assert plan["plans"][0]["capacity"] == memory["capacity"]
+
+
+def is_followed(link: Link, example: Example) -> bool:
+    """Tell whether an example is an answer that has what a link takes."""
+    return example.status == 200 and not (
+        link.source == "create_plan" and not example.answer["plans"]
+    )
+
+
+async def follow(client: httpx.AsyncClient, link: Link, example: Example) -> httpx.Response:
+    """Send the request a link describes."""
+    target = BY_ID[link.target]
+    path = {name: evaluated(expression, example) for name, expression in link.path.items()}
+    assert set(path) == ({"id"} if "{id}" in target.path else set())
+    body = None if link.body is None else evaluated(link.body, example)
+    return await client.request(target.method, target.path.format_map(path), json=body)
+
+
+def evaluated(expression: Any, example: Example) -> Any:  # noqa: ANN401 - any JSON
+    """Evaluate runtime expressions; a member whose expression points at nothing is left out."""
+    if isinstance(expression, dict):
+        members = {name: evaluated(inner, example) for name, inner in expression.items()}
+        return {name: value for name, value in members.items() if value is not None}
+    if not str(expression).startswith("$"):
+        return expression
+    where, _, pointer = expression.partition("#")
+    if where.startswith("$request.path."):
+        return example.request.path[where.rpartition(".")[2]]
+    value = example.request.body if where == "$request.body" else example.answer
+    for step in pointer.split("/")[1:]:
+        value = value[int(step)] if isinstance(value, list) else value.get(step)
+    return value
 
 
 @pytest.mark.parametrize(

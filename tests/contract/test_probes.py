@@ -6,7 +6,8 @@ in the framework's defaults.
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,6 @@ from serving import Reply, Service, read_reply, service
 MODEL = "deepseek-ai/DeepSeek-V3"
 QUESTION = {"model": {"id": MODEL}, "workload": {"context_tokens": 4096}}
 NODES = [{"name": "a", "accelerator": "h200", "count": 8}]
-PATHS = {"{id}": MODEL}
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +75,11 @@ def padded(value: object, size: int) -> bytes:
     return spelled(value).ljust(size)
 
 
-def problem(reply: Reply, status: int) -> dict[str, object]:
+def problem(reply: Reply, status: int) -> dict[str, Any]:
     """Return the problem document of a reply, which must be one of `status`."""
     assert status == reply.status, reply
     assert "application/problem+json" == reply.headers["content-type"]
-    document: dict[str, object] = json.loads(reply.body)
+    document: dict[str, Any] = json.loads(reply.body)
     assert status == document["status"]
     assert reply.headers["x-request-id"] == document["request_id"]
     return document
@@ -274,7 +274,50 @@ def test_a_batch_has_a_limit(small: Service) -> None:
     assert [422] * 3 == [
         r["status"] for r in json.loads(ask(small, "/v1/memory/batch", body).body)["results"]
     ]
-    problem(ask(small, "/v1/memory/batch", spelled({"requests": [question] * 4})), 422)
+    refusal = problem(ask(small, "/v1/memory/batch", spelled({"requests": [question] * 4})), 413)
+    assert [{"pointer": "/requests", "detail": "4 questions; at most 3 are taken at once."}] == (
+        refusal["errors"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "pointer", "limit", "body"),
+    [
+        ("/v1/plans", "/inventory/nodes", 200_000, lambda n: {"inventory": {"nodes": NODES * n}}),
+        (
+            "/v1/plans",
+            "/constraints/accelerators",
+            100,
+            lambda n: {
+                "inventory": {"nodes": NODES},
+                "constraints": {"accelerators": ["h200"] * n},
+            },
+        ),
+        ("/v1/memory/batch", "/requests", 1000, lambda n: {"requests": [{}] * n}),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_a_list_is_taken_up_to_its_limit_and_not_beyond(
+    served: Service, target: str, pointer: str, limit: int, body: Callable[[int], object]
+) -> None:
+    """One item more is a 413 that points at the list and names the limit."""
+    base = {} if target.endswith("batch") else QUESTION
+    assert 413 != ask(served, target, spelled(base | body(limit))).status
+    refusal = problem(ask(served, target, spelled(base | body(limit + 1))), 413)
+    (error,) = refusal["errors"]
+    assert pointer == error["pointer"]
+    assert f"at most {limit:,} " in error["detail"]
+
+
+@pytest.mark.parametrize("parameter", ["context_tokens", "quantization"])
+def test_a_list_in_a_query_has_a_limit(served: Service, parameter: str) -> None:
+    """Fifty items are taken, one more is a 413 that names the parameter."""
+    item = {"context_tokens": "4096", "quantization": "fp8"}[parameter]
+    target = f"/v1/models/{MODEL}/memory?{parameter}="
+    assert 200 == served.raw(request("GET", target + ",".join([item] * 50))).status
+    refusal = problem(served.raw(request("GET", target + ",".join([item] * 51))), 413)
+    expected = {"pointer": f"?{parameter}", "detail": f"`{parameter}` may have at most 50 items."}
+    assert [expected] == refusal["errors"]
 
 
 def test_a_body_that_does_not_arrive_is_given_up(small: Service) -> None:
@@ -324,7 +367,27 @@ def test_any_other_method_is_not_allowed(served: Service, method: str) -> None:
 
 def test_a_method_nobody_knows_ends_the_connection(served: Service) -> None:
     """What is no HTTP is answered as far as it can be."""
-    assert 400 == served.raw(request("BREW", "/v1/plans")).status
+    problem(served.raw(request("BREW", "/v1/plans")), 400)
+
+
+@pytest.mark.parametrize(
+    ("target", "route"),
+    [
+        ("/v1/plans", "/v1/plans"),
+        (f"/v1/models/{MODEL}", "/v1/models/{id}"),
+        (f"/v1/models/{MODEL}/memory", "/v1/models/{id}/memory"),
+        ("/v1/models/inspect", "/v1/models/inspect"),
+        ("/v1/accelerators/NVIDIA-H200", "/v1/accelerators/{id}"),
+        ("/health/live", "/health/live"),
+    ],
+)
+def test_a_method_too_many_is_counted_with_its_route(
+    served: Service, target: str, route: str
+) -> None:
+    """The path is there, whatever it does not take."""
+    reply = served.raw(request("DELETE", target))
+    request_id = reply.headers["x-request-id"]
+    assert route == served.logged("request", request_id=request_id, status=405)["route"]
 
 
 # --- STACK: patterns, unmatched paths
@@ -334,7 +397,7 @@ def test_a_method_nobody_knows_ends_the_connection(served: Service) -> None:
 def test_a_header_cannot_be_split(served: Service, given: str) -> None:
     """A line feed, folded or bare, ends the request and not the response's header."""
     reply = served.raw(request("GET", "/health/live", f"X-Request-Id: {given}"))
-    assert 400 == reply.status
+    problem(reply, 400)
     assert "x-evil" not in reply.headers
 
 
@@ -423,9 +486,43 @@ def test_dots_climb_nowhere(served: Service, target: str) -> None:
     ],
 )
 def test_what_is_no_http_is_a_400(served: Service, sent: bytes) -> None:
-    """The server answers what it cannot read, and lives on."""
-    assert 400 == served.raw(sent).status
+    """The server answers what it cannot read, and lives on; it is counted and logged."""
+    refusal = problem(served.raw(sent), 400)
+    assert 400 == served.logged("request", request_id=refusal["request_id"])["status"]
     assert 200 == served.raw(request("GET", "/health/live")).status
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (request("GET", "/v1/models?family=" + "x" * 70_000), 414),
+        (request("GET", "/health/live", "X: " + "x" * 40_000), 431),
+        (request("GET", "/v1/version", "Accept: " + "a/b, " * 1000), 431),
+        (request("POST", "/v1/plans", "Transfer-Encoding: gzip, chunked"), 501),
+        (request("POST", "/v1/plans", "Transfer-Encoding: chunked", "Content-Length: 5"), 400),
+        (request("POST", "/v1/plans", "Content-Length: 5", "Content-Length: 6"), 400),
+        (request("POST", "/v1/plans", "Content-Length: five"), 400),
+        (
+            request(
+                "POST",
+                "/v1/memory",
+                "X-Request-Id: mine",
+                "Content-Type: application/json",
+                "Transfer-Encoding: chunked",
+            )
+            + b"2\r\n{}}\r\n",
+            400,
+        ),
+    ],
+    ids=lambda given: repr(given[:40]) if isinstance(given, bytes) else given,
+)
+def test_what_the_server_refuses_by_itself_is_a_problem_too(
+    served: Service, sent: bytes, status: int
+) -> None:
+    """With a request id, counted and logged; the caller's own id where it could be read."""
+    refusal = problem(served.raw(sent), status)
+    assert status == served.logged("request", request_id=refusal["request_id"])["status"]
+    assert b"mine" not in sent or "mine" == refusal["request_id"]
 
 
 def test_a_malformed_host_is_a_problem(served: Service) -> None:
@@ -476,6 +573,28 @@ def test_text_is_had_by_asking(served: Service) -> None:
     assert refusal.body.startswith(b"404 ")
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/problem+json, text/plain;q=0.5", "application/problem+json"),
+        ("application/json, text/plain;q=0.5", "application/problem+json"),
+        ("application/problem+json;q=0.1, text/plain", "text/plain; charset=utf-8"),
+        ("text/*", "text/plain; charset=utf-8"),
+    ],
+)
+def test_problems_are_negotiated_by_their_own_type(served: Service, accept: str, kind: str) -> None:
+    """Whoever asks for problem documents by name gets them."""
+    reply = served.raw(request("GET", "/nothing", f"Accept: {accept}"))
+    assert (404, kind) == (reply.status, reply.headers["content-type"])
+
+
+def test_an_accept_header_is_read_to_its_end(served: Service) -> None:
+    """What is asked for behind a thousand characters counts as well."""
+    accept = "Accept: " + "image/png, " * 200 + "text/plain"
+    reply = served.raw(request("GET", "/v1/version", accept))
+    assert "text/plain; charset=utf-8" == reply.headers["content-type"]
+
+
 def test_callers_of_message_pack_get_problems_as_json(served: Service) -> None:
     """There is no MessagePack for problem documents."""
     sent = request("GET", "/v1/models/nothing", "Accept: application/msgpack")
@@ -486,6 +605,35 @@ def test_what_cannot_be_had_is_not_acceptable(served: Service) -> None:
     """Nothing acceptable is a 406; documents of one type alone are not negotiated."""
     problem(served.raw(request("GET", "/v1/version", "Accept: text/html")), 406)
     assert 200 == served.raw(request("GET", "/metrics", "Accept: application/json")).status
+
+
+# --- JSON that says something twice
+
+
+def test_of_members_of_one_name_the_last_counts(served: Service) -> None:
+    """As most parsers have it, and as the contract says."""
+    twice = spelled(QUESTION).replace(b"4096", b'1, "context_tokens": 4096')
+    expected = ask(served, "/v1/memory", spelled(QUESTION))
+    assert (200, expected.body) == (ask(served, "/v1/memory", twice).status, expected.body)
+    assert "the last counts" in served.raw(request("GET", "/openapi.json")).body.decode()
+
+
+# --- what is kept
+
+
+def test_nothing_is_said_to_be_stored_that_is_not() -> None:
+    """Without room in the cache an answer is computed each time."""
+    with service(RACKFIT_CACHE_BYTES="0") as running:
+        replies = [running.raw(request("GET", "/v1/quantizations")) for _ in range(2)]
+    assert {"rackfit; fwd=miss"} == {reply.headers["cache-status"] for reply in replies}
+
+
+@pytest.mark.parametrize("given", ["*", 'W/"x", %s', "%s"])
+def test_if_none_match_means_to_post_what_it_means_to_get(served: Service, given: str) -> None:
+    """304 to who has the answer already, or asks whether there is any."""
+    tag = ask(served, "/v1/memory", spelled(QUESTION)).headers["etag"]
+    header = f"If-None-Match: {given.replace('%s', tag)}"
+    assert 304 == ask(served, "/v1/memory", spelled(QUESTION), header).status
 
 
 # --- connections

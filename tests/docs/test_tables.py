@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from documents import ROOT
+from rackfit.api.decoding import MAX_PARTS
 from rackfit.balancing.question import (
     MOST_CELLS,
     MOST_EXPERTS,
@@ -22,6 +23,7 @@ from rackfit.memory.answer import MAX_RANKS
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
 from rackfit.planning.placement import MAX_LISTED
 from rackfit.planning.question import PlanRequest
+from rackfit.server.protocol import MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from rackfit.settings import Settings, read_settings
 
 README = (ROOT / "README.md").read_text()
@@ -78,6 +80,9 @@ def test_limits_are_the_codes_own() -> None:
         MAX_LISTED,
         most(PlanRequest, "limit"),
         most(PlanRequest, "rejection_limit"),
+        MAX_HEAD_BYTES,
+        MAX_TARGET_BYTES,
+        MAX_PARTS,
         MOST_LAYERS,
         MOST_EXPERTS,
         MOST_RANKS,

@@ -8,6 +8,7 @@ canonical request, finds the answer however the request is spelled.
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, ParamSpec, TypeVar
 
 import msgspec
@@ -15,8 +16,10 @@ import msgspec
 from rackfit import __version__, metrics
 from rackfit.api import worker
 from rackfit.api.computing import Canonical, Computed, Job, canonicalise, compute
+from rackfit.api.hanging_up import Gone, Unless
 from rackfit.api.operation import Context, Operation
 from rackfit.api.pool import ComputePool
+from rackfit.api.room import Held
 from rackfit.caching.answer import CachedAnswer
 from rackfit.caching.keys import KeyMemo, answer_key, raw_key
 from rackfit.caching.single_flight import SingleFlight
@@ -34,11 +37,17 @@ INLINE_BYTES = 64 << 10
 HASHED_INLINE_BYTES = 1 << 20
 """Contents beyond this are hashed off the event loop, which lets go of the interpreter lock."""
 
+PATIENCE = 0.5
+"""Share of a request's time that it waits for an equal one in another process; the rest is for
+computing the answer itself, should that come to nothing.
+"""
+
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it came: nothing decoded but the path, and a media type agreed on.
 
-    `deadline` is of `time.monotonic`.
+    `deadline` is of `time.monotonic`; `gone` waits for the caller to hang up; `held` is the room
+    its body takes.
     """
 
     operation: Operation
@@ -49,15 +58,31 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     content_type: bytes
     media_type: str
     deadline: float
+    gone: Gone
+    held: Held
+
+    @property
+    def seconds(self) -> float:
+        """The time that is left."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is up."""
+        return self.seconds <= 0
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer to send; `etag` is None where it must not be kept."""
+    """An answer to send; `etag` is None where it must not be kept.
+
+    `stored` tells that it was computed for this request and is now in the cache.
+    """
 
     content: bytes
     media_type: str
     etag: str | None
     source: Source
+    stored: bool = False
 
 
 class Answering:
@@ -68,71 +93,88 @@ class Answering:
         self._cache = cache
         self._pool = pool
         self._memo = KeyMemo(context.settings.cache_entries)
-        self._flights: SingleFlight[CachedAnswer | Computed] = SingleFlight()
+        self._flights: SingleFlight[Given] = SingleFlight()
 
     async def answer(self, question: Question) -> Given:
         """Answer `question`.
 
         Raises:
             RequestError: it is refused, or there is no room or time for it.
+            ClientGone: the caller hung up before there was an answer.
         """
         if not question.operation.cacheable:
-            computed = await self._compute(question, await self._canonicalise(question))
-            return _fresh(computed, "uncached")
+            async with Unless(question.gone):
+                return await self._uncached(question)
         raw = await _beside(question.body, self._raw_key, question)
         key = self._memo.get(raw)
+        if key is not None and (held := self._cache.recall(key)):
+            return _kept(held, "memory")
+        async with Unless(question.gone):
+            return await self._find(raw, key, question)
+
+    async def _uncached(self, question: Question) -> Given:
+        return _fresh(await self._compute(question, await self._canonicalise(question)), "uncached")
+
+    async def _find(self, raw: bytes, key: bytes | None, question: Question) -> Given:
+        """Answer what is not held under the bytes as they came."""
         canonical = None
         if key is None:
             canonical = await self._canonicalise(question)
             key = await _beside(canonical.body, self._answer_key, question, canonical)
             self._memo.put(raw, key)
-        if found := await self._cache.get(key):
-            return _kept(found[0], "memory" if found[1] == "memory" else "redis")
-        return await self._fly(key, question, canonical or await self._canonicalise(question))
+            if held := self._cache.recall(key):
+                return _kept(held, "memory")
+        return await self._fly(key, question, canonical)
 
-    async def _fly(self, key: bytes, question: Question, canonical: Canonical) -> Given:
-        """Compute an answer once for all who are asking for it now."""
+    async def _fly(self, key: bytes, question: Question, canonical: Canonical | None) -> Given:
+        """Find or compute an answer once for all who are asking for it now."""
         led = False
 
-        async def lead() -> CachedAnswer | Computed:
+        async def lead() -> Given:
             nonlocal led
             led = True
-            computed = await self._compute(question, canonical)
-            return await self._keep(key, computed) if computed.complete else computed
+            if found := await self._cache.fetch(key):
+                return _kept(found, "redis")
+            return await self._compute_once(
+                key, question, canonical or await self._canonicalise(question)
+            )
 
         landed = await self._flights.run(key, lead)
-        if isinstance(landed, CachedAnswer):
-            return _kept(landed, "computed" if led else "collapsed")
+        if led or landed.source == "redis":
+            return landed
+        if landed.source != "incomplete":
+            return msgspec.structs.replace(landed, source="collapsed", stored=False)
         # Cut short by its own deadline, which is not everyone's: an incomplete answer is not
         # shared.
-        return _fresh(landed if led else await self._compute(question, canonical), "incomplete")
+        canonical = canonical or await self._canonicalise(question)
+        return _fresh(await self._compute(question, canonical), "incomplete")
 
-    async def _keep(self, key: bytes, computed: Computed) -> CachedAnswer:
-        content = computed.content
-        answer = await _beside(content, CachedAnswer.of, content, computed.media_type)
-        await self._cache.put(key, answer)
-        return answer
+    async def _compute_once(self, key: bytes, question: Question, canonical: Canonical) -> Given:
+        """Compute an answer and keep it, unless another process is just doing that."""
+        async with self._cache.turn(key, question.seconds * PATIENCE) as found:
+            if found is not None:
+                return _kept(found, "collapsed")
+            computed = await self._compute(question, canonical)
+            if not computed.complete:
+                return _fresh(computed, "incomplete")
+            content = computed.content
+            answer = await _beside(content, CachedAnswer.of, content, computed.media_type)
+            return _kept(answer, "computed", stored=self._cache.put(key, answer))
 
     async def _canonicalise(self, question: Question) -> Canonical:
         operation = question.operation
         if len(question.body) <= INLINE_BYTES or operation.body is bytes:
             return canonicalise(operation, question.query, question.body)
-        return await self._pool.run(
-            question.deadline - time.monotonic(),
-            worker.canonicalise_job,
-            operation.id,
-            question.query,
-            question.body,
-        )
+        call = partial(worker.canonicalise_job, operation.id, question.query, question.body)
+        return await self._pool.run(question.seconds, call, question.held)
 
     async def _compute(self, question: Question, canonical: Canonical) -> Computed:
         operation = question.operation
-        job = Job(operation.id, question.path, canonical, question.media_type, question.deadline)
+        job = Job(operation.id, question.path, canonical, question.media_type)
         if not canonical.heavy and len(canonical.body) <= INLINE_BYTES:
-            return compute(self._context, operation, job)
-        computed = await self._pool.run(
-            question.deadline - time.monotonic(), worker.compute_job, self._context.settings, job
-        )
+            return compute(self._context, operation, job, lambda: question.expired)
+        call = partial(worker.compute_job, self._context.settings, job)
+        computed = await self._pool.run(question.seconds, call, question.held)
         _observe(computed)
         return computed
 
@@ -179,8 +221,14 @@ def _observe(computed: Computed) -> None:
         metrics.PLANS.labels(computed.search.outcome).inc()
 
 
-def _kept(answer: CachedAnswer, source: Source) -> Given:
-    return Given(content=answer.body, media_type=answer.media_type, etag=answer.etag, source=source)
+def _kept(answer: CachedAnswer, source: Source, *, stored: bool = False) -> Given:
+    return Given(
+        content=answer.body,
+        media_type=answer.media_type,
+        etag=answer.etag,
+        source=source,
+        stored=stored,
+    )
 
 
 def _fresh(computed: Computed, source: Source) -> Given:

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from rackfit.architecture.parameters import Parameters
-from rackfit.caching.redis_store import RedisState
+from rackfit.caching.redis_link import RedisState
 from rackfit.catalog.entries import Accelerator, Card, Scheme
 from rackfit.errors import Violation
 from rackfit.memory.question import KvCacheLayout, MemoryAnswer
@@ -27,8 +27,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: tuple[Violation, ...] = ()
 
 
-class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list of models; `parameters` and `active_parameters` are counts."""
+class ModelOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model is called and where it comes from, as its catalog entry has it."""
 
     id: str
     name: str
@@ -36,6 +36,11 @@ class ModelSummary(msgspec.Struct, frozen=True, kw_only=True):
     developer: str
     licence: str
     released: str | None
+
+
+class ModelSummary(ModelOrigin, frozen=True, kw_only=True):
+    """One line of the list of models; `parameters` and `active_parameters` are counts."""
+
     parameters: int
     active_parameters: int
     context_tokens: int
@@ -50,15 +55,9 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
 
 
-class ModelDetail(msgspec.Struct, frozen=True, kw_only=True):
+class ModelDetail(ModelOrigin, frozen=True, kw_only=True):
     """Everything the catalog knows of a model; `card` as published, where there is one."""
 
-    id: str
-    name: str
-    family: str
-    developer: str
-    licence: str
-    released: str | None
     architecture: str
     parameters: Parameters
     context_tokens: int

@@ -1,14 +1,16 @@
-"""A request's body: of a type that is understood, within its limit, in time."""
+"""A request's body: of a type that is understood, within its limit, in time, with room for it."""
 
-import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
 from litestar import Request
 
+from rackfit.api.closing import Closing
 from rackfit.api.decoding import malformed
-from rackfit.api.problems import RequestError
+from rackfit.api.exchange import ClientGone, unreadable
+from rackfit.api.problems import RequestError, refused
+from rackfit.api.room import Held
 
 
 async def read_body(
@@ -17,32 +19,43 @@ async def read_body(
     *,
     limit_bytes: int,
     timeout_seconds: float,
+    closing: Closing,
+    held: Held,
 ) -> bytes:
     """Read the whole body.
 
     Raises:
-        RequestError: 400 where there is none, 408 where it takes longer than
-            `timeout_seconds`, 413 above `limit_bytes`, 415 where it is none of `media_types`
-            or compressed.
+        RequestError: 400 where there is none or it is badly framed, 408 where it takes longer
+            than `timeout_seconds`, 413 above `limit_bytes`, 415 where it is none of
+            `media_types` or compressed, 503 where there is no room for it.
+        ClientGone: the caller hung up.
     """
-    _check_length(request.headers.get("content-length"), limit_bytes)
+    declared = _declared(request.headers.get("content-length"))
+    if declared > limit_bytes:
+        raise _too_large(limit_bytes)
     _check_type(request, media_types)
+    held.grow(declared)
     try:
-        async with asyncio.timeout(timeout_seconds):
-            body = await _receive(request, limit_bytes)
+        async with closing.timeout(closing.deadline(timeout_seconds)):
+            body = await _receive(request, limit_bytes, held)
     except TimeoutError:
-        raise RequestError.of(
-            HTTPStatus.REQUEST_TIMEOUT,
-            f"The body did not arrive within {timeout_seconds:g} seconds.",
-            headers={"Connection": "close"},
-        ) from None
+        raise _late(timeout_seconds, closing) from None
     return body or malformed("The body is missing.")
 
 
-def _check_length(declared: str | None, limit_bytes: int) -> None:
-    """Refuse by what is declared, before a byte of the body is read."""
-    if declared is not None and declared.isdecimal() and int(declared) > limit_bytes:
-        raise _too_large(limit_bytes)
+def _declared(length: str | None) -> int:
+    """Return the length that is declared: enough to refuse by, before a byte is read."""
+    return int(length) if length is not None and length.isdecimal() else 0
+
+
+def _late(timeout_seconds: float, closing: Closing) -> RequestError:
+    if closing.has_begun:
+        return refused("closing", "The service ends before this body has arrived.")
+    return RequestError.of(
+        HTTPStatus.REQUEST_TIMEOUT,
+        f"The body did not arrive within {timeout_seconds:g} seconds.",
+        headers={"Connection": "close"},
+    )
 
 
 def _check_type(request: Request[Any, Any, Any], media_types: Sequence[str]) -> None:
@@ -70,7 +83,7 @@ def _unsupported(media_types: Sequence[str]) -> RequestError:
     )
 
 
-async def _receive(request: Request[Any, Any, Any], limit_bytes: int) -> bytes:
+async def _receive(request: Request[Any, Any, Any], limit_bytes: int, held: Held) -> bytes:
     """Read the stream, counting: a chunked body declares no length, and a length may lie."""
     chunks: list[bytes] = []
     size = 0
@@ -78,14 +91,23 @@ async def _receive(request: Request[Any, Any, Any], limit_bytes: int) -> bytes:
     while more:
         message = await request.receive()
         if message["type"] != "http.request":
-            malformed("The connection ended before the body did.")
+            raise ClientGone
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit_bytes:
             raise _too_large(limit_bytes)
+        held.grow(size)
         chunks.append(chunk)
         more = message.get("more_body", False)
+    _check_framing(request)
     return b"".join(chunks)
+
+
+def _check_framing(request: Request[Any, Any, Any]) -> None:
+    """Refuse a body whose chunks the server could not tell apart; it ended the body there."""
+    refusal = unreadable(request.scope)
+    if refusal is not None:
+        raise RequestError.of(HTTPStatus(refusal.status), refusal.detail)
 
 
 def _too_large(limit_bytes: int) -> RequestError:

@@ -5,11 +5,12 @@ from that form alone, so that equal requests have equal answers however they wer
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from rackfit.api.decoding import decode_body, malformed
+from rackfit.api.decoding import check_parts, decode_body, malformed
 from rackfit.api.operation import Context, Operation, Search
 from rackfit.api.problems import as_request_error
 from rackfit.api.queries import decode_query
@@ -30,13 +31,12 @@ class Canonical(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A canonical request, to compute until `deadline` (of `time.monotonic`)."""
+    """A canonical request to compute."""
 
     operation_id: str
     path: dict[str, str]
     request: Canonical
     media_type: str
-    deadline: float
 
 
 class Computed(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +72,7 @@ def canonicalise(operation: Operation, query: bytes, body: bytes) -> Canonical:
 def _decode(operation: Operation, body: bytes) -> msgspec.Struct | bytes:
     if operation.body is None or issubclass(operation.body, bytes):
         return body
+    check_parts(body)
     return decode_body(body, operation.body)
 
 
@@ -85,15 +86,17 @@ def _canonical(decoded: msgspec.Struct | bytes | None) -> bytes:
             return msgspec.json.encode(decoded, order="sorted")
 
 
-def compute(context: Context, operation: Operation, job: Job) -> Computed:
-    """Answer a canonical request.
+def compute(
+    context: Context, operation: Operation, job: Job, expired: Callable[[], bool]
+) -> Computed:
+    """Answer a canonical request until its time has `expired`.
 
     Raises:
         RequestError: whatever the domain refuses.
     """
     started = time.monotonic()
     try:
-        answer = _answer(context, operation, job)
+        answer = _answer(msgspec.structs.replace(context, expired=expired), operation, job)
     except RackfitError as error:
         raise as_request_error(error) from error
     content, media_type = represent(operation, answer, job.media_type)
@@ -107,11 +110,11 @@ def compute(context: Context, operation: Operation, job: Job) -> Computed:
 
 
 def _answer(context: Context, operation: Operation, job: Job) -> Any:  # noqa: ANN401 - any answer
-    in_time = msgspec.structs.replace(context, expired=lambda: time.monotonic() >= job.deadline)
-    if in_time.expired():
+    if context.expired():
         raise DeadlineExceeded
     query = (
         msgspec.json.decode(job.request.query, type=operation.query) if operation.query else None
     )
+    check_parts(job.request.body)  # a body that is passed on has not been looked at before
     body = _decode(operation, job.request.body) if operation.body else None
-    return operation.run(in_time, job.path, query, body)
+    return operation.run(context, job.path, query, body)

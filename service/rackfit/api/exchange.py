@@ -1,10 +1,20 @@
 """What is noted of a request on its way in, for the response's headers, metrics and log."""
 
+from typing import cast
+
 import msgspec
 from litestar.types import Scope
 
+from rackfit.wire import REFUSAL, Refusal
+
 KEY = "rackfit"
 UNMATCHED = "unmatched"
+CLIENT_GONE = 499
+"""The status counted and logged where nobody is left to answer; it is never sent."""
+
+
+class ClientGone(Exception):  # noqa: N818 - no error: the caller no longer wants an answer
+    """The caller hung up before there was an answer."""
 
 
 class Exchange(msgspec.Struct):
@@ -17,6 +27,11 @@ class Exchange(msgspec.Struct):
     request_id: str
     route: str = UNMATCHED
     cache: str = "none"
+
+
+def unreadable(scope: Scope) -> Refusal | None:
+    """Return why the server could not read a request, or its body; None where it could."""
+    return cast("Refusal | None", (scope.get("extensions") or {}).get(REFUSAL))
 
 
 def begin(scope: Scope, request_id: str) -> Exchange:

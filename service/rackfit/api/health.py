@@ -11,7 +11,10 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from rackfit.api.answers import Live, Ready
 from rackfit.api.operation import Context, Document, Operation
+from rackfit.api.problems import unavailable
 from rackfit.api.text import service as text
+
+ENDING = "The service is ending; send requests elsewhere."
 
 
 def get_live(_context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Live:
@@ -20,8 +23,15 @@ def get_live(_context: Context, _path: Mapping[str, str], _query: None, _body: N
 
 
 def get_ready(context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Ready:
-    """Tell the condition of the process' parts. A sick Redis does not make it unready."""
-    return context.condition()
+    """Tell the condition of the process' parts. A sick Redis does not make it unready.
+
+    Raises:
+        RequestError: 503 where the process is about to end.
+    """
+    condition = context.condition()
+    if not condition.ready:
+        raise unavailable(ENDING)
+    return condition
 
 
 def get_metrics(_context: Context, _path: Mapping[str, str], _query: None, _body: None) -> Document:
@@ -65,7 +75,8 @@ GET_READY = Operation(
     summary="Whether to send the process requests, and the condition of its parts",
     description=(
         "Cache tiers, the Redis circuit and the pool of worker processes. A sick Redis costs "
-        "shared answers and nothing else, so it leaves the process ready."
+        "shared answers and nothing else, so it leaves the process ready. 503 from the moment "
+        "the process is told to end, while it still answers."
     ),
     run=get_ready,
     answer=Ready,

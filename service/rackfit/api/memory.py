@@ -13,7 +13,7 @@ from rackfit.api.operation import Context, Operation
 from rackfit.api.problems import RequestError, as_request_error
 from rackfit.api.text import memory as text
 from rackfit.catalog.entries import Name
-from rackfit.errors import DeadlineExceeded, InvalidInput, Violation
+from rackfit.errors import DeadlineExceeded, InvalidInput, TooMany, Violation
 from rackfit.memory.answer import answer_memory
 from rackfit.memory.question import MemoryAnswer, MemoryRequest, MemoryTable, Method, Share, Tokens
 from rackfit.memory.table import CARD_CONTEXTS, CARD_QUANTIZATIONS, memory_table
@@ -114,7 +114,7 @@ def answer_batch(
     limit = context.settings.batch_limit
     if len(body.requests) > limit:
         detail = f"{len(body.requests):,} questions; at most {limit:,} are taken at once."
-        raise InvalidInput.at("/requests", detail)
+        raise TooMany.at("/requests", detail)
     return BatchAnswer(results=tuple(_result(context, path, raw) for raw in body.requests))
 
 
@@ -129,7 +129,7 @@ def _result(context: Context, path: Mapping[str, str], raw: msgspec.Raw) -> Answ
         # and brackets nested too deeply come to light only here.
         refusal = InvalidInput.at("", error.problem.detail)
     except InvalidInput as error:
-        refusal = error
+        refusal = InvalidInput(*error.violations)  # in a batch, too long a list is a 422 as well
     return Refused(problem=as_request_error(refusal).problem)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from rackfit.api.answers import ModelDetail, ModelList, ModelSummary
+from rackfit.api.answers import ModelDetail, ModelList, ModelOrigin, ModelSummary
 from rackfit.api.decoding import check_free_form
 from rackfit.api.operation import Context, Operation
 from rackfit.api.text import models as text
@@ -60,6 +60,10 @@ def check_model(model: ModelRef) -> None:
     check_free_form(model.safetensors, "/model/safetensors")
 
 
+def _origin(entry: ModelEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in ModelOrigin.__struct_fields__}
+
+
 @lru_cache(maxsize=4096)
 def summary(catalog: Catalog, model_id: str) -> ModelSummary:
     """Return a model's line in the list; reading all of them once takes a while."""
@@ -67,12 +71,7 @@ def summary(catalog: Catalog, model_id: str) -> ModelSummary:
     architecture, _ = read_entry(entry)
     parameters = count_parameters(architecture)
     return ModelSummary(
-        id=entry.id,
-        name=entry.name,
-        family=entry.family,
-        developer=entry.developer,
-        licence=entry.licence,
-        released=entry.released,
+        **_origin(entry),
         parameters=parameters.total,
         active_parameters=parameters.active,
         context_tokens=architecture.context_tokens,
@@ -106,12 +105,7 @@ def get_model(context: Context, path: Mapping[str, str], _query: None, _body: No
     entry = find_model(context, path)
     inspected = inspect_model(InspectRequest(model=ModelRef(id=entry.id)), context.catalog)
     return ModelDetail(
-        id=entry.id,
-        name=entry.name,
-        family=entry.family,
-        developer=entry.developer,
-        licence=entry.licence,
-        released=entry.released,
+        **_origin(entry),
         architecture=inspected.architecture,
         parameters=inspected.parameters,
         context_tokens=summary(context.catalog, entry.id).context_tokens,

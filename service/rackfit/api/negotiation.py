@@ -8,6 +8,9 @@ import msgspec
 
 from rackfit.api.operation import MESSAGE_PACK
 
+MAX_ACCEPT = 4096
+"""Characters of an Accept header that are read; browsers send about a hundred."""
+
 ALIASES = {
     "application/x-msgpack": MESSAGE_PACK,
     "application/vnd.msgpack": MESSAGE_PACK,

@@ -10,9 +10,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from msgspec import inspect
 
 from rackfit.api.answers import Ready
 from rackfit.settings import Settings
+from rackfit.wording import opened
 
 if TYPE_CHECKING:
     from rackfit.catalog import Catalog
@@ -117,23 +119,34 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
             implied.add(HTTPStatus.NOT_MODIFIED)
         if self.body is not None:
             implied |= BODY_STATUSES
+        if self.query is not None and _has_list(self.query):
+            implied.add(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         return tuple(sorted(implied))
+
+
+def _has_list(query: type[msgspec.Struct]) -> bool:
+    """Tell whether a parameter is a list, which may be longer than is taken."""
+    kinds = (kind for field in inspect.type_info(query).fields for kind in opened(field.type))  # type: ignore[attr-defined]
+    return any(isinstance(kind, inspect.VarTupleType) for kind in kinds)
 
 
 COMMON_STATUSES = (
     HTTPStatus.OK,
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.REQUEST_URI_TOO_LONG,
     HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.NOT_IMPLEMENTED,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-"""Any operation can answer these: an unknown query parameter alone is a 422, and every request
-has a deadline.
+"""Any operation can answer these: an unknown query parameter alone is a 422, every request has a
+deadline, and every head its limits.
 """
 
 BODY_STATUSES = {
-    HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 }

@@ -1,6 +1,5 @@
 """The one way every request takes: negotiate, read, answer, and say where it came from."""
 
-import time
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -8,33 +7,35 @@ from litestar import Request, Response
 
 from rackfit.api.answering import Answering, Given, Question
 from rackfit.api.body import read_body
+from rackfit.api.closing import Closing
 from rackfit.api.conditional import is_current
 from rackfit.api.exchange import exchange_of
-from rackfit.api.negotiation import negotiate
+from rackfit.api.hanging_up import gone
+from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Document, Operation
 from rackfit.api.problems import RequestError
+from rackfit.api.room import Held, Room
 from rackfit.settings import Settings
-
-MAX_ACCEPT = 1000
-"""Characters of an Accept header that are looked at; browsers send about a hundred."""
 
 CACHE_STATUS: Final = {
     "memory": "rackfit; hit; detail=memory",
     "redis": "rackfit; hit; detail=redis",
-    "computed": "rackfit; fwd=miss; stored",
+    "computed": "rackfit; fwd=miss",
     "collapsed": "rackfit; fwd=miss; collapsed",
     "incomplete": "rackfit; fwd=miss; detail=incomplete",
     "uncached": "rackfit; fwd=bypass",
 }
-"""RFC 9211, by where an answer came from."""
+"""RFC 9211, by where an answer came from; `stored` is added where it was."""
 
 
 class Pipeline:
     """Responds to requests for operations."""
 
-    def __init__(self, settings: Settings, answering: Answering) -> None:
+    def __init__(self, settings: Settings, answering: Answering, closing: Closing) -> None:
         self._settings = settings
         self._answering = answering
+        self._closing = closing
+        self._room = Room(settings.bodies_limit_bytes)
 
     async def respond(
         self, operation: Operation, request: Request[Any, Any, Any]
@@ -43,25 +44,31 @@ class Pipeline:
 
         Raises:
             RequestError: it is refused.
+            ClientGone: the caller hung up.
         """
         media_type = _acceptable(operation, request)
-        body = await self._body(operation, request)
-        given = await self._answering.answer(
-            Question(
-                operation=operation,
-                path=_path(request),
-                raw_path=request.scope["raw_path"],
-                query=request.scope["query_string"],
-                body=body,
-                content_type=request.headers.get("content-type", "").encode("latin-1"),
-                media_type=media_type,
-                deadline=time.monotonic() + self._settings.request_timeout_seconds,
+        with self._room.held() as held:
+            body = await self._body(operation, request, held)
+            given = await self._answering.answer(
+                Question(
+                    operation=operation,
+                    path=_path(request),
+                    raw_path=request.scope["raw_path"],
+                    query=request.scope["query_string"],
+                    body=body,
+                    content_type=request.headers.get("content-type", "").encode("latin-1"),
+                    media_type=media_type,
+                    deadline=self._closing.deadline(self._settings.request_timeout_seconds),
+                    gone=gone(request.receive),
+                    held=held,
+                )
             )
-        )
         exchange_of(request.scope).cache = given.source
         return _response(operation, given, request)
 
-    async def _body(self, operation: Operation, request: Request[Any, Any, Any]) -> bytes:
+    async def _body(
+        self, operation: Operation, request: Request[Any, Any, Any], held: Held
+    ) -> bytes:
         if operation.body is None:
             return b""
         return await read_body(
@@ -69,19 +76,25 @@ class Pipeline:
             operation.body_media_types,
             limit_bytes=getattr(self._settings, operation.body_limit),
             timeout_seconds=self._settings.request_timeout_seconds,
+            closing=self._closing,
+            held=held,
         )
 
 
-def accept_of(request: Request[Any, Any, Any]) -> str:
-    """Return all Accept headers of a request as one, of reasonable length."""
-    return ",".join(request.headers.getall("accept", []))[:MAX_ACCEPT]
+def _accept(request: Request[Any, Any, Any]) -> str:
+    """Return all Accept headers of a request as one."""
+    accept = ",".join(request.headers.getall("accept", []))
+    if len(accept) > MAX_ACCEPT:
+        detail = f"The Accept header is longer than {MAX_ACCEPT:,} characters."
+        raise RequestError.of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+    return accept
 
 
 def _acceptable(operation: Operation, request: Request[Any, Any, Any]) -> str:
     """Agree on a media type. A document that exists in one only is not negotiated."""
     if operation.answer is Document:
         return operation.media_types[0]
-    agreed = negotiate(accept_of(request), operation.media_types)
+    agreed = negotiate(_accept(request), operation.media_types)
     if agreed is None:
         detail = f"The answer can be had as {', '.join(operation.media_types)}."
         raise RequestError.of(HTTPStatus.NOT_ACCEPTABLE, detail)
@@ -99,7 +112,8 @@ def _path(request: Request[Any, Any, Any]) -> dict[str, str]:
 def _response(
     operation: Operation, given: Given, request: Request[Any, Any, Any]
 ) -> Response[bytes]:
-    headers = {"Cache-Status": CACHE_STATUS[given.source], "Cache-Control": "no-store"}
+    cache_status = CACHE_STATUS[given.source] + ("; stored" if given.stored else "")
+    headers = {"Cache-Status": cache_status, "Cache-Control": "no-store"}
     if operation.answer is not Document:
         headers["Vary"] = "Accept"
     if given.etag is not None:

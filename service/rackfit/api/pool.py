@@ -3,22 +3,21 @@
 import asyncio
 import multiprocessing
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import structlog
 
 from rackfit import metrics
 from rackfit.api import worker
 from rackfit.api.answers import ComputeCondition
-from rackfit.api.problems import RequestError, unavailable
+from rackfit.api.closing import Closing
+from rackfit.api.problems import RequestError, refused
+from rackfit.api.room import Held
 from rackfit.settings import Settings
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 GRACE_SECONDS = 1.0
@@ -33,6 +32,27 @@ def default_processes(workers: int) -> int:
     return max(1, len(os.sched_getaffinity(0)) // workers)
 
 
+class _Workers:
+    """An executor and the deadlines its workers look at, one slot for each of them."""
+
+    def __init__(self, settings: Settings, processes: int) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([worker.__name__])
+        self.deadlines: worker.Deadlines = context.RawArray("d", processes)
+        self.free = list(range(processes))
+        self.executor = ProcessPoolExecutor(
+            max_workers=processes,
+            mp_context=context,
+            initializer=worker.initialise,
+            initargs=(settings, self.deadlines),
+        )
+
+    def bring_forward(self, deadline: float) -> None:
+        """Let no computation take longer than until `deadline`."""
+        for slot, earlier in enumerate(self.deadlines):
+            self.deadlines[slot] = min(earlier, deadline)
+
+
 class ComputePool:
     """Worker processes for one event loop.
 
@@ -40,23 +60,15 @@ class ComputePool:
     and its event loop would not survive that.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, closing: Closing) -> None:
         self._settings = settings
+        self._closing = closing
         self._processes = settings.compute_processes or default_processes(settings.workers)
         self._limit = self._processes + settings.compute_queue
         self._in_progress = 0
         self._idle = asyncio.Semaphore(self._processes)
-        self._executor = self._build()
-
-    def _build(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([worker.__name__])
-        return ProcessPoolExecutor(
-            max_workers=self._processes,
-            mp_context=context,
-            initializer=worker.initialise,
-            initargs=(self._settings,),
-        )
+        self._workers = _Workers(settings, self._processes)
+        closing.on_begin.append(self._hurry)
 
     @property
     def condition(self) -> ComputeCondition:
@@ -67,50 +79,52 @@ class ComputePool:
 
     async def start(self) -> None:
         """Start every worker and wait until the first can compute."""
-        started = [self._executor.submit(worker.warm) for _ in range(self._processes)]
+        executor = self._workers.executor
+        started = [executor.submit(worker.warm) for _ in range(self._processes)]
         await asyncio.gather(*map(asyncio.wrap_future, started))
 
     def close(self) -> None:
         """End the workers; nobody is waiting any more for what they may still compute."""
+        executor = self._workers.executor
         if self._in_progress:
             # Public only from Python 3.14 on, as `terminate_workers`.
-            for process in list(self._executor._processes.values()):  # noqa: SLF001
+            for process in list(executor._processes.values()):  # noqa: SLF001
                 process.terminate()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        executor.shutdown(wait=True, cancel_futures=True)
 
-    async def run(
-        self,
-        seconds: float,
-        function: Callable[P, T],
-        *arguments: P.args,
-        **named: P.kwargs,
-    ) -> T:
-        """Run `function` in a worker for up to `seconds`; it should keep to them itself.
+    def _hurry(self, ends: float) -> None:
+        """Bring all that is under way to its end by a moment of `time.monotonic`."""
+        self._workers.bring_forward(ends)
+
+    async def run(self, seconds: float, call: Callable[[], T], held: Held | None = None) -> T:
+        """Make a call in a worker for up to `seconds`; it should keep to them itself.
+
+        What is `held` for it is held until the worker is done, also where that comes too late.
 
         A worker that dies takes every computation of the pool with it, so each is tried twice.
+        A caller that is cancelled leaves the queue, or tells its computation that time is up.
 
         Raises:
             RequestError: 503 where the queue is full, the time is up or workers keep dying.
-            Exception: whatever `function` raised.
+            Exception: whatever `call` raised.
         """
         if self._in_progress >= self._limit:
-            raise _refused("full", "Too many computations are waiting already.")
-        deadline = time.monotonic() + seconds
+            raise refused("full", "Too many computations are waiting already.")
+        deadline = self._closing.deadline(seconds)
         for _ in range(_ATTEMPTS):
             await self._wait_for_worker(deadline)
-            executor = self._executor
+            workers = self._workers
             try:
-                waiting = self._submit(executor, partial(function, *arguments, **named))
-                return await self._wait_for(waiting, deadline + GRACE_SECONDS)
+                return await self._run_in(workers, call, deadline, held)
             except BrokenProcessPool:
-                self._rebuild(executor)
-        raise _refused("lost", "The processes that computed this ended unexpectedly.")
+                self._rebuild(workers)
+        raise refused("lost", "The processes that computed this ended unexpectedly.")
 
     async def _wait_for_worker(self, deadline: float) -> None:
         """Wait here and not in the executor, whose own queue cannot be left again."""
         self._count(1)
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with self._closing.timeout(deadline):
                 await self._idle.acquire()
         except TimeoutError:
             self._count(-1)
@@ -119,28 +133,54 @@ class ComputePool:
             self._count(-1)
             raise
 
-    def _submit(self, executor: ProcessPoolExecutor, call: Callable[[], T]) -> asyncio.Future[T]:
+    async def _run_in(
+        self, workers: _Workers, call: Callable[[], T], deadline: float, held: Held | None
+    ) -> T:
+        slot = workers.free.pop()
+        workers.deadlines[slot] = deadline
         try:
-            waiting = asyncio.wrap_future(executor.submit(call))
+            waiting = self._submit(workers, slot, call)
         except BrokenProcessPool:
-            self._release()
+            self._release(workers, slot)
             raise
-        waiting.add_done_callback(self._settle)
+        if held is not None:
+            held.keep()
+            waiting.add_done_callback(lambda _: held.let_go())
+        try:
+            return await self._wait_for(waiting, deadline)
+        except asyncio.CancelledError:
+            workers.deadlines[slot] = 0.0
+            raise
+        finally:
+            del waiting
+
+    def _submit(self, workers: _Workers, slot: int, call: Callable[[], T]) -> asyncio.Future[T]:
+        submitted = workers.executor.submit(worker.run_in_slot, slot, call)
+        waiting: asyncio.Future[T] = asyncio.wrap_future(submitted)
+        waiting.add_done_callback(lambda _: self._settle(waiting, workers, slot))
         return waiting
 
     async def _wait_for(self, waiting: asyncio.Future[T], deadline: float) -> T:
         """Wait without cancelling: a computation that has begun holds its worker to its end."""
-        await asyncio.wait((waiting,), timeout=deadline - time.monotonic())
-        if not waiting.done():
-            raise _late()
-        return waiting.result()
+        try:
+            async with self._closing.timeout(deadline):
+                await asyncio.wait((waiting,))
+        except TimeoutError:
+            await asyncio.wait((waiting,), timeout=GRACE_SECONDS)
+        try:
+            if not waiting.done():
+                raise _late()
+            return waiting.result()
+        finally:
+            del waiting  # an error it holds would hold this frame, and that the request's body
 
-    def _settle(self, waiting: asyncio.Future[T]) -> None:
-        self._release()
+    def _settle(self, waiting: asyncio.Future[T], workers: _Workers, slot: int) -> None:
+        self._release(workers, slot)
         if not waiting.cancelled():
             waiting.exception()  # read, so that asyncio does not report one nobody waits for
 
-    def _release(self) -> None:
+    def _release(self, workers: _Workers, slot: int) -> None:
+        workers.free.append(slot)
         self._idle.release()
         self._count(-1)
 
@@ -148,18 +188,13 @@ class ComputePool:
         self._in_progress += change
         metrics.COMPUTATIONS_IN_PROGRESS.set(self._in_progress)
 
-    def _rebuild(self, broken: ProcessPoolExecutor) -> None:
+    def _rebuild(self, broken: _Workers) -> None:
         """Replace a pool that lost a worker, once for all who were waiting for it."""
-        if self._executor is broken:
+        if self._workers is broken:
             _log.error("pool_rebuilt", reason="a worker process ended unexpectedly")
-            broken.shutdown(wait=False, cancel_futures=True)
-            self._executor = self._build()
+            broken.executor.shutdown(wait=False, cancel_futures=True)
+            self._workers = _Workers(self._settings, self._processes)
 
 
 def _late() -> RequestError:
-    return _refused("deadline", "The time for this request was up before it was answered.")
-
-
-def _refused(reason: str, detail: str) -> RequestError:
-    metrics.REFUSED.labels(reason).inc()
-    return unavailable(detail)
+    return refused("deadline", "The time for this request was up before it was answered.")

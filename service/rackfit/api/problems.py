@@ -10,8 +10,16 @@ from typing import Final
 
 import msgspec
 
+from rackfit import metrics
 from rackfit.api.answers import Problem
-from rackfit.errors import DeadlineExceeded, InvalidInput, NotFound, RackfitError, Violation
+from rackfit.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    NotFound,
+    RackfitError,
+    TooMany,
+    Violation,
+)
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_SECONDS = 1
@@ -23,10 +31,13 @@ KINDS: Final[Mapping[HTTPStatus, tuple[str, str]]] = {
     HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "The path does not take this method"),
     HTTPStatus.NOT_ACCEPTABLE: ("not-acceptable", "No acceptable media type"),
     HTTPStatus.REQUEST_TIMEOUT: ("request-timeout", "The request took too long to arrive"),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("body-too-large", "The body is too large"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ("too-large", "The request is larger than is taken"),
+    HTTPStatus.REQUEST_URI_TOO_LONG: ("uri-too-long", "The path and query are too long"),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported-media-type", "The body cannot be read"),
     HTTPStatus.UNPROCESSABLE_ENTITY: ("invalid-input", "The request is well formed but wrong"),
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: ("headers-too-large", "The headers are too large"),
     HTTPStatus.INTERNAL_SERVER_ERROR: ("internal-error", "Rackfit failed"),
+    HTTPStatus.NOT_IMPLEMENTED: ("not-implemented", "Rackfit does not have this part of HTTP"),
     HTTPStatus.SERVICE_UNAVAILABLE: ("unavailable", "There is no room or time for this now"),
 }
 """The last part of each status' problem type, and its title."""
@@ -71,6 +82,10 @@ class RequestError(Exception):
 def as_request_error(error: RackfitError) -> RequestError:
     """Turn what the domain raised into what the caller is told."""
     match error:
+        case TooMany(violations=violations):
+            return RequestError.of(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _summary(violations), errors=violations
+            )
         case InvalidInput(violations=violations):
             return RequestError.of(
                 HTTPStatus.UNPROCESSABLE_ENTITY, _summary(violations), errors=violations
@@ -87,6 +102,12 @@ def unavailable(detail: str) -> RequestError:
     """Build the refusal of a request there is no room or time for; trying again may help."""
     retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return RequestError.of(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=retry)
+
+
+def refused(reason: str, detail: str) -> RequestError:
+    """Count the refusal of a request there is no room or time for, and build it."""
+    metrics.REFUSED.labels(reason).inc()
+    return unavailable(detail)
 
 
 def encode_json(problem: Problem) -> bytes:

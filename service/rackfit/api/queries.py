@@ -10,8 +10,9 @@ import msgspec
 from msgspec import inspect
 
 from rackfit.api.decoding import malformed
-from rackfit.api.violations import opened, query_violation
-from rackfit.errors import InvalidInput, Violation, closest
+from rackfit.api.violations import query_error
+from rackfit.errors import InvalidInput, TooMany, Violation, closest
+from rackfit.wording import opened, shown
 
 MAX_PARAMETERS = 100
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -59,7 +60,8 @@ def decode_query(raw: bytes, query_type: type[msgspec.Struct] | None) -> msgspec
 
     Raises:
         RequestError: 400 where the string is not well formed.
-        InvalidInput: for a parameter that is unknown, given twice or wrong.
+        InvalidInput: for a parameter that is unknown, given twice, missing or wrong; `TooMany`
+            for a list that is longer than is taken.
     """
     declared = _declared(query_type)
     given = _parameters(raw)
@@ -71,7 +73,17 @@ def decode_query(raw: bytes, query_type: type[msgspec.Struct] | None) -> msgspec
     try:
         return msgspec.convert(values, query_type)
     except msgspec.ValidationError as error:
-        raise InvalidInput(query_violation(str(error), query_type)) from error
+        raise _said(query_error(str(error), query_type), given) from error
+
+
+def _said(error: InvalidInput, given: Mapping[str, str]) -> InvalidInput:
+    """Repeat what was given: in a query it is always text, whatever it was read as."""
+    (violation,) = error.violations
+    value = given.get(violation.pointer.removeprefix("?"))
+    if value is None or isinstance(error, TooMany):
+        return error
+    right = violation.detail.partition(", not ")[0].rstrip(".")
+    return InvalidInput.at(violation.pointer, f"{right}; {shown(value)} is not.")
 
 
 def _parameters(raw: bytes) -> dict[str, str]:

@@ -1,11 +1,10 @@
 """Routes from operations: one handler a path, whatever its methods, and one for every error."""
 
+import re
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
 
-import msgspec
 import structlog
 from litestar import Request, Response, route
 from litestar.enums import HttpMethod
@@ -13,13 +12,12 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
-from rackfit.api.exchange import exchange_of
-from rackfit.api.negotiation import negotiate
-from rackfit.api.operation import JSON, TEXT, Operation
-from rackfit.api.pipeline import Pipeline, accept_of
-from rackfit.api.problems import KINDS, PROBLEM_JSON, RequestError, encode_json
-from rackfit.api.representation import TEXT_UTF_8, encode_text
-from rackfit.api.text.service import problem as problem_text
+from rackfit.api.exchange import CLIENT_GONE, UNMATCHED, ClientGone, exchange_of
+from rackfit.api.operation import Operation
+from rackfit.api.operations import OPERATIONS
+from rackfit.api.pipeline import Pipeline
+from rackfit.api.problems import KINDS, RequestError
+from rackfit.api.refusing import refusal
 
 _log = structlog.get_logger(__name__)
 
@@ -71,25 +69,20 @@ def litestar_paths(template: str) -> list[str]:
 
 
 def _on_request_error(request: Request[Any, Any, Any], error: RequestError) -> Response[bytes]:
-    """Answer with a problem document, as text to those who prefer that."""
-    problem = msgspec.structs.replace(
-        error.problem,
-        instance=quote(request.scope["path"]),
+    """Answer with a problem document."""
+    refused = refusal(
+        error,
+        path=request.scope["path"],
         request_id=exchange_of(request.scope).request_id,
+        accept=",".join(request.headers.getall("accept", [])),
     )
-    as_json, media_type = encode_json(problem), PROBLEM_JSON
-    content = as_json
-    if negotiate(accept_of(request), (JSON, TEXT)) == TEXT:
-        content, media_type = encode_text(problem_text(problem)), TEXT_UTF_8
-    headers = {
-        **error.headers,
-        "Content-Type": media_type,
-        "Content-Length": str(len(content)),
-        "Cache-Control": "no-store",
-        "Vary": "Accept",
-    }
-    shown = b"" if request.method == "HEAD" else content
-    return Response(shown, status_code=problem.status, headers=headers)
+    shown = b"" if request.method == "HEAD" else refused.content
+    return Response(shown, status_code=refused.status, headers=refused.headers)
+
+
+def _on_client_gone(_request: Request[Any, Any, Any], _error: ClientGone) -> Response[bytes]:
+    """End an exchange nobody waits for any more; the server sends none of it."""
+    return Response(b"", status_code=CLIENT_GONE)
 
 
 def _on_not_found(request: Request[Any, Any, Any], _error: NotFoundException) -> Response[bytes]:
@@ -100,6 +93,7 @@ def _on_not_found(request: Request[Any, Any, Any], _error: NotFoundException) ->
 def _on_method(
     request: Request[Any, Any, Any], error: MethodNotAllowedException
 ) -> Response[bytes]:
+    exchange_of(request.scope).route = _route_of(request.scope["path"])
     allowed = ", ".join(sorted((error.headers or {})["allow"].split(", ")))
     refusal = RequestError.of(
         HTTPStatus.METHOD_NOT_ALLOWED,
@@ -107,6 +101,17 @@ def _on_method(
         headers={"Allow": allowed},
     )
     return _on_request_error(request, refusal)
+
+
+def _route_of(path: str) -> str:
+    """Return the template of a path that is there, which Litestar does not tell of a 405."""
+    templates = {operation.path for operation in OPERATIONS}
+    # The fixed ones first: `/v1/models/inspect` could be a model's id as well.
+    for template in sorted(templates, key=lambda template: "{id}" in template):
+        pattern = re.escape(template).replace(r"\{id\}", "[^/]+(?:/[^/]+)?") + "/?"
+        if re.fullmatch(pattern, path):
+            return template
+    return UNMATCHED
 
 
 def _on_http_exception(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -126,6 +131,7 @@ def _on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes
 
 EXCEPTION_HANDLERS: ExceptionHandlersMap = {
     RequestError: _on_request_error,
+    ClientGone: _on_client_gone,
     NotFoundException: _on_not_found,
     MethodNotAllowedException: _on_method,
     HTTPException: _on_http_exception,

@@ -39,8 +39,8 @@ class CircuitLimits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     max_failures: int = 5
-    max_lost_seconds: float = 0.05
-    cool_down_seconds: float = 0.5
+    max_lost_seconds: float
+    cool_down_seconds: float
     max_cool_down_seconds: float = 15.0
 
 

@@ -26,8 +26,8 @@ _OVERSIZED = metrics.CACHE_WRITES.labels("memory", "oversized")
 class MemoryLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How much the in-process tier may hold."""
 
-    max_bytes: int = 64 * 2**20
-    max_entries: int = 10_000
+    max_bytes: int
+    max_entries: int
 
 
 class MemoryStore:
@@ -56,10 +56,11 @@ class MemoryStore:
         _HIT.inc()
         return answer
 
-    def put(self, key: bytes, answer: CachedAnswer) -> None:
-        """Hold `answer` under `key`; one too large for the whole store is not held."""
+    def put(self, key: bytes, answer: CachedAnswer) -> bool:
+        """Hold `answer` under `key`; tell whether it is: one too large for all of it is not."""
         self._drop(key)
-        if _cost_bytes(answer) > self.limits.max_bytes:
+        fits = _cost_bytes(answer) <= self.limits.max_bytes and self.limits.max_entries > 0
+        if not fits:
             _OVERSIZED.inc()
         else:
             self._answers[key] = answer
@@ -68,6 +69,7 @@ class MemoryStore:
             self._evict()
         metrics.CACHE_ENTRIES.set(len(self._answers))
         metrics.CACHE_BYTES.set(self._held_bytes)
+        return fits
 
     def _evict(self) -> None:
         while (

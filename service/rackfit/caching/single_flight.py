@@ -50,7 +50,10 @@ class SingleFlight(Generic[T]):
             if not flight.waiting and not flight.task.done():
                 self._forget(key, flight)
                 flight.task.cancel()
-        return flight.task.result()
+        try:
+            return flight.task.result()
+        finally:
+            del flight  # an error it holds would hold this frame, and that all it leads to
 
     def _start(self, key: bytes, compute: Callable[[], Awaitable[T]]) -> _Flight[T]:
         async def computation() -> T:

@@ -1,11 +1,16 @@
 """The cache as the rest of the service sees it: in process first, then Redis where there is one."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import msgspec
 
 from rackfit.caching.answer import CachedAnswer
 from rackfit.caching.circuit import CircuitLimits
 from rackfit.caching.memory_store import MemoryLimits, MemoryStore
-from rackfit.caching.redis_store import RedisLimits, RedisStore
+from rackfit.caching.redis_link import RedisLimits
+from rackfit.caching.redis_store import RedisStore
+from rackfit.caching.turns import turn
 from rackfit.settings import Settings
 
 
@@ -16,24 +21,42 @@ class AnswerCache:
         self._memory = memory
         self._redis = redis
 
-    async def get(self, key: bytes) -> tuple[CachedAnswer, str] | None:
-        """Return the answer under `key` and the tier that had it, "memory" or "redis"."""
-        answer = self._memory.get(key)
-        if answer is not None:
-            return answer, "memory"
-        if self._redis is None:
-            return None
-        answer = await self._redis.get(key)
-        if answer is None:
-            return None
-        self._memory.put(key, answer)
-        return answer, "redis"
+    def recall(self, key: bytes) -> CachedAnswer | None:
+        """Return the answer under `key` that this process holds."""
+        return self._memory.get(key)
 
-    async def put(self, key: bytes, answer: CachedAnswer) -> None:
-        """Keep `answer` in both tiers; Redis is written to without the caller waiting for it."""
-        self._memory.put(key, answer)
+    async def fetch(self, key: bytes) -> CachedAnswer | None:
+        """Return the answer under `key` that Redis holds, and hold it here from then on."""
+        return self._held(key, await self._redis.get(key) if self._redis else None)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, key: bytes, seconds: float) -> AsyncIterator[CachedAnswer | None]:
+        """Wait up to `seconds` for an answer that another process is computing, or for the turn.
+
+        Yields:
+            The answer, or None where the caller should compute and keep it inside the block.
+        """
+        if self._redis is None:
+            yield None
+            return
+        async with turn(self._redis, key, seconds) as answer:
+            yield self._held(key, answer)
+
+    def _held(self, key: bytes, answer: CachedAnswer | None) -> CachedAnswer | None:
+        if answer is not None:
+            self._memory.put(key, answer)
+        return answer
+
+    def put(self, key: bytes, answer: CachedAnswer) -> bool:
+        """Keep `answer` in both tiers; Redis is written to without the caller waiting for it.
+
+        Returns:
+            Whether it is certain that it was kept: what Redis does with it is not known yet.
+        """
+        stored = self._memory.put(key, answer)
         if self._redis is not None:
-            await self._redis.put(key, answer)
+            self._redis.put(key, answer)
+        return stored
 
     def describe(self) -> dict[str, object]:
         """Return the state of both tiers for readiness: plain values, no secrets."""
@@ -48,11 +71,7 @@ class AnswerCache:
 
 
 def cache_for(settings: Settings) -> AnswerCache:
-    """Build the cache that `settings` ask for; nothing is connected yet.
-
-    Raises:
-        ValueError: `redis_url` is no redis://, rediss:// or unix:// URL.
-    """
+    """Build the cache that `settings` ask for; nothing is connected yet."""
     limits = MemoryLimits(max_bytes=settings.cache_bytes, max_entries=settings.cache_entries)
     redis = None if settings.redis_url is None else _redis_for(settings, settings.redis_url)
     return AnswerCache(MemoryStore(limits), redis)

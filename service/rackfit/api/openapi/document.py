@@ -23,7 +23,10 @@ seconds. Text made for people has GiB.
 answer, to the byte, until the version or the catalog changes (`GET /v1/version`).
 - Whatever goes wrong is a problem document (RFC 9457) with a JSON Pointer to each field at \
 fault. A split that does not work is no error: it is an answer with the reason.
-- HEAD is taken wherever GET is, OPTIONS everywhere.
+- `If-None-Match` means to POST what it means to GET: 304 where a tag, or `*`, names the answer.
+- HEAD is taken wherever GET is, OPTIONS everywhere; a slash at the end of a path changes nothing.
+- Of a JSON object's members of the same name the last counts, as most parsers have it.
+- A request's head may have 32 KiB, 16 KiB of them path and query, and arrives in 10 seconds.
 - Within v1 operations, fields and codes are only added: be ready for ones you do not know.
 """
 TAGS: Mapping[Tag, str] = {

@@ -66,9 +66,17 @@ LINKS = (
     Link(
         source="create_plan",
         target="answer_memory",
-        description="The best plan's memory, rank by rank.",
+        description=(
+            "The best plan's memory, rank by rank: the same figures as in the plan. Of "
+            "`quantization`, `kv_cache_dtype` and `engine`, what the plan's request left out is "
+            "left out here too. An infeasible answer has no plan to follow, and a plan whose "
+            "nodes have `free_bytes` has budgets of its own."
+        ),
         body={
             "model": "$request.body#/model",
+            "quantization": "$request.body#/quantization",
+            "kv_cache_dtype": "$request.body#/kv_cache_dtype",
+            "engine": "$request.body#/engine",
             "workload": "$request.body#/workload",
             "split": "$response.body#/plans/0/split",
             "accelerator": "$response.body#/plans/0/accelerator",

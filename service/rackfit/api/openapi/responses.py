@@ -4,12 +4,15 @@ from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from itertools import chain
 
+import msgspec
+
 from rackfit.api.answers import Problem
 from rackfit.api.openapi.examples import Example, Examples, content_examples
 from rackfit.api.openapi.links import links
 from rackfit.api.openapi.schemas import Schema, reference
 from rackfit.api.operation import JSON, TEXT, Document, Operation
-from rackfit.api.problems import KINDS, PROBLEM_JSON
+from rackfit.api.problems import KINDS, PROBLEM_JSON, RequestError
+from rackfit.api.refusing import refusal
 
 HEADERS: Mapping[str, Schema] = {
     "Allow": {"description": "The methods the path takes.", "schema": {"type": "string"}},
@@ -48,6 +51,17 @@ OF_STATUS = {
     HTTPStatus.METHOD_NOT_ALLOWED: ("Allow",),
     HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After",),
 }
+
+UNRECORDED: Mapping[HTTPStatus, str] = {
+    HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive within 10 seconds.",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "The path and query are longer than 16,384 bytes.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's head is larger than 32,768 bytes.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: (
+        "Rackfit failed to answer this; the log has the reason under this request id."
+    ),
+    HTTPStatus.NOT_IMPLEMENTED: "Of the transfer codings only `chunked` is taken, alone.",
+}
+"""What is said where no well-meant request can be recorded."""
 
 
 def responses(operation: Operation, examples: Mapping[str, Example]) -> Schema:
@@ -99,7 +113,7 @@ def _content(operation: Operation, media_type: str, examples: Mapping[str, Examp
 
 def _problem(status: HTTPStatus, examples: Mapping[str, Example]) -> Schema:
     """Return the response of a status that is a problem."""
-    as_json = content_examples(examples, status, PROBLEM_JSON)
+    as_json = content_examples(examples, status, PROBLEM_JSON) or _unrecorded(status)
     as_text = content_examples(examples, status, TEXT)
     return {
         "description": KINDS[status][1],
@@ -109,6 +123,16 @@ def _problem(status: HTTPStatus, examples: Mapping[str, Example]) -> Schema:
             TEXT: _with_examples({"type": "string"}, as_text),
         },
     }
+
+
+def _unrecorded(status: HTTPStatus) -> Mapping[str, object]:
+    """Return an example of a status that none was recorded of, spelled as the service does."""
+    if status not in UNRECORDED:
+        return {}
+    error = RequestError.of(status, UNRECORDED[status])
+    response = refusal(error, path="/v1/plans", request_id="5f2b8c1e9d3a4f70", accept="")
+    name, title = KINDS[status]
+    return {name: {"summary": title, "value": msgspec.json.decode(response.content)}}
 
 
 def _with_examples(schema: Schema, examples: Mapping[str, object]) -> Schema:

@@ -1,0 +1,220 @@
+"""Connections and their limits, on a real socket in front of an application that says nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+from litestar.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from asking import get, post
+from rackfit.server import protocol
+from rackfit.server.protocol import MAX_HEAD_BYTES, MAX_TARGET_BYTES, HttpProtocol
+from rackfit.wire import REFUSAL
+from serving import Reply, parsed
+
+pytestmark = pytest.mark.anyio
+
+LARGE_BYTES = 32 << 20
+Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with nothing, or with the status of a refusal; a body is read first."""
+    while scope["path"] == "/read" and (await receive()).get("more_body"):
+        pass
+    extensions: Any = scope.get("extensions") or {}
+    status = extensions[REFUSAL].status if REFUSAL in extensions else 200
+    body = bytes(LARGE_BYTES) if scope["path"] == "/large" else b""
+    start: Any = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [(b"content-length", b"%d" % len(body))],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class Server:
+    """A server on a free port, and the connections a test opened to it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.writers: list[asyncio.StreamWriter] = []
+
+    async def open(self, sent: bytes = b"") -> Opened:
+        """Open a connection and send something on it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.writers.append(writer)
+        writer.write(sent)
+        return reader, writer
+
+
+@contextlib.asynccontextmanager
+async def listening(connection_limit: int = 100) -> AsyncIterator[Server]:
+    """Listen on a free port; all connections are closed afterwards."""
+    config: Any = uvicorn.Config(application, http=HttpProtocol, lifespan="off", log_config=None)
+    config.connection_limit = connection_limit
+    state = ServerState()
+    listener = await asyncio.get_running_loop().create_server(
+        lambda: HttpProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    async with listener:
+        server = Server(listener.sockets[0].getsockname()[1])
+        try:
+            yield server
+        finally:
+            for writer in server.writers:
+                writer.transport.abort()
+            while state.connections:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+
+
+async def replied(connection: Opened) -> Reply:
+    """Read a response."""
+    async with asyncio.timeout(10):
+        return await parsed(connection[0])
+
+
+async def is_over(connection: Opened) -> bool:
+    """Tell whether the server ends a connection."""
+    async with asyncio.timeout(10):
+        try:
+            return b"" == await connection[0].read(1)
+        except ConnectionResetError:
+            return True
+
+
+def chunked(*framed: bytes) -> bytes:
+    """Spell a POST with a body in chunks as they are given."""
+    head = b"POST /read HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(framed)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (get("/"), 200),
+        (get("/" + "x" * (MAX_TARGET_BYTES - 1)), 200),
+        (get("/" + "x" * MAX_TARGET_BYTES), 414),
+        (get("/" + "x" * 70_000), 414),
+        (b"GET /" + b"x" * 300_000, 414),
+        (get("/", "X: " + "x" * (MAX_HEAD_BYTES - 20)), 200),
+        (get("/", "X: " + "x" * MAX_HEAD_BYTES), 431),
+        (get("/", *(f"X-{n}: {'x' * 90}" for n in range(400))), 431),
+        (get("/", "Transfer-Encoding: gzip, chunked"), 501),
+        (get("/", "Transfer-Encoding: chunked", "Content-Length: 1"), 400),
+        (get("/", "X: a\0b"), 400),
+        (get("/", "Connection: Upgrade", "Upgrade: h2c"), 200),
+        (post("/", {}, "Connection: Upgrade", "Upgrade: h2c"), 501),
+        (b"GET /\xff HTTP/1.1\r\nHost: t\r\n\r\n", 400),
+        (b"garbage\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (chunked(b"1\r\nx\r\n0\r\n\r\n"), 200),
+        (chunked(b"1\r\nxyz\r\n"), 400),
+        (chunked(b"nonsense\r\n"), 400),
+        (chunked(b"-1\r\nx\r\n"), 400),
+    ],
+    ids=lambda given: repr(given[:30]) if isinstance(given, bytes) else given,
+)
+async def test_what_cannot_be_read_is_for_the_application_to_refuse(
+    sent: bytes, status: int
+) -> None:
+    """It is told the status, and the connection ends."""
+    async with listening() as server:
+        connection = await server.open(sent)
+        assert status == (await replied(connection)).status
+        assert status == 200 or await is_over(connection)
+
+
+async def test_a_head_without_end_is_refused_long_before_its_end() -> None:
+    """Nothing keeps twenty megabytes of a header."""
+    async with listening() as server:
+        connection = await server.open(b"GET / HTTP/1.1\r\nX: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(300):
+                connection[1].write(b"x" * 65_536)
+                await connection[1].drain()
+        assert connection[1].transport.is_closing() or await is_over(connection)
+
+
+async def test_a_bad_request_behind_a_good_one_ends_the_connection_after_the_answer() -> None:
+    """The answer that is due is not spoilt."""
+    async with listening() as server:
+        connection = await server.open(get("/") + b"garbage\r\n\r\n")
+        assert 200 == (await replied(connection)).status
+        assert await is_over(connection)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX: ", b"\r\n", get("/") + b"GET"])
+async def test_a_head_has_to_come_in_time(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    """Half of one is told so, and a connection with none is ended, whatever came before."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    async with listening() as server:
+        connection = await server.open(sent)
+        if sent.startswith(get("/")):
+            assert 200 == (await replied(connection)).status
+        if b"G" in sent:
+            assert 408 == (await replied(connection)).status
+        assert await is_over(connection)
+
+
+async def test_a_head_that_trickles_is_not_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte does not buy more time."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    async with listening() as server:
+        connection = await server.open(b"GET / HTTP/1.1\r\nX: ")
+        reply = asyncio.create_task(replied(connection))
+        while not reply.done():
+            connection[1].write(b"x")
+            await asyncio.sleep(0.05)
+        assert 408 == (await reply).status
+
+
+async def test_a_refused_body_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes on after the answer has the time of a head."""
+    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    async with listening() as server:
+        sent = b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n"
+        connection = await server.open(sent)
+        assert 200 == (await replied(connection)).status
+        connection[1].write(b"x")
+        assert await is_over(connection)
+
+
+async def test_idle_connections_make_room_for_new_ones() -> None:
+    """The one that has been idle for longest goes; nobody is refused."""
+    async with listening(connection_limit=2) as server:
+        first = await server.open(get("/"))
+        assert 200 == (await replied(first)).status
+        second = await server.open()
+        third = await server.open(get("/"))
+        assert 200 == (await replied(third)).status
+        assert await is_over(first)
+        second[1].write(get("/"))
+        assert 200 == (await replied(second)).status
+
+
+async def test_a_connection_too_many_is_refused() -> None:
+    """Where every other is being answered."""
+    async with listening(connection_limit=2) as server:
+        busy = [await server.open(chunked(b"1\r\nx\r\n")) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        assert 503 == (await replied(await server.open(get("/")))).status
+        busy[0][1].write(b"0\r\n\r\n")
+        assert 200 == (await replied(busy[0])).status
+
+
+async def test_an_answer_nobody_fetches_ends_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Room for it in memory is not kept for ever."""
+    monkeypatch.setattr(protocol, "UNFETCHED_SECONDS", 0.2)
+    async with listening() as server:
+        connection = await server.open(get("/large"))
+        await asyncio.sleep(1)  # its own buffers are small, and nobody reads from them
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await replied(connection)

@@ -19,12 +19,14 @@ def post(target: str, body: object, *headers: str, padding: int = 0) -> bytes:
     return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
 
 
-def long_plan(number: int = 0) -> dict[str, Any]:
-    """Return one of many plan requests that each take seconds, and can be cut short.
+def long_question(number: int = 0) -> bytes:
+    """Spell one of many requests that each take longer than a request may, and can be cut short.
 
-    No two nodes are alike, so that each is a search of its own; `number` makes another question.
+    A million requests at once on every part of the catalog; `number` makes another question.
     """
-    return QUESTION | {"inventory": {"nodes": NODES}, "rejection_limit": 10_000 - number}
+    workload = {"context_tokens": 32_768, "sequences": 1_000_000 + number}
+    asked = {"model": {"id": MODEL}, "engine": {"name": "vllm"}, "workload": workload}
+    return post(LONG, asked | {"max_accelerators": 4096})
 
 
 def _node(number: int) -> dict[str, Any]:
@@ -33,5 +35,7 @@ def _node(number: int) -> dict[str, Any]:
     return {"name": f"n{number}", "accelerator": accelerator, "count": 8, "free_bytes": free}
 
 
+LONG = "/v1/recommendations"
 ACCELERATORS = ("h100", "h200", "a100", "b200", "mi300x", "l40s", "mi355x")
 NODES = [_node(number) for number in range(3000)]
+"""No two of them are alike."""

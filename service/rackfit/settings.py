@@ -75,7 +75,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         msg = f"Unknown setting {min(unknown)}; known: {', '.join(Settings.variables())}"
         raise ValueError(msg)
     settings = Settings(**{_field(name): _read(name, given[name]) for name in sorted(ours)})
-    largest = max(settings.body_limit_bytes, settings.plan_body_limit_bytes)
+    largest = max(
+        settings.body_limit_bytes, settings.model_body_limit_bytes, settings.plan_body_limit_bytes
+    )
     if settings.bodies_limit_bytes < largest:
         msg = (
             f"{PREFIX}BODIES_LIMIT_BYTES is {settings.bodies_limit_bytes}; it must be at least "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from asking import get, long_plan, post
+from asking import LONG, QUESTION, get, long_question, post
 from serving import Service, service
 
 
@@ -40,25 +40,23 @@ def test_plans_nobody_waits_for_leave_the_pool(served: Service) -> None:
     address = ("127.0.0.1", served.port)
     connections = [socket.create_connection(address) for _ in range(70)]
     for number, connection in enumerate(connections):
-        connection.sendall(post("/v1/plans", long_plan(number)))
+        connection.sendall(long_question(number))
     assert comes_to(served, 65, 20)
     for connection in connections:
         connection.close()
     assert comes_to(served, 0, 10)
-    small = long_plan() | {
-        "inventory": {"nodes": [{"name": "a", "accelerator": "h200", "count": 8}]}
-    }
+    small = QUESTION | {"inventory": {"nodes": [{"name": "a", "accelerator": "h200", "count": 8}]}}
     assert 200 == served.raw(post("/v1/plans", small)).status
-    assert 499 == served.logged("request", route="/v1/plans", status=499)["status"]
+    assert 499 == served.logged("request", route=LONG, status=499)["status"]
 
 
 def test_a_plan_somebody_else_waits_for_goes_on(served: Service) -> None:
     """The first caller hanging up does not take the answer from the second."""
     address = ("127.0.0.1", served.port)
     with socket.create_connection(address) as first, socket.create_connection(address) as second:
-        first.sendall(post("/v1/plans", long_plan()))
+        first.sendall(long_question())
         assert comes_to(served, 1, 10)
-        second.sendall(post("/v1/plans", long_plan()))
+        second.sendall(long_question())
         time.sleep(0.3)
         first.close()
         time.sleep(0.7)

@@ -62,7 +62,8 @@ def test_room_is_held_until_the_last_lets_go() -> None:
 def narrow() -> Iterator[Service]:
     """Run the service with room for two of the bodies below."""
     limit = str(LIMIT_BYTES)
-    with service(RACKFIT_PLAN_BODY_LIMIT_BYTES=limit, RACKFIT_BODIES_LIMIT_BYTES=limit) as running:
+    limits = ("PLAN_BODY", "MODEL_BODY", "BODIES")
+    with service(**{f"RACKFIT_{name}_LIMIT_BYTES": limit for name in limits}) as running:
         yield running
 
 

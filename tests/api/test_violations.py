@@ -71,10 +71,10 @@ def nodes(**changed: object) -> dict[str, Any]:
         (
             {"prices": {"h100": "cheap"}},
             "/prices",
-            "A value in `prices` must be a number above 0 and up to 1,000,000, not text.",
+            "A value in `prices` must be a number, not text.",
         ),
         ({"prices": {"": 1}}, "/prices", "A name in `prices` must be text of 1 to 200 characters."),
-        ({"model": {}}, "/model", "A model is exactly one of `id`, `config` and `card`."),
+        ({"model": {}}, "/model", "A model is exactly one of `id`, `config`, `card` and `gguf`."),
         (
             {"objective": "best"},
             "/objective",

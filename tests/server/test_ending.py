@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asking import get, long_plan, post
+from asking import LONG, get, long_question
 from serving import Reply, Service, service
 
 GRANTED_SECONDS = 10
@@ -45,7 +45,7 @@ def test_plans_under_way_are_answered_or_refused_in_time(
     """
     started = service(RACKFIT_WORKERS=workers, TMPDIR=str(tmp_path))
     with started as running, ThreadPoolExecutor(8) as threads:
-        asked = [post("/v1/plans", long_plan(number)) for number in range(8)]
+        asked = [long_question(number) for number in range(8)]
         replies = [threads.submit(running.raw, one) for one in asked]
         is_under_way(running, len(asked))
         told = time.monotonic()
@@ -54,7 +54,7 @@ def test_plans_under_way_are_answered_or_refused_in_time(
         assert 0 == running.process.wait(GRANTED_SECONDS)
         assert time.monotonic() - told < GRANTED_SECONDS
     assert not [line for line in running.log if "Traceback" in str(line)]
-    statuses = [x["status"] for x in running.log if x.get("route") == "/v1/plans"]
+    statuses = [x["status"] for x in running.log if x.get("route") == LONG]
     assert sorted(reply.result().status for reply in replies) == sorted(statuses)
     assert {200, 503} >= set(statuses) >= {503}
     assert [] == list(tmp_path.iterdir())
@@ -62,7 +62,7 @@ def test_plans_under_way_are_answered_or_refused_in_time(
 
 def test_a_body_on_its_way_is_refused_in_time() -> None:
     """It does not arrive before the end, so it may be sent again elsewhere."""
-    sent = post("/v1/plans", long_plan())
+    sent = long_question()
     with service() as running, ThreadPoolExecutor() as threads:
         reply = threads.submit(running.raw, sent[:-10])
         is_under_way(running, 1)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from asking import NODES, QUESTION, get, long_plan, post
+from asking import NODES, QUESTION, get, long_question, post
 from servers import RedisServer
 from serving import Reply, Service, parsed, service
 
@@ -55,9 +55,9 @@ def test_another_computes_when_the_first_dies(own_redis: RedisServer) -> None:
         service(RACKFIT_REDIS_URL=own_redis.url, RACKFIT_REQUEST_TIMEOUT_SECONDS="8") as second,
         ThreadPoolExecutor() as threads,
     ):
-        lost = threads.submit(first.raw, post("/v1/plans", long_plan()))
+        lost = threads.submit(first.raw, long_question())
         time.sleep(1)
-        waiting = threads.submit(second.raw, post("/v1/plans", long_plan()))
+        waiting = threads.submit(second.raw, long_question())
         time.sleep(0.5)
         assert b'"in_progress":0' in second.raw(get("/health/ready")).body
         os.kill(first.process.pid, signal.SIGKILL)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import inspect
 
-from rackfit.errors import InvalidInput, TooMany, Violation, closest
+from rackfit.errors import InvalidInput, TooMany, Violation, closest, escaped
 from rackfit.wording import expected, opened
 
 ANY = "..."
@@ -22,7 +22,7 @@ _MISSING = re.compile(r"Object missing required field `(.*)`\Z", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
 _GOT = re.compile(r"Expected `[^`]+`, got `([a-z]+)`\Z")
 _TOO_LONG = re.compile(r"Expected `(?:array|object)` of length <= ([0-9]+)\Z")
-_PATTERN = re.compile(r"Expected `str` matching regex ")
+_UNMATCHED = re.compile(r"Expected `str` matching regex")
 _NO_CHOICE = re.compile(r"Invalid enum value (.*)\Z", re.DOTALL)
 _MSGSPEC = re.compile(r"Expected `|Invalid |Number out of range|Integer value out of range")
 _LONGEST = 200  # characters of the caller's own that are worth repeating
@@ -71,7 +71,7 @@ def body_error(message: str, body_type: type) -> InvalidInput:
     fault = _Fault.parse(message)
     steps = [*fault.steps, *_named(fault.said)]
     steps = steps[: steps.index(ANY)] if ANY in steps else steps
-    pointer = "".join("/" + _escape(step) for step in steps)
+    pointer = "".join("/" + escaped(step) for step in steps)
     return _error(pointer, fault, _types_at(body_type, fault.steps))
 
 
@@ -96,9 +96,6 @@ def _sentence(fault: _Fault, types: Sequence[inspect.Type]) -> str:
         return _unknown_field(found[1], types)
     if found := _TOO_LONG.match(fault.said):
         return f"{fault.subject} may have at most {int(found[1]):,} items."
-    if _PATTERN.match(fault.said):
-        without = "commas" if "[^,]" in fault.said else "control characters"
-        return f"{fault.subject} must be text without {without}."
     if not _MSGSPEC.match(fault.said):  # a check of ours, in words of ours
         return f"{fault.said[0].upper()}{fault.said[1:]}."
     if fault.is_key:
@@ -107,9 +104,11 @@ def _sentence(fault: _Fault, types: Sequence[inspect.Type]) -> str:
 
 
 def _but(said: str) -> str:
-    """Tell what was given instead, as far as msgspec does."""
+    """Tell what else it must not be, or what was given instead, as far as msgspec does."""
     if found := _GOT.match(said):
         return f", not {_GIVEN.get(found[1], found[1])}"
+    if _UNMATCHED.match(said):
+        return " without commas" if "[^,]" in said else " without control characters"
     if found := _NO_CHOICE.match(said):
         return f", not {_shortened(found[1])}"
     return ""
@@ -140,11 +139,6 @@ def _named(said: str) -> tuple[str, ...]:
     """Return the field a message is about, where that is not the one it points at."""
     found = _MISSING.match(said) or _UNKNOWN.match(said)
     return (_shortened(found[1]),) if found else ()
-
-
-def _escape(step: str) -> str:
-    """Escape one step of a JSON Pointer (RFC 6901)."""
-    return step.replace("~", "~0").replace("/", "~1")
 
 
 def _types_at(root: type, steps: Sequence[str]) -> list[inspect.Type]:

@@ -33,6 +33,8 @@ def _expected(kind: inspect.Type) -> str:  # noqa: PLR0911 - one for each type
             return "a number" + _range(kind)
         case inspect.StrType():
             return "text" + _length(kind.min_length, kind.max_length, "character")
+        case inspect.BytesType():
+            return "base64"
         case inspect.BoolType():
             return "true or false"
         case inspect.LiteralType(values=values):

@@ -75,6 +75,7 @@ def nodes(**changed: object) -> dict[str, Any]:
         ),
         ({"prices": {"": 1}}, "/prices", "A name in `prices` must be text of 1 to 200 characters."),
         ({"model": {}}, "/model", "A model is exactly one of `id`, `config`, `card` and `gguf`."),
+        ({"model": {"gguf": "R0dVRg"}}, "/model/gguf", "`gguf` must be base64 or a list."),
         (
             {"objective": "best"},
             "/objective",

@@ -18,6 +18,17 @@ Sequences = Annotated[int, Meta(ge=1, le=10_000_000)]
 Share = Annotated[float, Meta(ge=0, le=10)]
 
 
+Base64 = Annotated[
+    bytes,
+    Meta(
+        extra_json_schema={
+            "pattern": "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?(?![\\s\\S])"
+        }
+    ),
+]
+"""Bytes as RFC 4648, section 4, spells them, padded."""
+
+
 class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A model: exactly one of a catalog `id`, a published `config`, a `card` and a `gguf`.
 
@@ -34,7 +45,7 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hf_quant_config: dict[str, Any] | None = None
     safetensors: dict[str, Any] | None = None
     card: Card | None = None
-    gguf: bytes | list[bytes] | None = None
+    gguf: Base64 | list[Base64] | None = None
     assume: Name | None = None
 
     def __post_init__(self) -> None:

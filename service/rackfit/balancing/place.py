@@ -10,7 +10,7 @@ from rackfit.balancing.counts import greedy_counts, mixed_counts
 from rackfit.balancing.floor import Shape, floor
 from rackfit.balancing.hierarchy import spread
 from rackfit.balancing.packing import Packing
-from rackfit.balancing.pairs import search_counts
+from rackfit.balancing.pairs import THOROUGH, search_counts
 from rackfit.balancing.starts import deal, difference
 from rackfit.balancing.sweeps import sweep
 from rackfit.balancing.task import Floats, Ints, Task
@@ -70,7 +70,8 @@ def follow(problem: Problem, placed: Ints, suggested: Mapping[int, Ints], expire
     rows = np.array(list(suggested))
     part_of = task.select(rows)
     goal = np.ones(len(rows))
-    counts = search_counts(part_of, np.stack(list(suggested.values())), goal, expired)
+    counts = np.stack(list(suggested.values()))
+    counts = search_counts(part_of, counts, goal, expired, THOROUGH)
     packing = deal(part_of, counts)
     part(packing, packing.peaks() * (1 + _PARTING), expired)
     better = packing.peaks() < times(part_of, placed[rows]).max(axis=(0, 2))

@@ -28,9 +28,9 @@ _EQUAL = 1e-12
 _PARTING = 0.0005
 """What balance may be given for not having an expert twice on one rank."""
 
-_PAIRS, _FEW, _MANY = 2, 3, 5
-"""Slots a rank where counts decide, where every exchange is weighed, and from which replicas
-are joined by their differences.
+_PAIRS, _FEW, _MANY, _MOST = 2, 3, 5, 128
+"""Slots a rank where counts decide, up to which every exchange is weighed, and from which up to
+which replicas are joined by their differences; with more, dealing them is as even.
 """
 
 
@@ -59,7 +59,9 @@ def place(problem: Problem, expired: Expired) -> Ints:
         found = nodes.expert[row, held].reshape(task.rows, task.ranks, task.slots)
         known = shape.groups <= _PAIRS * shape.nodes  # the best spread
         goal = nodes.goal[:: shape.nodes] * known
-    return _above_floor(problem, found, goal, expired) if task.is_plain else found
+    if not task.is_plain or expired():
+        return found
+    return _above_floor(problem, found, goal, expired)
 
 
 def follow(problem: Problem, placed: Ints, suggested: Mapping[int, Ints], expired: Expired) -> Ints:
@@ -108,7 +110,7 @@ def pack(task: Task, goal: Floats, expired: Expired) -> Packing:
 
 def _packed(task: Task, counts: Ints, goal: Floats, expired: Expired) -> Packing:
     """Put replicas on ranks."""
-    joined = task.slots >= _MANY and task.is_plain
+    joined = _MANY <= task.slots <= _MOST and task.is_plain
     packing = (difference if joined else deal)(task, counts)
     for allowance in (CLOSE if task.slots > _PAIRS else _PARTING, _PARTING):
         allowed = np.maximum(packing.peaks(), goal) * (1 + allowance)

@@ -24,10 +24,13 @@ _REACHES = (0.994, 0.9965)
 _RETREATS = (0.991, 0.987, 0.982, 0.97)
 """Those tried in turn, until one is proved, where the first is not."""
 
+_WIDENED = 2
+"""Proofs of a row whose prices are tried at other times."""
+
 _MOST_SUMS = 5_000_000
 """Sums for each layer and time up to which a proof is tried: 320 spare slots of 48 experts."""
 
-_STEPS = np.linspace(-0.0005, 0.004, 10)
+_STEPS = (0.0, -0.0005, 0.0005, 0.001, 0.0015, 0.002, 0.0025, 0.003, 0.0035, 0.004)
 """Where around the last proof the same prices are tried, relative to its T."""
 
 
@@ -58,20 +61,19 @@ def certify(task: Task, simple: Floats, peak: Floats, expired: Callable[[], bool
     found = Certificate(simple.copy(), {})
     if not (task.is_plain and task.slots in RULES and _is_small(task)):
         return found
-    proofs: dict[int, _Proof] = {}
+    proofs: list[tuple[int, _Proof]] = []
     for row in np.flatnonzero(peak * (1 - GAP) > simple).tolist():
         if expired():
             break
         search = _Search(task.loads[0, row], task, float(simple[row]))
         search.run(float(peak[row]))
-        if search.proof is not None:
-            proofs[row] = search.proof
+        proofs += [(row, proof) for proof in search.proofs[-_WIDENED:]]
         if search.counts is not None:
             found.counts[row] = search.counts
     if proofs:
-        rows = np.array(list(proofs))
-        reached = _widen(task.loads[0, rows], task, list(proofs.values()))
-        found.bound[rows] = np.clip(reached, simple[rows], peak[rows])
+        rows = np.array([row for row, _ in proofs])
+        reached = _widen(task.loads[0, rows], task, [proof for _, proof in proofs], expired)
+        np.maximum.at(found.bound, rows, np.minimum(reached, peak[rows]))
     return found
 
 
@@ -85,18 +87,23 @@ class _Search:
 
     def __init__(self, load: Floats, task: Task, simple: float) -> None:
         self.load, self.task, self.simple = load, task, simple
-        self.proof: _Proof | None = None
+        self.proofs: list[_Proof] = []
         self.counts: Ints | None = None
 
     def run(self, peak: float) -> None:
-        """Prove as much as can be in a few tries."""
+        """Prove as much as can be in a few tries, the last between what is and is not proved."""
+        failed = 1.0
         for share in _REACHES:
             if not self._prove(peak * share):
+                failed = share
                 break
         for share in _RETREATS:
-            if self.proof is not None:
-                return
-            self._prove(peak * share)
+            if self.proofs:
+                break
+            if not self._prove(peak * share):
+                failed = share
+        if self.proofs:
+            self._prove((self.proofs[-1].time + failed * peak) / 2)
 
     def _prove(self, time: float) -> bool:
         """Try a time; keep what proves it, or else the counts that nearly reach it."""
@@ -104,18 +111,20 @@ class _Search:
             return False
         verdict = judge(self.load, self.task, time)
         if verdict.prices is not None:
-            self.proof = _Proof(time, verdict.prices)
+            self.proofs.append(_Proof(time, verdict.prices))
         elif verdict.counts is not None:
             self.counts = verdict.counts
         return verdict.prices is not None
 
 
-def _widen(load: Floats, task: Task, proofs: list[_Proof]) -> Floats:
+def _widen(load: Floats, task: Task, proofs: list[_Proof], expired: Callable[[], bool]) -> Floats:
     """Return the largest time [rows] that each row's prices prove, or 0."""
     stacked = Prices(*(np.stack(kind) for kind in zip(*(p.price for p in proofs), strict=True)))
     found = np.array([proof.time for proof in proofs])
     reached = np.zeros(len(load))
     for step in _STEPS:
+        if step and expired():
+            break
         time = found * (1 + step)
         proved = least_excess(load, task, time, stacked) > NOISE
         reached = np.where(proved, np.maximum(reached, time), reached)

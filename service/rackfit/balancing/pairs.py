@@ -7,7 +7,7 @@ a replica from one expert to another changes that balance by two steps a move, s
 all moves is found with a few look-ups, by an exponential potential over a grid of t.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,6 +18,9 @@ STEPS = 64
 
 STAGES = ((0.03, 8), (0.015, 8), (0.01, 8), (0.007, 8))
 """How far below the best peak so far T is set, and the moves made to get there."""
+
+THOROUGH = ((0.015, 20), (0.01, 20), (0.008, 20), (0.006, 20), (0.005, 20), (0.004, 20))
+"""The same, where a proof takes longer anyway."""
 
 STEEPNESS = 1.1
 """How much more one more violation at a threshold weighs."""
@@ -44,11 +47,17 @@ def paired_peaks(load: Floats, counts: Ints) -> Floats:
     return np.asarray((replica[:, :half] + replica[:, : half - 1 : -1]).max(axis=1, initial=0))
 
 
-def search_counts(task: Task, counts: Ints, goal: Floats, expired: Callable[[], bool]) -> Ints:
+def search_counts(
+    task: Task,
+    counts: Ints,
+    goal: Floats,
+    expired: Callable[[], bool],
+    stages: Sequence[tuple[float, int]] = STAGES,
+) -> Ints:
     """Look for counts with a lower peak than `counts` [rows, experts], down to `goal` [rows]."""
     load = task.loads[0]
     best, peak = counts.copy(), paired_peaks(load, counts)
-    for below, moves in STAGES:
+    for below, moves in stages:
         rows = np.flatnonzero(peak > goal)
         if not len(rows) or expired():
             break

@@ -10,7 +10,7 @@ from rackfit.balancing.counts import greedy_counts, mixed_counts
 from rackfit.balancing.floor import Shape, floor
 from rackfit.balancing.hierarchy import spread
 from rackfit.balancing.packing import Packing
-from rackfit.balancing.pairs import search_counts
+from rackfit.balancing.pairs import THOROUGH, search_counts
 from rackfit.balancing.starts import deal, difference
 from rackfit.balancing.sweeps import sweep
 from rackfit.balancing.task import Floats, Ints, Task
@@ -28,9 +28,9 @@ _EQUAL = 1e-12
 _PARTING = 0.0005
 """What balance may be given for not having an expert twice on one rank."""
 
-_PAIRS, _FEW, _MANY = 2, 3, 5
-"""Slots a rank where counts decide, where every exchange is weighed, and from which replicas
-are joined by their differences.
+_PAIRS, _FEW, _MANY, _MOST = 2, 3, 5, 128
+"""Slots a rank where counts decide, up to which every exchange is weighed, and from which up to
+which replicas are joined by their differences; with more, dealing them is as even.
 """
 
 
@@ -59,7 +59,9 @@ def place(problem: Problem, expired: Expired) -> Ints:
         found = nodes.expert[row, held].reshape(task.rows, task.ranks, task.slots)
         known = shape.groups <= _PAIRS * shape.nodes  # the best spread
         goal = nodes.goal[:: shape.nodes] * known
-    return _above_floor(problem, found, goal, expired) if task.is_plain else found
+    if not task.is_plain or expired():
+        return found
+    return _above_floor(problem, found, goal, expired)
 
 
 def follow(problem: Problem, placed: Ints, suggested: Mapping[int, Ints], expired: Expired) -> Ints:
@@ -70,7 +72,8 @@ def follow(problem: Problem, placed: Ints, suggested: Mapping[int, Ints], expire
     rows = np.array(list(suggested))
     part_of = task.select(rows)
     goal = np.ones(len(rows))
-    counts = search_counts(part_of, np.stack(list(suggested.values())), goal, expired)
+    counts = np.stack(list(suggested.values()))
+    counts = search_counts(part_of, counts, goal, expired, THOROUGH)
     packing = deal(part_of, counts)
     part(packing, packing.peaks() * (1 + _PARTING), expired)
     better = packing.peaks() < times(part_of, placed[rows]).max(axis=(0, 2))
@@ -107,7 +110,7 @@ def pack(task: Task, goal: Floats, expired: Expired) -> Packing:
 
 def _packed(task: Task, counts: Ints, goal: Floats, expired: Expired) -> Packing:
     """Put replicas on ranks."""
-    joined = task.slots >= _MANY and task.is_plain
+    joined = _MANY <= task.slots <= _MOST and task.is_plain
     packing = (difference if joined else deal)(task, counts)
     for allowance in (CLOSE if task.slots > _PAIRS else _PARTING, _PARTING):
         allowed = np.maximum(packing.peaks(), goal) * (1 + allowance)

@@ -8,7 +8,7 @@ from msgspec import Meta
 from rackfit.catalog.entries import Name
 
 MOST_LAYERS, MOST_EXPERTS, MOST_RANKS = 256, 1024, 1024
-MOST_SLOTS, MOST_WINDOWS, MOST_CELLS = 4096, 32, 4_000_000
+MOST_SLOTS, MOST_WINDOWS, MOST_CELLS = 4096, 32, 600_000
 MOST_LOAD = 1e18
 LEAST_SPEED, MOST_SPEED = 1e-3, 1e3
 
@@ -37,7 +37,8 @@ class PlacementRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         move_price: how much balancedness a layer must gain for moving as many slots as it has;
             a layer that gains less a slot stays as it is. 0.12 where left out; 0 moves for any
             gain.
-        move_limit: most slots to move, over all layers.
+        move_limit: most slots to move, over all layers; a layer whose groups are not yet on one
+            node each, as they are to be, moves regardless.
         expert_bytes: bytes of one expert's weights in one layer.
         prove: look for a better bound than the simple one, for two or three slots a rank;
             that takes longer than the placement.

@@ -9,6 +9,9 @@ from rackfit.balancing.task import Bools, Floats, Ints
 
 _PASSES = 8
 
+COMPARED = 10_000_000
+"""Experts compared at once to see whether an exchange brings two of a kind together."""
+
 
 def shared(packing: Packing) -> Bools:
     """Tell which replicas have a replica of the same expert before them on their rank."""
@@ -24,15 +27,17 @@ def shared(packing: Packing) -> Bools:
 def part(packing: Packing, allowed: Floats, expired: Callable[[], bool]) -> bool:
     """Exchange shared replicas for others, as long as no time comes above `allowed` [rows].
 
-    Tells whether there are any left.
+    Of very many layers with very many slots only some are seen to. Tells whether there are any
+    left.
     """
     tried = np.zeros(len(packing.expert), bool)
+    most = max(1, COMPARED // (packing.replicas * packing.task.slots))
     for _ in range(_PASSES):
         todo = np.flatnonzero(shared(packing) & ~tried)
         if not len(todo) or expired():
             break
         _, first = np.unique(todo // packing.replicas, return_index=True)
-        mine = todo[first]
+        mine = todo[first][:most]
         tried[mine] = True
         _part(packing, mine, allowed)
     return bool(tried.any() and shared(packing).any())

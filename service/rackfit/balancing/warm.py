@@ -18,7 +18,7 @@ from rackfit.balancing.floor import Shape
 from rackfit.balancing.packing import Packing
 from rackfit.balancing.place import CLOSE, Problem, packed, times
 from rackfit.balancing.task import Bools, Ints, Task
-from rackfit.balancing.unshare import exchange_peaks
+from rackfit.balancing.unshare import COMPARED, exchange_peaks
 
 
 class Stop(NamedTuple):
@@ -40,15 +40,18 @@ def paths(
     task, shape = problem.task, problem.shape
     free = shape.nodes == 1
     alike = free and bool((task.speeds == task.speeds[:, :1]).all())
-    found: list[list[Stop]] = [
-        [_stop(task, row, current, current)] if _keeps_groups(shape, current[row]) else []
-        for row in range(task.rows)
+    balance = balancedness(times(task, current)).min(axis=0).tolist()
+    found = [
+        [Stop(0, here, placed)] if _keeps_groups(shape, placed) else []
+        for here, placed in zip(balance, current, strict=True)
     ]
     for placed, rows in _exchanges(task, current, shape.nodes, expired):
         for row in rows:
-            if found[row]:
+            if found[row] and not expired():
                 found[row].append(_stop(task, row, current, placed))
     for row, path in enumerate(found):
+        if path and expired():
+            continue
         end = _relabelled(fresh[row], current[row]) if alike else fresh[row]
         path.append(_stop(task, row, current, np.broadcast_to(end, current.shape)))
     return found
@@ -128,19 +131,25 @@ def _exchanges(
         rows = rows[packing.peaks()[rows] > 1 + CLOSE]
         if not len(rows) or expired():
             return
-        rows = rows[_relieve(packing, rows, nodes)]
+        cost = packing.task.slots**2 * packing.replicas
+        several = max(1, COMPARED // cost)
+        chunks = [rows[at : at + several] for at in range(0, len(rows), several)]
+        helped = [chunk[_relieve(packing, chunk, nodes)] for chunk in chunks if not expired()]
+        rows = np.concatenate([rows[:0], *helped])
         yield packing.placed(), rows
 
 
 def _relieve(packing: Packing, rows: Ints, nodes: int) -> Bools:
     """Make the best exchange of the hottest rank of each of `rows`; tell which have one.
 
-    Ranks of a row are on `nodes`, and nothing leaves its node.
+    Ranks of a row are on `nodes`, and nothing leaves its node. Of very many slots only some
+    are weighed.
     """
     times = packing.times()[rows]
+    step = 1 + packing.task.slots**2 * packing.replicas // COMPARED
     hot = times.argmax(axis=1)
     mine = packing.held[:, rows * packing.task.ranks + hot].T[:, :, None]
-    theirs = rows[:, None, None] * packing.replicas + np.arange(packing.replicas)
+    theirs = rows[:, None, None] * packing.replicas + np.arange(0, packing.replicas, step)
     mine, theirs = (each.reshape(len(rows), -1) for each in np.broadcast_arrays(mine, theirs))
     peak = exchange_peaks(packing, mine.ravel(), theirs.ravel()).reshape(mine.shape)
     each = packing.task.ranks // nodes

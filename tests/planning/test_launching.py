@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 import truths
+from planning.asking import answer, nodes_of, request
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.launch import Host, Launched
 from rackfit.engines.split import Split
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
-from rackfit.planning.launching.commands import NodeCommand, node_commands
+from rackfit.planning.launching.commands import node_commands
 from rackfit.planning.launching.leader_worker_set import leader_worker_set
 from rackfit.planning.launching.sbatch import job_name, sbatch_script
+from rackfit.planning.question import NodeCommand
 
 FLAGS = json.loads((Path(__file__).parent.parent / "engines/data/flags.json").read_text())
 PROGRAMS = {"vllm": ["vllm", "serve"], "sglang": ["python3", "-m", "sglang.launch_server"]}
@@ -50,7 +52,7 @@ def commands(
     """Return the commands of one replica over nodes of so many devices."""
     started = engine_for(EngineChoice(name=engine, **options), 0.1)
     name = "deepseek-ai/DeepSeek-V3"
-    return list(node_commands(started, launched(split), name, [hosts(*sizes)]))
+    return list(node_commands(started, launched(split), name, [hosts(*sizes)], vendor="nvidia"))
 
 
 def option(command: NodeCommand, name: str) -> str | None:
@@ -179,3 +181,33 @@ def test_a_leader_worker_set_starts_each_pod_by_its_index() -> None:
 def test_workers_that_differ_have_no_template() -> None:
     """8, 4 and 2 devices cannot be one worker template."""
     assert manifest(Split(tensor=2, data=7, expert=14), 8, 4, 2) is None
+
+
+def test_replicas_of_one_node_listen_on_ports_of_their_own() -> None:
+    """Two replicas on node 1 and one on node 2: 8000, 8001 and 8000."""
+    nodes = [Host(name="a", devices=(0, 1)), Host(name="a", devices=(2, 3)), hosts(2)[0]]
+    engine, split = engine_for(EngineChoice(name="vllm"), 0.1), Split(tensor=2, replicas=3)
+    found = node_commands(engine, launched(split), "m", [[n] for n in nodes], vendor="amd")
+    assert ["8000", "8001", "8000"] == [option(command, "--port") for command in found]
+    assert found[1].command.startswith("HIP_VISIBLE_DEVICES=2,3 vllm serve m ")
+
+
+@pytest.mark.parametrize(("engine", "sizes"), [("generic", (8,)), ("tensorrt-llm", (8, 8))])
+def test_no_command_is_better_than_a_wrong_one(engine: str, sizes: Sequence[int]) -> None:
+    """No engine is named, or it takes more than a command on every node."""
+    assert not commands(engine, Split(tensor=8, pipeline=len(sizes)), *sizes)
+
+
+@pytest.mark.parametrize("options", [{}, {"slurm": True}, {"kubernetes_image": "vllm/vllm-openai"}])
+def test_plans_have_the_manifests_that_are_asked_for(options: dict[str, Any]) -> None:
+    """Every plan has a command for each of its nodes, and no manifest that nobody wants."""
+    name = "deepseek-ai/DeepSeek-V3"
+    nodes = nodes_of("NVIDIA-H200", 4)
+    question = request(nodes, name, engine={"name": "vllm"}, launch={"model": name, **options})
+    plans = answer(truths.catalog(), question)["plans"]
+    assert plans
+    for plan in plans:
+        launch = plan["launch"]
+        assert {command["node"] for command in launch["commands"]} == set(plan["nodes"])
+        assert (launch["slurm"] is not None) == ("slurm" in options)
+        assert (launch["kubernetes"] is not None) == ("kubernetes_image" in options)

@@ -42,6 +42,8 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    spans_nodes: ClassVar[bool] = False
+    """Whether one command a node starts a replica of several nodes."""
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
     pipeline_rules: ClassVar[tuple[Rule, ...]] = COMMON_PIPELINE_RULES
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = (
@@ -234,8 +236,9 @@ class Engine(ABC):
         return ()
 
     def program(self, model: str) -> tuple[str, ...]:
-        """The words that start the engine on one node, its arguments left out."""
-        return (self.name, model)
+        """The words that start the engine on one node, its arguments left out; none: unknown."""
+        del model
+        return ()
 
     def node_arguments(
         self, launched: Launched, hosts: Sequence[Host], number: int

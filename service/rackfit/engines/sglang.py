@@ -68,6 +68,7 @@ class Sglang(Engine):
     """SGLang 0.5; its `--tp` is our tensor x data, its attention DP lies inside."""
 
     name: ClassVar[str] = "sglang"
+    spans_nodes: ClassVar[bool] = True
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
     hardware: ClassVar[Hardware] = Hardware(
         source="SGLang documentation: Quantization, platform compatibility",

@@ -18,12 +18,12 @@ from rackfit.performance.estimate import Speeds
 from rackfit.planning.evaluation import Addition, Evaluator, Question
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
+from rackfit.planning.launching import launch
 from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.placement import place
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.prices import read_prices
 from rackfit.planning.question import (
-    Launch,
     Performance,
     Plan,
     PlanAnswer,
@@ -153,13 +153,12 @@ class _Search:
         question = self.evaluator.question
         engine, model = question.engine, question.model
         placed = place(fit, nodes, model.architecture.experts, sequences)
-        utilization = engine.utilization(
-            fit.pool.accelerator.usable_bytes, fit.least_free, fit.split
-        )
         launched = Launched(
             model=model,
             split=fit.split,
-            utilization=utilization,
+            utilization=engine.utilization(
+                fit.pool.accelerator.usable_bytes, fit.least_free, fit.split
+            ),
             context_tokens=question.tokens,
             sequences=sequences_per_rank(fit.split, sequences),
         )
@@ -173,10 +172,8 @@ class _Search:
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
             capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),
             performance=self._performance(fit),
-            launch=Launch(
-                engine=engine.name,
-                gpu_memory_utilization=utilization,
-                arguments=engine.arguments(launched),
+            launch=launch(
+                engine, launched, placed, fit.pool.accelerator.vendor, self.request.launch
             ),
         )
 

@@ -1,6 +1,6 @@
 """Plan requests and answers, as they stand on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -9,7 +9,7 @@ from rackfit.catalog.entries import Name
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Degree, Split
-from rackfit.inventory.model import Inventory
+from rackfit.inventory.model import NO_CONTROLS, Inventory
 from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
 from rackfit.performance.estimate import Estimate
 
@@ -40,6 +40,21 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     replicas: Degree | None = None
 
 
+Word = Annotated[str, Meta(min_length=1, max_length=1000, pattern=NO_CONTROLS)]
+
+
+class LaunchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What commands need that no plan says: how the model is called where the engine runs.
+
+    `model` is a path on the nodes or a repository's name. `slurm` asks for an sbatch script,
+    `kubernetes_image` for a LeaderWorkerSet of containers of that image.
+    """
+
+    model: Word
+    slurm: bool = False
+    kubernetes_image: Word | None = None
+
+
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fit a model on an inventory: which split, and which rank on which device.
 
@@ -56,6 +71,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     constraints: Constraints = Constraints()
     objective: Objective = "fewest-accelerators"
     prices: Annotated[dict[Name, Price], Meta(max_length=1000)] = {}
+    launch: LaunchOptions | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 5
     rejection_limit: Annotated[int, Meta(ge=0, le=10_000)] = 20
 
@@ -116,12 +132,29 @@ def performance(estimate: Estimate) -> Performance:
     )
 
 
+class NodeCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """What is run on one node for one replica, as a line for a POSIX shell."""
+
+    replica: int
+    node: str
+    devices: tuple[int, ...]
+    command: str
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start a plan: the engine's own arguments, the same on every node."""
+    """How to start a plan: the engine's own arguments, the same on every node.
+
+    Where the request has `launch`, `commands` has every node's for the listed replicas, and
+    `slurm` and `kubernetes` the manifests asked for. There are none where the engine is not
+    started by one command a node.
+    """
 
     engine: str
     gpu_memory_utilization: float | None
     arguments: tuple[str, ...]
+    commands: tuple[NodeCommand, ...] = ()
+    slurm: str | None = None
+    kubernetes: dict[str, Any] | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

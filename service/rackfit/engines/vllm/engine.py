@@ -66,6 +66,7 @@ class Vllm(Engine):
     """vLLM; what differs by version is asked of `version`."""
 
     name: ClassVar[str] = "vllm"
+    spans_nodes: ClassVar[bool] = True
     hardware: ClassVar[Hardware] = Hardware(
         source="vLLM documentation: Quantization, supported hardware; FP8 W8A8",
         generations=NVIDIA | AMD | INTEL,

@@ -1,23 +1,26 @@
 """The command of every node: the engine's program, its arguments and which devices it takes."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Host, Launched
+from rackfit.engines.launch import Host, Launched, flags
 from rackfit.engines.split import Split
-from rackfit.planning.question import PlannedRank
+from rackfit.planning.question import NodeCommand, PlannedRank
 
+FIRST_PORT = 8000
+"""Where a node's first replica listens; further ones of the same node follow."""
 
-class NodeCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """What is run on one node for one replica, as a line for a POSIX shell."""
+VISIBLE = {
+    "nvidia": "CUDA_VISIBLE_DEVICES",
+    "amd": "HIP_VISIBLE_DEVICES",
+    "intel": "HABANA_VISIBLE_MODULES",
+}
+"""The variable by which a process is shown some devices only.
 
-    replica: int
-    node: str
-    devices: tuple[int, ...]
-    command: str
+Sources: CUDA programming guide; ROCm GPU isolation guide; Intel Gaudi multiple workloads guide.
+"""
 
 
 def replicas_of(split: Split, ranks: Sequence[PlannedRank]) -> list[tuple[Host, ...]]:
@@ -35,28 +38,50 @@ def _hosts(ranks: Sequence[PlannedRank]) -> Iterator[Host]:
 
 
 def node_commands(
-    engine: Engine, launched: Launched, model: str, replicas: Sequence[Sequence[Host]]
+    engine: Engine,
+    launched: Launched,
+    model: str,
+    replicas: Sequence[Sequence[Host]],
+    *,
+    vendor: str,
 ) -> tuple[NodeCommand, ...]:
-    """Write the command of every node of every replica."""
-    return tuple(
-        NodeCommand(
-            replica=replica,
-            node=host.name,
-            devices=host.devices,
-            command=_line(engine, launched, model, hosts, number),
-        )
-        for replica, hosts in enumerate(replicas)
-        for number, host in enumerate(hosts)
-    )
+    """Write the command of every node of every replica.
+
+    None at all where the engine is not started by one command a node.
+    """
+    if not engine.program(model):
+        return ()
+    if not engine.spans_nodes and any(len(hosts) > 1 for hosts in replicas):
+        return ()
+    return tuple(_commands(engine, launched, model, replicas, VISIBLE.get(vendor.lower())))
 
 
-def _line(
-    engine: Engine, launched: Launched, model: str, hosts: Sequence[Host], number: int
-) -> str:
-    words = (
-        *engine.program(model),
-        *engine.arguments(launched),
-        *engine.node_arguments(launched, hosts, number),
-    )
-    devices = ",".join(map(str, hosts[number].devices))
-    return f"CUDA_VISIBLE_DEVICES={devices} {shlex.join(words)}"
+def _commands(
+    engine: Engine,
+    launched: Launched,
+    model: str,
+    replicas: Sequence[Sequence[Host]],
+    visible: str | None,
+) -> Iterator[NodeCommand]:
+    led: Counter[str] = Counter()
+    for replica, hosts in enumerate(replicas):
+        leader = hosts[0].name
+        for number, host in enumerate(hosts):
+            words = (
+                *engine.program(model),
+                *engine.arguments(launched),
+                *engine.node_arguments(launched, hosts, number),
+                *(flags(port=FIRST_PORT + led[leader]) if number == 0 else ()),
+            )
+            yield NodeCommand(
+                replica=replica,
+                node=host.name,
+                devices=host.devices,
+                command=_line(words, host.devices, visible),
+            )
+        led[leader] += 1
+
+
+def _line(words: Sequence[str], devices: Sequence[int], visible: str | None) -> str:
+    shown = f"{visible}={','.join(map(str, devices))} " if visible else ""
+    return shown + shlex.join(words)

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 
-from rackfit.planning.launching.commands import NodeCommand
+from rackfit.planning.question import NodeCommand
 
 LONGEST_NAME = 60
 

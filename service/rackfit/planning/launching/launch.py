@@ -1,0 +1,50 @@
+"""A plan's launch: the engine's arguments and, where asked, commands and manifests."""
+
+import msgspec
+
+from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Launched
+from rackfit.planning.launching.commands import node_commands, replicas_of
+from rackfit.planning.launching.leader_worker_set import leader_worker_set
+from rackfit.planning.launching.sbatch import sbatch_script
+from rackfit.planning.placement import Placement
+from rackfit.planning.question import Launch, LaunchOptions
+
+
+def launch(
+    engine: Engine,
+    launched: Launched,
+    placed: Placement,
+    vendor: str,
+    options: LaunchOptions | None,
+) -> Launch:
+    """Say how a plan is started on the nodes where it is placed.
+
+    Args:
+        engine: with the caller's options.
+        launched: the plan.
+        placed: its ranks; commands are of the replicas listed there.
+        vendor: of its accelerators, as the catalog has it.
+        options: what the caller asked for; None: arguments only.
+    """
+    told = Launch(
+        engine=engine.name,
+        gpu_memory_utilization=launched.utilization,
+        arguments=engine.arguments(launched),
+    )
+    if options is None:
+        return told
+    replicas = replicas_of(launched.split, placed.ranks)
+    commands = node_commands(engine, launched, options.model, replicas, vendor=vendor)
+    image = options.kubernetes_image
+    if not commands:
+        return told
+    return msgspec.structs.replace(
+        told,
+        commands=commands,
+        slurm=sbatch_script(options.model, commands) if options.slurm else None,
+        kubernetes=image
+        and leader_worker_set(
+            engine, launched, options.model, replicas, image=image, vendor=vendor
+        ),
+    )

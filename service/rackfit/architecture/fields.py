@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rackfit.errors import InvalidInput, Violation
+from rackfit.errors import InvalidInput, Violation, escaped
 
 MAX_LAYERS = 10_000
 MAX_SIDE = 1 << 26  # a hundred times the widest side anyone has published
@@ -226,7 +226,7 @@ class Fields:
         for pointer, (asked, values) in self._reading.asked.items():
             for name, value in values.items():
                 if value is not None and name not in asked:
-                    yield f"{pointer}/{name.replace('~', '~0').replace('/', '~1')}"
+                    yield f"{pointer}/{escaped(name)}"
 
     def _get(self, name: str) -> Any:  # noqa: ANN401 - whatever the config holds
         self._asked.add(name)

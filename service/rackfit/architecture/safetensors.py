@@ -14,7 +14,7 @@ import msgspec
 
 from rackfit.architecture.model import Architecture
 from rackfit.architecture.parameters import counted_tensors
-from rackfit.errors import InvalidInput
+from rackfit.errors import InvalidInput, escaped
 
 BITS: Mapping[str, int] = {
     **dict.fromkeys(("F4", "F6_E2M3", "F6_E3M2"), 0),  # packed: the offsets tell their size
@@ -66,7 +66,7 @@ def read_safetensors(given: Mapping[str, Any], *, pointer: str = "/model/safeten
         index = _decode(given, _Index, pointer)
         return Listing({_folded(name): None for name in index.weight_map}, _total(index, pointer))
     tensors = {
-        name: _tensor(value, f"{pointer}/{_escaped(name)}")
+        name: _tensor(value, f"{pointer}/{escaped(name[:200])}")
         for name, value in given.items()
         if name != "__metadata__"
     }
@@ -150,7 +150,3 @@ def _module(name: str) -> str:
 
 def _sides(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "a number"
-
-
-def _escaped(name: str) -> str:
-    return name[:200].replace("~", "~0").replace("/", "~1")

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from rackfit.catalog.entries import MEMORY_TOLERANCE, Accelerator
-from rackfit.errors import InvalidInput
+from rackfit.errors import InvalidInput, escaped
 from rackfit.inventory import kubernetes_labels as labelled
 from rackfit.inventory.kubernetes_labels import RESOURCES, Resource
 from rackfit.inventory.kubernetes_objects import NodeObject, PodObject, decode
@@ -22,7 +22,6 @@ from rackfit.inventory.reading import (
     MAX_DEVICES,
     Products,
     Resolve,
-    pointer_token,
 )
 
 _NO_GPU = "no GPU resources"
@@ -200,7 +199,7 @@ def _obstacle(devices: _Devices) -> str | None:
     if not allocatable:
         return f"no {resource.name} is allocatable: is its device plugin running?"
     if allocatable > MAX_DEVICES:
-        pointer = f"{devices.pointer}/status/allocatable/{pointer_token(resource.name)}"
+        pointer = f"{devices.pointer}/status/allocatable/{escaped(resource.name)}"
         detail = f"{allocatable:,} devices on one node are more than {MAX_DEVICES:,}."
         raise InvalidInput.at(pointer, detail)
     if devices.requested >= allocatable:

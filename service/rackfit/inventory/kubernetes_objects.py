@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta
 from msgspec.json import Decoder
 
-from rackfit.errors import InvalidInput
+from rackfit.errors import InvalidInput, escaped
 from rackfit.inventory.model import NO_CONTROLS, Label
-from rackfit.inventory.reading import decode_json, pointer_token
+from rackfit.inventory.reading import decode_json
 
 T = TypeVar("T")
 
@@ -235,5 +235,5 @@ def _devices(quantities: Quantities | None, resource: str, pointer: str) -> int:
     match = _WHOLE.fullmatch(str(quantity))
     if match is None:
         detail = f"{quantity!r} is not a whole number of devices."
-        raise InvalidInput.at(f"{pointer}/{pointer_token(resource)}", detail)
+        raise InvalidInput.at(f"{pointer}/{escaped(resource)}", detail)
     return int(match[1]) * (1000 if match[2] else 1)

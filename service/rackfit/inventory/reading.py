@@ -8,7 +8,7 @@ import msgspec
 from msgspec.json import Decoder
 
 from rackfit.catalog.entries import MEMORY_TOLERANCE, Accelerator
-from rackfit.errors import InvalidInput, UnknownName
+from rackfit.errors import InvalidInput, UnknownName, escaped
 from rackfit.inventory.model import Inventory, plainly
 
 T = TypeVar("T")
@@ -62,12 +62,7 @@ def _path(message: str) -> str:
     """Turn the decoder's `$.a[3].b` into `/a/3/b`, up to the first key it does not tell."""
     location = _LOCATION.search(message)
     known, _, _ = (location["path"] if location else "").partition("[...]")
-    return "".join(f"/{pointer_token(key or index)}" for key, index in _STEP.findall(known))
-
-
-def pointer_token(key: str) -> str:
-    """Escape a key for use in a JSON Pointer (RFC 6901, section 4)."""
-    return key.replace("~", "~0").replace("/", "~1")
+    return "".join(f"/{escaped(key or index)}" for key, index in _STEP.findall(known))
 
 
 class Products:

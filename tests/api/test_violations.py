@@ -80,8 +80,8 @@ def nodes(**changed: object) -> dict[str, Any]:
             {"objective": "best"},
             "/objective",
             (
-                "`objective` must be 'fewest-accelerators', 'highest-throughput', 'lowest-cost' or "
-                "'lowest-latency', not 'best'."
+                "`objective` must be 'fewest-accelerators', 'highest-throughput', 'lowest-cost', "
+                "'lowest-latency' or 'most-headroom', not 'best'."
             ),
         ),
     ],

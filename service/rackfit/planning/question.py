@@ -13,8 +13,9 @@ from rackfit.inventory.model import NO_CONTROLS, Inventory
 from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
 from rackfit.performance.estimate import Estimate
 
-Objective = Literal["fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost"]
-
+Objective = Literal[
+    "fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost", "most-headroom"
+]
 
 MAX_PRICE = 1e6
 

@@ -34,14 +34,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         headroom and last a fixed order of degrees and names, so that ties always break alike.
         """
         split = fit.split
-        headroom = fit.headroom_bytes(sequences_per_rank(split, self.workload.sequences))
-        degrees = (split.pipeline, -headroom, -split.tensor, split.data, -split.expert)
+        degrees = (split.pipeline, -self._headroom(fit), -split.tensor, split.data, -split.expert)
         return (self._aim(fit), split.devices, *degrees, fit.pool.accelerator.id)
 
     def settled(self, worst: Key, devices: int) -> bool:
         """Tell whether no plan of `devices` or more a replica comes before `worst`.
 
-        Only where the objective itself grows with devices; speed may still gain from more.
+        Only where the objective itself grows with devices; speed and room may gain from more.
         """
         if self.objective == "fewest-accelerators":
             return (devices,) > worst[:1]
@@ -67,8 +66,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
                 return fit.split.devices
             case "lowest-cost":
                 return fit.split.devices * self.prices.get(fit.pool.accelerator.id, 1.0)
+            case "most-headroom":
+                return -self._headroom(fit)
             case "lowest-latency" | "highest-throughput":
                 return self._slowness(fit)
+
+    def _headroom(self, fit: Fit) -> int:
+        return fit.headroom_bytes(sequences_per_rank(fit.split, self.workload.sequences))
 
     def _slowness(self, fit: Fit) -> float:
         rates = self.speeds.rates(fit.split, fit.pool.accelerator, self._serving(fit))

@@ -1,0 +1,61 @@
+"""What callers ask for is what the first plan is best at, of all plans there are."""
+
+from collections.abc import Callable
+
+import pytest
+
+import truths
+from planning.asking import Json, answer, nodes_of, request
+
+MOST = 100
+NODES = [*nodes_of("NVIDIA-H200", 2, prefix="a"), *nodes_of("NVIDIA-B200", 1, prefix="b")]
+PRICES = {"h200": 2.0, "b200": 9.0}
+
+
+def plans(model: str = "openai/gpt-oss-120b", **more: str | int | Json) -> list[Json]:
+    """Return plans on 16 H200 and 8 B200."""
+    question = request(NODES, model, engine={"name": "vllm"}, **more)
+    found: list[Json] = answer(truths.catalog(), question)["plans"]
+    return found
+
+
+def cost(plan: Json) -> float:
+    """What a plan's accelerators cost an hour."""
+    price = {"NVIDIA-H200": 2.0, "NVIDIA-B200": 9.0}[plan["accelerator"]]
+    return price * float(plan["accelerators"])
+
+
+AIMS: dict[str, Callable[[Json], float]] = {
+    "fewest-accelerators": lambda plan: plan["accelerators"],
+    "highest-throughput": lambda plan: -plan["performance"]["tokens_per_second"],
+    "lowest-latency": lambda plan: plan["performance"]["seconds_per_output_token"],
+    "lowest-cost": cost,
+    "most-headroom": lambda plan: -plan["headroom_bytes"],
+}
+
+
+@pytest.mark.parametrize("objective", AIMS)
+def test_plans_come_in_the_order_asked_for(objective: str) -> None:
+    """And the first is as good as the best of the plans any other objective finds."""
+    ranked = plans(objective=objective, limit=MOST, prices=PRICES)
+    aims = [AIMS[objective](plan) for plan in ranked]
+    assert aims == sorted(aims)
+    others = [plan for other in AIMS for plan in plans(objective=other, limit=MOST, prices=PRICES)]
+    assert len({str(plan["split"]) + plan["accelerator"] for plan in others}) > 1
+    assert aims[0] <= min(map(AIMS[objective], others))
+
+
+@pytest.mark.parametrize("objective", AIMS)
+def test_the_best_does_not_depend_on_how_many_are_wanted(objective: str) -> None:
+    """A search that stops early stops no earlier than it may."""
+    one = plans(objective=objective, limit=1, prices=PRICES)
+    assert one == plans(objective=objective, limit=MOST, prices=PRICES)[:1]
+
+
+def test_prices_decide_between_types() -> None:
+    """Cheap accelerators are taken though more are needed, and dear ones once they are cheap."""
+    model = "deepseek-ai/DeepSeek-V3"
+    (cheap,) = plans(model, objective="lowest-cost", limit=1, prices={"h200": 1.0, "b200": 50.0})
+    (dear,) = plans(model, objective="lowest-cost", limit=1, prices={"h200": 50.0, "b200": 1.0})
+    assert ("NVIDIA-H200", "NVIDIA-B200") == (cheap["accelerator"], dear["accelerator"])
+    assert cheap["accelerators"] > dear["accelerators"]

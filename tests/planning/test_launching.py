@@ -16,6 +16,7 @@ from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.launch import Host, Launched
 from rackfit.engines.split import Split
+from rackfit.errors import InvalidInput
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
 from rackfit.planning.launching.commands import node_commands
@@ -142,6 +143,7 @@ def test_an_sbatch_script_is_a_shell_script() -> None:
     found = commands("vllm", Split(tensor=8, pipeline=2), 8, 8)
     script = sbatch_script("deepseek-ai/DeepSeek-V3; rm -rf /", found)
     subprocess.run(["bash", "-n"], input=script.encode(), check=True)  # noqa: S607 (a shell is what is tested)
+    assert "#SBATCH --gpus-per-node=8" in script
     assert ["gpu-00", "gpu-01"] == re.findall(r"--nodelist=(\S+) --gpus=8", script)
     assert "#SBATCH --job-name=deepseek-ai-DeepSeek-V3--rm--rf" in script
 
@@ -211,3 +213,70 @@ def test_plans_have_the_manifests_that_are_asked_for(options: dict[str, Any]) ->
         assert {command["node"] for command in launch["commands"]} == set(plan["nodes"])
         assert (launch["slurm"] is not None) == ("slurm" in options)
         assert (launch["kubernetes"] is not None) == ("kubernetes_image" in options)
+
+
+@pytest.mark.parametrize(
+    ("engine", "split", "sizes"),
+    [
+        ("sglang", Split(tensor=2, pipeline=6), (8, 4)),
+        ("sglang", Split(tensor=2, pipeline=9), (6, 6, 6)),
+        ("vllm", Split(pipeline=13), (8, 5)),
+        ("vllm", Split(tensor=4, pipeline=2, data=3), (8, 8, 4, 4)),
+        ("vllm", Split(tensor=4, pipeline=4, data=2), (8, 8, 8, 8)),
+    ],
+)
+def test_nodes_that_a_launcher_would_share_otherwise_have_no_commands(
+    engine: str, split: Split, sizes: Sequence[int]
+) -> None:
+    """Launchers of several nodes deal out the same to each; vLLM whole data ranks as well."""
+    even = len(set(sizes)) == 1
+    assert bool(commands(engine, split, *sizes)) == even
+
+
+def test_replicas_that_would_meet_at_one_node_have_no_commands() -> None:
+    """Both would listen for their other nodes on the same port of the same host."""
+    engine, split = engine_for(EngineChoice(name="vllm"), 0.1), Split(tensor=4, replicas=2)
+    groups = [
+        [Host(name="a", devices=(0, 1)), Host(name="b", devices=(0, 1))],
+        [Host(name="a", devices=(2, 3)), Host(name="b", devices=(2, 3))],
+    ]
+    assert not node_commands(engine, launched(split), "m", groups, vendor="nvidia")
+
+
+def test_a_job_has_the_devices_before_its_own_too() -> None:
+    """Devices 2 and 3 of a node are only there under these numbers if 0 and 1 are given too."""
+    engine = engine_for(EngineChoice(name="vllm"), 0.1)
+    host = Host(name="a", devices=(2, 3))
+    found = node_commands(engine, launched(Split(tensor=2)), "m", [[host]], vendor="nvidia")
+    script = sbatch_script("m", found)
+    assert "#SBATCH --gpus-per-node=4" in script
+    assert " --gpus=4 " in script
+    assert "CUDA_VISIBLE_DEVICES=2,3 " in script
+
+
+def test_a_leader_listens_beyond_its_pod() -> None:
+    """Engines that listen on the loopback address alone would be reached by nobody."""
+    found = manifest(Split(tensor=8), 8)
+    assert found is not None
+    pod = found["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]
+    assert "--host=0.0.0.0 --port=8000" in pod["command"][2]
+
+
+@pytest.mark.parametrize("name", ["n0 --output=/etc/x", "a,b", "[1-9]", "-n", "é"])
+def test_nodes_to_start_on_have_names_of_hosts(name: str) -> None:
+    """Any name does for a plan, but a scheduler reads some as options or lists."""
+    nodes = [{"name": name, "accelerator": "h200", "count": 8}]
+    question = request(nodes, "openai/gpt-oss-120b", engine={"name": "vllm"})
+    assert answer(truths.catalog(), question)["feasible"]
+    with pytest.raises(InvalidInput) as caught:
+        answer(truths.catalog(), question | {"launch": {"model": "m"}})
+    (violation,) = caught.value.violations
+    assert violation.pointer == "/inventory/nodes/0/name"
+
+
+def test_an_answer_says_why_there_are_no_commands() -> None:
+    """Where no engine is named."""
+    question = request(nodes_of("h200", 1), "openai/gpt-oss-120b", launch={"model": "m"})
+    told = answer(truths.catalog(), question)["plans"][0]["launch"]
+    assert told["commands"] == []
+    assert told["no_commands"].startswith("No engine is named")

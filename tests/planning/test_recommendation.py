@@ -91,3 +91,27 @@ def test_out_of_time_the_rest_is_untried() -> None:
     request = msgspec.convert(QUESTION, RecommendationRequest)
     answer = recommend(request, truths.catalog(), device_reserve=0.1, expired=lambda: True)
     assert not answer.complete
+
+
+@pytest.mark.parametrize(
+    ("objective", "aim"),
+    [
+        ("fewest-accelerators", lambda one: one.accelerators),
+        ("most-headroom", lambda one: -one.headroom_bytes),
+        ("lowest-latency", lambda one: one.performance.seconds_per_output_token),
+        ("highest-throughput", lambda one: -one.performance.tokens_per_second),
+    ],
+)
+def test_the_objective_orders_the_parts_too(objective: str, aim: Any) -> None:  # noqa: ANN401 (a key)
+    """Not only the plans of each; a part without a figure comes last."""
+    found = ask(objective=objective, limit=100).recommendations
+    aims = [aim(one) for one in found if one.performance]
+    assert aims == sorted(aims)
+    assert len(set(aims)) > 1
+
+
+def test_kinds_choose_among_the_parts_named() -> None:
+    """Both say what comes into question, so that what is recommended is of both."""
+    answer = ask(accelerators=["4090", "h100"], kinds=["datacenter"])
+    parts = [*answer.recommendations, *answer.unsuitable]
+    assert ["NVIDIA-H100-80GB-HBM3"] == [part.accelerator for part in parts]

@@ -42,8 +42,6 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
-    spans_nodes: ClassVar[bool] = False
-    """Whether one command a node starts a replica of several nodes."""
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
     pipeline_rules: ClassVar[tuple[Rule, ...]] = COMMON_PIPELINE_RULES
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = (
@@ -239,6 +237,11 @@ class Engine(ABC):
         """The words that start the engine on one node, its arguments left out; none: unknown."""
         del model
         return ()
+
+    def starts_on(self, split: Split, hosts: Sequence[Host]) -> bool:
+        """Whether one command a node starts a replica on just these devices of `hosts`."""
+        del split
+        return len(hosts) == 1
 
     def node_arguments(
         self, launched: Launched, hosts: Sequence[Host], number: int

@@ -40,6 +40,11 @@ def flags(**values: float | str | None) -> tuple[str, ...]:
     )
 
 
+def listening(port: int) -> tuple[str, ...]:
+    """Where the first node of a replica takes requests; every engine spells it alike."""
+    return flags(host="0.0.0.0", port=port)  # noqa: S104 (it serves the cluster)
+
+
 def degree(value: int) -> int | None:
     """A degree of parallelism, None where it is the default of 1."""
     return value if value > 1 else None

@@ -68,7 +68,6 @@ class Sglang(Engine):
     """SGLang 0.5; its `--tp` is our tensor x data, its attention DP lies inside."""
 
     name: ClassVar[str] = "sglang"
-    spans_nodes: ClassVar[bool] = True
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
     hardware: ClassVar[Hardware] = Hardware(
         source="SGLang documentation: Quantization, platform compatibility",
@@ -162,6 +161,12 @@ class Sglang(Engine):
     def program(self, model: str) -> tuple[str, ...]:
         """`python3 -m sglang.launch_server`."""
         return ("python3", "-m", "sglang.launch_server", f"--model-path={model}")
+
+    def starts_on(self, split: Split, hosts: Sequence[Host]) -> bool:
+        """Nodes alike, of whole stages or a share of one each (entrypoints/engine.py)."""
+        stages, nodes = split.pipeline, len(hosts)
+        alike = len({len(host.devices) for host in hosts}) == 1
+        return alike and (stages % nodes == 0 or nodes % stages == 0)
 
     def node_arguments(
         self, launched: Launched, hosts: Sequence[Host], number: int

@@ -18,7 +18,7 @@ from rackfit.performance.estimate import Speeds
 from rackfit.planning.evaluation import Addition, Evaluator, Question
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
-from rackfit.planning.launching import launch
+from rackfit.planning.launching import check_host_names, launch
 from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.placement import place
 from rackfit.planning.pools import Pool, read_pools
@@ -65,6 +65,8 @@ def plan(
     check_context(request.workload, resolved.model.architecture)
     check_options(resolved.model, engine)
     pools = read_pools(request.inventory, catalog.accelerator)
+    if request.launch is not None:
+        check_host_names(request.inventory.nodes)
     workload = request.workload
     question = Question(
         model=resolved.model,

@@ -146,8 +146,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """How to start a plan: the engine's own arguments, the same on every node.
 
     Where the request has `launch`, `commands` has every node's for the listed replicas, and
-    `slurm` and `kubernetes` the manifests asked for. There are none where the engine is not
-    started by one command a node.
+    `slurm` and `kubernetes` the manifests asked for. `no_commands` says why there are none.
     """
 
     engine: str
@@ -156,6 +155,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     commands: tuple[NodeCommand, ...] = ()
     slurm: str | None = None
     kubernetes: dict[str, Any] | None = None
+    no_commands: str | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

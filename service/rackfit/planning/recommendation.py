@@ -1,9 +1,10 @@
 """`POST /v1/recommendations`: which accelerators, how many, in which split, at what cost.
 
-Every accelerator of the catalog is planned on its own usual nodes; the cheapest plans come first.
+Every accelerator of the catalog is planned on its own usual nodes; the objective orders them.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -34,8 +35,9 @@ MOST = 4096
 class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be served, without any inventory.
 
-    `accelerators` and `kinds` say which parts come into question, `max_accelerators` how many at
-    most. `prices` an accelerator-hour make costs; parts without one come after those with one.
+    `accelerators` and `kinds` say which parts come into question (if neither, all of kind
+    "datacenter"), `max_accelerators` how many at most. `prices` an accelerator-hour make costs;
+    by cost, parts without one come after those with one.
     """
 
     model: ModelRef
@@ -47,7 +49,7 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     kinds: Annotated[list[Kind], Meta(min_length=1, max_length=3)] | None = None
     max_accelerators: Annotated[int, Meta(ge=1, le=MOST)] = 128
     prices: Annotated[dict[Name, Price], Meta(max_length=1000)] = {}
-    objective: Objective = "fewest-accelerators"
+    objective: Objective = "lowest-cost"
     limit: Annotated[int, Meta(ge=1, le=100)] = 10
 
 
@@ -78,10 +80,10 @@ class Unsuitable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecommendationAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """Accelerators that serve the workload, cheapest first, and why not the others.
+    """Accelerators that serve the workload, by the objective, and why not the others.
 
-    Order: by price where there is one, then by memory bought, then by number. `complete` is false
-    when a deadline left parts untried.
+    What is equal there, and all without prices by cost, comes by memory bought, then by number.
+    `complete` is false when a deadline left parts untried.
     """
 
     feasible: bool
@@ -128,19 +130,23 @@ def recommend(
     return RecommendationAnswer(
         feasible=bool(found),
         complete=complete,
-        recommendations=tuple(sorted(found, key=_order)[: request.limit]),
+        recommendations=tuple(
+            sorted(found, key=partial(_order, request.objective))[: request.limit]
+        ),
         unsuitable=tuple(unsuitable),
         warnings=tuple(warnings),
     )
 
 
 def _candidates(request: RecommendationRequest, catalog: Catalog) -> Iterator[Accelerator]:
-    if request.accelerators is not None:
-        for number, name in enumerate(request.accelerators):
-            yield catalog.accelerator(name, f"/accelerators/{number}")[0]
-        return
-    kinds = request.kinds or ["datacenter"]
-    yield from (a for a in catalog.accelerators.values() if a.kind in kinds)
+    named = enumerate(request.accelerators or ())
+    parts = [catalog.accelerator(name, f"/accelerators/{number}")[0] for number, name in named]
+    kinds = request.kinds or (None if parts else ["datacenter"])
+    yield from (
+        part
+        for part in parts or catalog.accelerators.values()
+        if kinds is None or part.kind in kinds
+    )
 
 
 def _planned(request: RecommendationRequest, accelerator: Accelerator) -> PlanRequest:
@@ -189,7 +195,23 @@ def _recommendation(
     )
 
 
-def _order(found: Recommendation) -> tuple[bool, float, int, int, str]:
-    priced = found.price_per_hour is not None
-    cost = found.price_per_hour or 0
-    return not priced, cost, found.memory_bytes, found.accelerators, found.accelerator
+def _order(objective: Objective, found: Recommendation) -> tuple[bool, float, int, int, str]:
+    aim = _aim(objective, found)
+    ties = found.memory_bytes, found.accelerators, found.accelerator
+    return aim is None, aim or 0, *ties
+
+
+def _aim(objective: Objective, found: Recommendation) -> float | None:
+    """What is to be small; None where it is not known."""
+    speed = found.performance
+    match objective:
+        case "fewest-accelerators":
+            return found.accelerators
+        case "lowest-cost":
+            return found.price_per_hour
+        case "most-headroom":
+            return -found.headroom_bytes
+        case "lowest-latency":
+            return speed.seconds_per_output_token if speed else None
+        case "highest-throughput":
+            return -speed.tokens_per_second if speed else None

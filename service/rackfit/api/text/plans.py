@@ -111,7 +111,13 @@ def _place(place: _Place, devices: Sequence[int]) -> tuple[str, ...]:
 
 def _launch(launch: Launch) -> Lines:
     arguments = [line for argument in launch.arguments for line in paragraph(argument, 1)]
-    return section(f"Arguments of {launch.engine}, the same on every node", arguments)
+    told = section(f"Arguments of {launch.engine}, the same on every node", arguments)
+    commands = [
+        line for one in launch.commands for line in paragraph(f"{one.node}: {one.command}", 1)
+    ]
+    if launch.no_commands:
+        commands = paragraph(launch.no_commands, 1)
+    return told + section("Commands", commands)
 
 
 def _rejected(answer: PlanAnswer) -> str:

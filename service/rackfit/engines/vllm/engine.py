@@ -66,7 +66,6 @@ class Vllm(Engine):
     """vLLM; what differs by version is asked of `version`."""
 
     name: ClassVar[str] = "vllm"
-    spans_nodes: ClassVar[bool] = True
     hardware: ClassVar[Hardware] = Hardware(
         source="vLLM documentation: Quantization, supported hardware; FP8 W8A8",
         generations=NVIDIA | AMD | INTEL,
@@ -211,6 +210,10 @@ class Vllm(Engine):
     def program(self, model: str) -> tuple[str, ...]:
         """`vllm serve`."""
         return ("vllm", "serve", model)
+
+    def starts_on(self, split: Split, hosts: Sequence[Host]) -> bool:
+        """Whole data ranks on each node, or nodes alike (vllm/engine/arg_utils.py)."""
+        return nodes.starts_on(split, hosts)
 
     def node_arguments(
         self, launched: Launched, hosts: Sequence[Host], number: int

@@ -14,18 +14,33 @@ RPC_PORT = 13_345
 """Where data ranks find their coordinator (documentation: Data Parallel Deployment)."""
 
 
+def starts_on(split: Split, hosts: Sequence[Host]) -> bool:
+    """Whether `hosts` hold whole data ranks each, or are alike and as many in each data rank."""
+    alike = len({len(host.devices) for host in hosts}) == 1
+    return _whole(split, hosts) or (alike and len(hosts) % split.data == 0)
+
+
 def node_arguments(split: Split, hosts: Sequence[Host], number: int) -> tuple[str, ...]:
     """Arguments of one node of a replica over several `hosts`; nothing on one."""
     if len(hosts) == 1:
         return ()
-    group = split.tensor * split.pipeline * split.context
-    whole = all(len(host.devices) % group == 0 for host in hosts)
-    parts = _own_ranks(group, hosts, number) if whole else _shared_ranks(split, hosts, number)
+    whole = _whole(split, hosts)
+    parts = (_own_ranks if whole else _shared_ranks)(split, hosts, number)
     return (*parts, *(("--headless",) if number else ()))
 
 
-def _own_ranks(group: int, hosts: Sequence[Host], number: int) -> Iterator[str]:
+def _whole(split: Split, hosts: Sequence[Host]) -> bool:
+    return all(len(host.devices) % _group(split) == 0 for host in hosts)
+
+
+def _group(split: Split) -> int:
+    """Devices of a data rank."""
+    return split.tensor * split.pipeline * split.context
+
+
+def _own_ranks(split: Split, hosts: Sequence[Host], number: int) -> Iterator[str]:
     """Each node holds as many data ranks as its devices make."""
+    group = _group(split)
     held = [len(host.devices) // group for host in hosts]
     yield from flags(
         data_parallel_size_local=held[number],

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Host, Launched, flags
+from rackfit.engines.launch import Host, Launched, listening
 from rackfit.engines.split import Split
 from rackfit.planning.question import NodeCommand, PlannedRank
 
@@ -47,13 +47,28 @@ def node_commands(
 ) -> tuple[NodeCommand, ...]:
     """Write the command of every node of every replica.
 
-    None at all where the engine is not started by one command a node.
+    None at all where the engine is not started by one command a node: see `missing`.
     """
-    if not engine.program(model):
-        return ()
-    if not engine.spans_nodes and any(len(hosts) > 1 for hosts in replicas):
+    if missing(engine, launched, model, replicas):
         return ()
     return tuple(_commands(engine, launched, model, replicas, VISIBLE.get(vendor.lower())))
+
+
+def missing(
+    engine: Engine, launched: Launched, model: str, replicas: Sequence[Sequence[Host]]
+) -> str | None:
+    """Say why there are no commands; None where there are."""
+    if not engine.program(model):
+        return "No engine is named: name the one to be started."
+    if not all(engine.starts_on(launched.split, hosts) for hosts in replicas):
+        return (
+            f"{engine.name} is not started on these nodes by one command each: a replica spans "
+            "several, and they do not share it as its launcher would."
+        )
+    led = Counter(hosts[0].name for hosts in replicas if len(hosts) > 1)
+    if any(times > 1 for times in led.values()):
+        return "Several replicas over several nodes start on one node, and would meet there."
+    return None
 
 
 def _commands(
@@ -71,7 +86,7 @@ def _commands(
                 *engine.program(model),
                 *engine.arguments(launched),
                 *engine.node_arguments(launched, hosts, number),
-                *(flags(port=FIRST_PORT + led[leader]) if number == 0 else ()),
+                *(listening(FIRST_PORT + led[leader]) if number == 0 else ()),
             )
             yield NodeCommand(
                 replica=replica,

@@ -1,14 +1,38 @@
 """A plan's launch: the engine's arguments and, where asked, commands and manifests."""
 
+import re
+from collections.abc import Sequence
+
 import msgspec
 
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Launched
-from rackfit.planning.launching.commands import node_commands, replicas_of
+from rackfit.errors import InvalidInput, Violation
+from rackfit.inventory.model import Node
+from rackfit.planning.launching.commands import missing, node_commands, replicas_of
 from rackfit.planning.launching.leader_worker_set import leader_worker_set
 from rackfit.planning.launching.sbatch import sbatch_script
 from rackfit.planning.placement import Placement
 from rackfit.planning.question import Launch, LaunchOptions
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+MAX_VIOLATIONS = 100
+
+
+def check_host_names(nodes: Sequence[Node]) -> None:
+    """See that what is to be started on `nodes` can name them to schedulers and engines.
+
+    Raises:
+        InvalidInput: a name is none that a host can have.
+    """
+    detail = "With `launch`, `name` must be a host name: letters, digits, `.`, `-` and `_`."
+    wrong = [
+        Violation(f"/inventory/nodes/{number}/name", detail)
+        for number, node in enumerate(nodes)
+        if not _HOST_NAME.match(node.name)
+    ]
+    if wrong:
+        raise InvalidInput(*wrong[:MAX_VIOLATIONS])
 
 
 def launch(
@@ -38,7 +62,9 @@ def launch(
     commands = node_commands(engine, launched, options.model, replicas, vendor=vendor)
     image = options.kubernetes_image
     if not commands:
-        return told
+        return msgspec.structs.replace(
+            told, no_commands=missing(engine, launched, options.model, replicas)
+        )
     return msgspec.structs.replace(
         told,
         commands=commands,

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Host, Launched
+from rackfit.engines.launch import Host, Launched, listening
 from rackfit.planning.launching.sbatch import job_name
 
 LEADER = "leader-of-the-group"
 """Stands for the leader's address until the words are quoted for the shell."""
 
+PORT = 8000
 RESOURCES = {"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu", "intel": "habana.ai/gaudi"}
 SHARED_MEMORY = {"name": "shared-memory", "emptyDir": {"medium": "Memory"}}
 
@@ -69,6 +70,7 @@ def _script(engine: Engine, launched: Launched, model: str, hosts: Sequence[Host
                 *engine.program(model),
                 *engine.arguments(launched),
                 *engine.node_arguments(launched, group, number),
+                *(listening(PORT) if number == 0 else ()),
             )
         ).replace(LEADER, '"$LWS_LEADER_ADDRESS"')
         for number in range(len(group))

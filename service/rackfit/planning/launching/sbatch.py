@@ -11,22 +11,26 @@ LONGEST_NAME = 60
 def sbatch_script(name: str, commands: Sequence[NodeCommand]) -> str:
     """Write an sbatch script that starts every node's command and ends with the first to fail.
 
+    Every node is taken with its devices up to the last one used, so that a command sees those
+    before its own too and its numbers mean what they mean on the node.
+
     Args:
         name: of the job; anything but letters, digits and `-_.` becomes a dash.
-        commands: of every node.
+        commands: of every node; their names are host names.
     """
-    nodes = tuple(dict.fromkeys(command.node for command in commands))
-    most = max(_devices(commands, node) for node in nodes)
+    nodes: dict[str, int] = {}
+    for command in commands:
+        nodes[command.node] = max(nodes.get(command.node, 0), max(command.devices) + 1)
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name={job_name(name)}",
         f"#SBATCH --nodes={len(nodes)}",
         f"#SBATCH --nodelist={','.join(nodes)}",
         f"#SBATCH --ntasks={len(commands)}",
-        f"#SBATCH --gpus-per-node={most}",
+        f"#SBATCH {_gpus(tuple(nodes.values()))}",
         "#SBATCH --exclusive",
         "set -euo pipefail",
-        *map(_step, commands),
+        *(_step(command, nodes[command.node]) for command in commands),
         "wait -n",
     ]
     return "\n".join(lines) + "\n"
@@ -38,11 +42,14 @@ def job_name(name: str) -> str:
     return kept[:LONGEST_NAME].strip("-_.") or "rackfit"
 
 
-def _devices(commands: Sequence[NodeCommand], node: str) -> int:
-    return sum(len(command.devices) for command in commands if command.node == node)
+def _gpus(numbers: Sequence[int]) -> str:
+    """A job's nodes are asked for so many each, or, where they differ, for so many together."""
+    if len(set(numbers)) == 1:
+        return f"--gpus-per-node={numbers[0]}"
+    return f"--gpus={sum(numbers)}"
 
 
-def _step(command: NodeCommand) -> str:
-    node, gpus = shlex.quote(command.node), len(command.devices)
+def _step(command: NodeCommand, gpus: int) -> str:
+    node = shlex.quote(command.node)
     step = f"srun --nodes=1 --ntasks=1 --nodelist={node} --gpus={gpus} --overlap"
     return f"{step} bash -c {shlex.quote(command.command)} &"

@@ -150,6 +150,7 @@ def test_prices_are_refused_where_they_stand() -> None:
 
     assert ["/prices/h100", "/prices/l40s"] == pointers({"h100": 0, "h200": 1, "l40s": -1})
     assert ["/prices/a~1b~0c"] == pointers({"a/b~c": 1.0})
+    assert ["/prices/NVIDIA-H200"] == pointers({"h200": 1.0, "NVIDIA-H200": 2.0})
 
 
 @pytest.mark.parametrize(

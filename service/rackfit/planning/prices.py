@@ -11,7 +11,8 @@ def read_prices(prices: Mapping[str, float], catalog: Catalog) -> dict[str, floa
     """Prices by accelerator id.
 
     Raises:
-        InvalidInput: with a pointer to every price out of bounds, else to an unknown name.
+        InvalidInput: with a pointer to every price out of bounds, else to an unknown name or to
+            a second price of the same accelerator.
     """
     wrong = [
         Violation(f"/prices/{escaped(name)}", f"A price is above 0 and at most {MAX_PRICE:,.0f}.")
@@ -20,7 +21,11 @@ def read_prices(prices: Mapping[str, float], catalog: Catalog) -> dict[str, floa
     ]
     if wrong:
         raise InvalidInput(*wrong)
-    look_up = catalog.accelerator
-    return {
-        look_up(name, f"/prices/{escaped(name)}")[0].id: price for name, price in prices.items()
-    }
+    read: dict[str, float] = {}
+    for name, price in prices.items():
+        pointer = f"/prices/{escaped(name)}"
+        part = catalog.accelerator(name, pointer)[0].id
+        if part in read:
+            raise InvalidInput.at(pointer, f"There is another price of {part} already.")
+        read[part] = price
+    return read

@@ -1,5 +1,7 @@
 """Plans as text."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -7,7 +9,7 @@ from rackfit.api.text.plans import plan_answer
 from rackfit.engines.rejection import Fix, Rejection
 from rackfit.engines.split import Split
 from rackfit.memory.question import Capacity, RankMemory
-from rackfit.planning.question import Launch, Plan, PlanAnswer, PlannedRank, Shortfall
+from rackfit.planning.question import Launch, NodeCommand, Plan, PlanAnswer, PlannedRank, Shortfall
 
 GIB = 1 << 30
 
@@ -49,6 +51,11 @@ def answer(
     )
 
 
+LAUNCH: dict[str, Any] = {
+    "engine": "vllm",
+    "gpu_memory_utilization": 0.9,
+    "arguments": ("--tp=4", "--dp=2"),
+}
 PLAN = Plan(
     split=Split(tensor=4, data=2, expert=8),
     accelerator="NVIDIA-H200",
@@ -59,7 +66,7 @@ PLAN = Plan(
     headroom_bytes=25 * GIB,
     capacity=Capacity(kv_cache_bytes=25 * GIB, kv_cache_tokens=1_000, sequences=3),
     performance=None,
-    launch=Launch(engine="vllm", gpu_memory_utilization=0.9, arguments=("--tp=4", "--dp=2")),
+    launch=Launch(**LAUNCH),
 )
 SHORT = Shortfall(bytes=240 * GIB, accelerators={"NVIDIA-H200": 8, "NVIDIA-B200": 4})
 
@@ -123,6 +130,17 @@ def test_arguments_stand_one_below_the_other() -> None:
     assert "Arguments of vllm, the same on every node\n  --tp=4\n  --dp=2\n" in plan_answer(
         answer(PLAN)
     )
+
+
+def test_commands_name_their_nodes() -> None:
+    """Or the reason why there are none."""
+    command = NodeCommand(replica=0, node="a", devices=(0,), command="X=0 vllm serve m")
+    for launch, said in (
+        ({"commands": (command,)}, "Commands\n  a: X=0 vllm serve m\n"),
+        ({"no_commands": "No engine."}, "Commands\n  No engine.\n"),
+    ):
+        started = msgspec.structs.replace(PLAN, launch=Launch(**LAUNCH, **launch))
+        assert said in plan_answer(answer(started))
 
 
 def test_splits_refused_for_the_same_figures_share_their_lines() -> None:

@@ -607,6 +607,19 @@ def test_what_cannot_be_had_is_not_acceptable(served: Service) -> None:
     assert 200 == served.raw(request("GET", "/metrics", "Accept: application/json")).status
 
 
+# --- answers that are much larger than questions
+
+
+def test_a_batch_does_not_answer_without_end(served: Service) -> None:
+    """A hundred kilobytes of questions are not a gigabyte of ranks."""
+    split = {"tensor": 8, "pipeline": 8, "data": 4, "replicas": 64}
+    questions = [QUESTION | {"split": split}] * 1000
+    reply = ask(served, "/v1/memory/batch", spelled({"requests": questions}))
+    results = json.loads(reply.body)["results"]
+    assert [200] * 4 + [422] * 996 == [result["status"] for result in results]
+    assert "65,536 ranks already" in results[-1]["problem"]["detail"]
+
+
 # --- JSON that says something twice
 
 

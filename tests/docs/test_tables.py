@@ -8,6 +8,7 @@ import pytest
 
 from documents import ROOT
 from rackfit.api.decoding import MAX_PARTS
+from rackfit.api.memory import BATCH_RANKS
 from rackfit.balancing.question import (
     MOST_CELLS,
     MOST_EXPERTS,
@@ -86,6 +87,7 @@ def test_limits_are_the_codes_own() -> None:
         MOST_SLOTS,
         MOST_WINDOWS,
         MOST_CELLS,
+        BATCH_RANKS,
         MAX_HEAD_BYTES,
         MAX_TARGET_BYTES,
         MAX_PARTS,

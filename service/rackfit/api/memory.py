@@ -1,6 +1,6 @@
 """`/v1/memory` and a model's memory table: how many bytes, question by question."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated
 
 import msgspec
@@ -25,6 +25,13 @@ LARGE_TABLE = 16
 
 Listed = Annotated[str, Meta(min_length=1, max_length=200, pattern="^[^,]+$")]
 """A name in a comma-separated list, which a comma would divide."""
+
+BATCH_RANKS = 65_536
+"""Ranks of a batch's answers, 400 bytes each, after which the rest of it is refused."""
+TOO_MANY_RANKS = InvalidInput.at(
+    "/split",
+    f"The answers before this one have {BATCH_RANKS:,} ranks already; ask it in another batch.",
+)
 
 
 class TableQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,7 +122,19 @@ def answer_batch(
     if len(body.requests) > limit:
         detail = f"{len(body.requests):,} questions; at most {limit:,} are taken at once."
         raise TooMany.at("/requests", detail)
-    return BatchAnswer(results=tuple(_result(context, path, raw) for raw in body.requests))
+    return BatchAnswer(results=tuple(_results(context, path, body.requests)))
+
+
+def _results(
+    context: Context, path: Mapping[str, str], requests: Iterable[msgspec.Raw]
+) -> Iterator[Answered | Refused]:
+    """Answer questions in order, until their answers have so many ranks that memory is at stake."""
+    ranks = 0
+    for raw in requests:
+        result = _result(context, path, raw) if ranks < BATCH_RANKS else _refused(TOO_MANY_RANKS)
+        if isinstance(result, Answered):
+            ranks += len(result.answer.ranks)
+        yield result
 
 
 def _result(context: Context, path: Mapping[str, str], raw: msgspec.Raw) -> Answered | Refused:
@@ -130,6 +149,10 @@ def _result(context: Context, path: Mapping[str, str], raw: msgspec.Raw) -> Answ
         refusal = InvalidInput.at("", error.problem.detail)
     except InvalidInput as error:
         refusal = InvalidInput(*error.violations)  # in a batch, too long a list is a 422 as well
+    return _refused(refusal)
+
+
+def _refused(refusal: InvalidInput) -> Refused:
     return Refused(problem=as_request_error(refusal).problem)
 
 

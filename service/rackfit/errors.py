@@ -74,10 +74,6 @@ CLOSE = 0.55
 """How alike two names must be, 1 being equal, for one to be offered for the other."""
 
 
-FEW = 10
-"""So many names are all told where none is close."""
-
-
 def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """Return up to `limit` of `known` that look most like `name`, case aside."""
     by_folded = {k.casefold(): k for k in known}
@@ -85,11 +81,16 @@ def closest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:
     return [by_folded[f] for f in found]
 
 
-def unknown_name(pointer: str, what: str, name: str, known: Sequence[str]) -> Violation:
-    """Describe an unknown `name`: what it was meant to be and the closest known ones, or all."""
+def unknown_name(
+    pointer: str, what: str, name: str, known: Sequence[str], *, few: bool = False
+) -> Violation:
+    """Describe an unknown `name`: what it was meant to be and the closest known ones.
+
+    Where they are `few`, all are told if none is close.
+    """
     near = closest(name, known)
     hint = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-    if not near and 0 < len(known) <= FEW:
+    if few and not near:
         hint = f" Known: {', '.join(known)}."
     shown = name if len(name) <= SHOWN else name[:SHOWN] + "..."
     return Violation(pointer, f"There is no {what} named {shown!r}.{hint}")

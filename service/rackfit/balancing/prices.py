@@ -46,7 +46,8 @@ class Prices(NamedTuple):
 class Verdict(NamedTuple):
     """Prices that prove a time is out of reach, or None; and counts that come near it.
 
-    Those are the program's shares made whole, [experts]; None where a time is far below reach.
+    Those are the program's shares made whole, [experts]; None where a time is far below reach, or
+    the program was not solved.
     """
 
     prices: Prices | None
@@ -96,12 +97,18 @@ def judge(load: Floats, task: Task, time: float) -> Verdict:
     return Verdict(Prices(replica_prices, expert_prices), counts)
 
 
-def _whole(choices: _Choices, share: Floats, experts: int, slots: int) -> Ints:
-    """Round the counts chosen in shares, the largest remainders up, until the slots are full."""
+def _whole(choices: _Choices, share: Floats, experts: int, slots: int) -> Ints | None:
+    """Round the counts chosen in shares, the largest remainders up, until the slots are full.
+
+    None where they are none at all: a solver that gave up leaves shares that keep no row.
+    """
     mean = np.bincount(choices.expert, share * choices.replicas, experts)
     counts = np.floor(mean + NOISE).astype(np.int64)
+    left = slots - int(counts.sum())
+    if counts.min() < 1 or not 0 <= left <= experts:
+        return None
     largest = np.argsort(counts - mean, kind="stable")
-    counts[largest[: slots - int(counts.sum())]] += 1
+    counts[largest[:left]] += 1
     return np.asarray(counts)
 
 

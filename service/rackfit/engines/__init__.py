@@ -26,7 +26,8 @@ def engine_for(choice: EngineChoice | None, device_reserve: float) -> Engine:
     folded = choice.name.casefold()
     found = ENGINES.get(ALIASES.get(folded, folded))
     if found is None:
-        raise InvalidInput(unknown_name("/engine/name", "engine", choice.name, list(ENGINES)))
+        known = list(ENGINES)
+        raise InvalidInput(unknown_name("/engine/name", "engine", choice.name, known, few=True))
     return found(choice, device_reserve)
 
 

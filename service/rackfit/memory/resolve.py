@@ -174,7 +174,9 @@ def cache_dtype(
     found = KV_DTYPE_ALIASES.get(folded, folded)
     if found not in KV_DTYPES:
         known = [*KV_DTYPES, *KV_DTYPE_ALIASES]
-        raise InvalidInput(unknown_name("/kv_cache_dtype", "KV cache type", wanted, known))
+        raise InvalidInput(
+            unknown_name("/kv_cache_dtype", "KV cache type", wanted, known, few=True)
+        )
     return found
 
 

@@ -82,12 +82,7 @@ def _commands(
     for replica, hosts in enumerate(replicas):
         leader = hosts[0].name
         for number, host in enumerate(hosts):
-            words = (
-                *engine.program(model),
-                *engine.arguments(launched),
-                *engine.node_arguments(launched, hosts, number),
-                *(listening(FIRST_PORT + led[leader]) if number == 0 else ()),
-            )
+            words = node_words(engine, launched, model, hosts, number, FIRST_PORT + led[leader])
             yield NodeCommand(
                 replica=replica,
                 node=host.name,
@@ -95,6 +90,23 @@ def _commands(
                 command=_line(words, host.devices, visible),
             )
         led[leader] += 1
+
+
+def node_words(  # noqa: PLR0917 (what a command is made of)
+    engine: Engine,
+    launched: Launched,
+    model: str,
+    hosts: Sequence[Host],
+    number: int,
+    port: int = FIRST_PORT,
+) -> tuple[str, ...]:
+    """Return the words that start node `number` of a replica's `hosts`; the first one listens."""
+    return (
+        *engine.program(model),
+        *engine.arguments(launched),
+        *engine.node_arguments(launched, hosts, number),
+        *(listening(port) if number == 0 else ()),
+    )
 
 
 def _line(words: Sequence[str], devices: Sequence[int], visible: str | None) -> str:

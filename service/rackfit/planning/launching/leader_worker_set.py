@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Host, Launched, listening
+from rackfit.engines.launch import Host, Launched
+from rackfit.planning.launching.commands import node_words
 from rackfit.planning.launching.sbatch import job_name
 
 LEADER = "leader-of-the-group"
 """Stands for the leader's address until the words are quoted for the shell."""
 
-PORT = 8000
 RESOURCES = {"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu", "intel": "habana.ai/gaudi"}
 SHARED_MEMORY = {"name": "shared-memory", "emptyDir": {"medium": "Memory"}}
 
@@ -65,14 +65,9 @@ def _script(engine: Engine, launched: Launched, model: str, hosts: Sequence[Host
     """Every pod's command, chosen by its index."""
     group = [Host(name=LEADER, devices=host.devices) for host in hosts]
     lines = [
-        shlex.join(
-            (
-                *engine.program(model),
-                *engine.arguments(launched),
-                *engine.node_arguments(launched, group, number),
-                *(listening(PORT) if number == 0 else ()),
-            )
-        ).replace(LEADER, '"$LWS_LEADER_ADDRESS"')
+        shlex.join(node_words(engine, launched, model, group, number)).replace(
+            LEADER, '"$LWS_LEADER_ADDRESS"'
+        )
         for number in range(len(group))
     ]
     if len(lines) == 1:

@@ -17,7 +17,8 @@ MAX_LENGTH = 300
 MAX_EXPRESSIONS = 128
 MAX_COMPARISONS = 50_000  # patterns x layers: what asking for one tensor in every layer costs
 
-_NUMBER = re.compile(r"\d+(?=\*|$)", re.ASCII)  # a whole segment, or all of it before a star
+# A number that is a whole segment of a path, or all of it before a star.
+_NUMBER = re.compile(r"(?<![^.])(\d+)(?![^.*])", re.ASCII)
 # Wrappers the same weights have under one class and lack under another.
 _WRAPPERS = re.compile(r"^(?:(?:model|language_model|text_model|backbone|transformer)\.)+")
 
@@ -84,9 +85,10 @@ def compile_patterns(patterns: Iterable[tuple[str, str]], layers: int) -> Mappin
                 _join(expressions, body, numbers)
         else:
             path, layer = _fold(_module(pattern))
-            if path not in bare:
-                bare[path] = _WRAPPERS.sub("", path)
-            _join(names, bare[path], None if layer is None else {layer})
+            name = bare.get(path)
+            if name is None:
+                name = bare[path] = _WRAPPERS.sub("", path)
+            _join(names, name, None if layer is None else (layer,))
         comparisons = (len(names) + len(expressions)) * max(layers, 1)
         if comparisons > MAX_COMPARISONS or len(expressions) > MAX_EXPRESSIONS:
             raise InvalidInput.at(pointer, "There are too many different patterns.")
@@ -116,15 +118,11 @@ def _module(name: str) -> str:
 
 def _fold(path: str) -> tuple[str, int | None]:
     """Fold the numbers of a path; return it and the first number that counts no expert."""
-    layer, before = None, ""
-    segments = path.split(".")
-    for i, segment in enumerate(segments):
-        if segment[:1].isdecimal() and (number := _NUMBER.match(segment)):
-            segments[i] = f"#{segment[number.end() :]}"
-            if layer is None and not before.endswith("experts"):
-                layer = int(number[0])
-        before = segment
-    return ".".join(segments), layer
+    between = _NUMBER.split(path)  # text, number, text, ..., text
+    for i in range(1, len(between), 2):
+        if not between[i - 1].endswith("experts."):
+            return "#".join(between[::2]), int(between[i])
+    return "#".join(between[::2]), None
 
 
 def _join(found: dict[str, set[int] | None], pattern: str, layers: Iterable[int] | None) -> None:

@@ -116,3 +116,19 @@ def test_numbers_repeated_for_every_layer_are_read_once() -> None:
 
     assert read_config(listed) == read_config(config)
     assert refusals({**listed, "moe_topk": [8, 4]}) == ["/model/config/moe_topk"]
+
+
+@pytest.mark.parametrize("section", ["audio_config", "speech_config", "vision_config"])
+def test_a_part_that_no_reader_counts_is_told(section: str) -> None:
+    """An encoder beside the language model is not passed over in silence."""
+    read = llama(**{section: {"hidden_size": 1280, "num_hidden_layers": 32}})
+
+    (warning,) = read.warnings
+    assert warning.startswith(f"`{section}` describes a part that no reader counts")
+    assert read.outer == llama().outer
+
+
+@pytest.mark.parametrize("empty", [None, 7, "none"])
+def test_sections_that_hold_no_part_are_not_told(empty: object) -> None:
+    """An absent encoder, and what describes storage, need no warning."""
+    assert llama(audio_config=empty, quantization_config={"quant_method": "fp8"}) == llama()

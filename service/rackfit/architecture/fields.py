@@ -228,6 +228,12 @@ class Fields:
                 if value is not None and name not in asked:
                     yield f"{pointer}/{escaped(name)}"
 
+    def unread_sections(self) -> Iterator[str]:
+        """Yield the name of every `*_config` object here that was never asked for."""
+        for name, value in self._values.items():
+            if name.endswith("_config") and name not in self._asked and isinstance(value, Mapping):
+                yield name
+
     def _get(self, name: str) -> Any:  # noqa: ANN401 - whatever the config holds
         self._asked.add(name)
         return self._values[name] if name in self._values else self._defaults.get(name)

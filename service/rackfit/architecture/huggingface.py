@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rackfit.architecture.familiarity import matters
+from rackfit.architecture.familiarity import HARMLESS, matters
 from rackfit.architecture.families import READERS
 from rackfit.architecture.fields import Fields, show
 from rackfit.architecture.frame import Names
@@ -19,6 +19,11 @@ MAX_NAME = 200
 MAX_LISTED = 12
 USUAL = ("llama", "qwen3_moe", "deepseek_v3")
 """What new families most resemble, where their name resembles none."""
+
+NOT_COUNTED = (
+    "describes a part that no reader counts: its parameters and bytes are missing from every "
+    "figure, and an engine that loads it takes more."
+)
 
 
 def known_families() -> tuple[str, ...]:
@@ -67,6 +72,9 @@ def _read(config: Mapping[str, Any], pointer: str, family: str) -> tuple[Archite
     fields = Fields(config, pointer)
     architecture = READERS[family](fields, Names(architecture=_name(config, family)))
     fields.check()
+    for name in fields.unread_sections():
+        if not HARMLESS.fullmatch(name):
+            architecture = _warned(architecture, f"`{name[:MAX_NAME]}` {NOT_COUNTED}")
     return architecture, fields
 
 

@@ -19,7 +19,7 @@ RULES = (
     (r"norm\w*(\.\*)?(\.weight|\.bias)?$|\bln_\w+\.", "norm"),
     (r"experts\.", "routed_experts"),
     (r"\brouter\b|(mlp|mixer|block_sparse_moe|feed_forward)\.gate\b", "router"),
-    (r"mixer\.(up|down)_proj|\b(mlp|ffn|fc1|fc2)\.|feed_forward\.", "dense_feed_forward"),
+    (r"mixer\.(up|down)_proj|\b(mlps?|ffn|fc1|fc2)\.|feed_forward\.", "dense_feed_forward"),
     (r"attn|attention|mixer\.|mamba\.|conv\.", "attention"),
 )
 

@@ -30,6 +30,10 @@ PUBLISHED = (
 APART = {"total", "active", "draft"}
 # What a family's class cannot be made without.
 NEEDED: dict[str, Config] = {
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 8, "rope_theta": 500_000.0},
+        "rope_parameters": {"rope_type": "default", "rope_theta": 500_000.0},
+    },
     "deepseek_v2": {"num_experts_per_tok": 6},
     "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6},
     "glm4_moe": {"head_dim": 128},
@@ -37,6 +41,8 @@ NEEDED: dict[str, Config] = {
     "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 8, "moe_topk": 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"] * 16},
     "glm4v_moe": {"text_config": {"head_dim": 128}},
+    # The library allocates matrices for experts that do nothing; no checkpoint holds any.
+    "longcat_flash": {"zero_expert_num": 0},
     "ministral": {"head_dim": 128},
     "nemotron": {"num_key_value_heads": 8},
     "qwen3_moe": {"head_dim": 128},
@@ -57,6 +63,7 @@ DIFFERS = {
     ): "K2.5's section says untied, and its checkpoint has a head",
     ("kimi_linear", "tie_word_embeddings"): "the library cannot tie it",
     ("lfm2", "intermediate_size"): "a width of 1 is adjusted to none at all",
+    ("longcat_flash", "zero_expert_num"): "the library allocates experts that do nothing",
     ("mpt", "expansion_ratio"): "the library multiplies by 4 whatever the ratio is",
     ("mistral3", "tie_word_embeddings"): "Mistral Small's checkpoints have a head",
 }

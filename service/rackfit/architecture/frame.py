@@ -63,7 +63,9 @@ def read_frame(fields: Fields) -> Frame:
     """Read the frame; the head is untied unless the config says otherwise."""
     return Frame(
         hidden=fields.integer("hidden_size", "n_embd", "d_model"),
-        layers=fields.integer("num_hidden_layers", "n_layer", "n_layers", most=MAX_LAYERS),
+        layers=fields.integer(
+            "num_hidden_layers", "n_layer", "n_layers", "num_layers", most=MAX_LAYERS
+        ),
         vocabulary=fields.integer("vocab_size"),
         context=fields.integer(
             "max_position_embeddings",

@@ -9,7 +9,11 @@ from rackfit.architecture.model import RecurrentAttention, Tensor
 
 
 class Mamba(msgspec.Struct, frozen=True, kw_only=True):
-    """A Mamba-2 mixer's geometry (transformers, models/mamba2)."""
+    """A Mamba-2 mixer's geometry (transformers, models/mamba2).
+
+    `bias` is that of the way in and, unless `output_bias` says otherwise, of the way out, which
+    a norm stands before where the mixer is `normed`.
+    """
 
     heads: int
     width: int
@@ -19,6 +23,8 @@ class Mamba(msgspec.Struct, frozen=True, kw_only=True):
     bias: bool
     convolution_bias: bool
     state_dtype: str
+    output_bias: bool | None = None
+    normed: bool = True
 
     @property
     def inner(self) -> int:
@@ -50,13 +56,14 @@ class Mamba(msgspec.Struct, frozen=True, kw_only=True):
         vectors += [(vector, (self.heads,)) for vector in ("dt_bias", "A_log", "D")]
         for vector, shape in vectors:
             yield Tensor(name=f"{at}.{vector}", shape=shape, component="attention", shard="heads")
-        yield from parts.norm(f"{at}.norm", self.inner)
+        if self.normed:
+            yield from parts.norm(f"{at}.norm", self.inner)
         yield from parts.linear(
             f"{at}.out_proj",
             hidden,
             self.inner,
             "attention",
             "heads",
-            bias=self.bias,
+            bias=self.bias if self.output_bias is None else self.output_bias,
             bias_shard="replicated",
         )

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 from rackfit.architecture.families import (
+    bailing,
     classic,
+    dbrx,
     deepseek,
     deepseek_v4,
     ernie_moe,
@@ -13,9 +15,11 @@ from rackfit.architecture.families import (
     gpt_oss,
     granite_moe,
     hybrid,
+    jamba,
     kimi_linear,
     llama4,
     llama_like,
+    longcat_flash,
     mimo,
     minimax_m3,
     mixtral,
@@ -30,7 +34,9 @@ from rackfit.architecture.families import (
 from rackfit.architecture.frame import Reader
 
 _LANGUAGE: Mapping[str, Reader] = {
+    **bailing.READERS,
     **classic.READERS,
+    **dbrx.READERS,
     **deepseek.READERS,
     **deepseek_v4.READERS,
     **ernie_moe.READERS,
@@ -40,9 +46,11 @@ _LANGUAGE: Mapping[str, Reader] = {
     **gpt_oss.READERS,
     **granite_moe.READERS,
     **hybrid.READERS,
+    **jamba.READERS,
     **kimi_linear.READERS,
     **llama4.READERS,
     **llama_like.READERS,
+    **longcat_flash.READERS,
     **mimo.READERS,
     **minimax_m3.READERS,
     **mixtral.READERS,

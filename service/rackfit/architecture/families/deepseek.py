@@ -1,8 +1,8 @@
-"""DeepSeek V2, V3 and V3.2, and those built like them: Kimi K2 and GLM-5.
+"""DeepSeek V2, V3 and V3.2, and those built like them: Kimi K2, GLM-5, Sarvam.
 
 Latent attention, some with an indexer that makes it sparse, over dense layers first and
-mixtures after. Sources: transformers, models/deepseek_v2, deepseek_v3, deepseek_v32 and
-glm_moe_dsa; DeepSeek-V3's paper for the multi-token-prediction layer.
+mixtures after. Sources: transformers, models/deepseek_v2, deepseek_v3, deepseek_v32,
+glm_moe_dsa and sarvam_mla; DeepSeek-V3's paper for the multi-token-prediction layer.
 """
 
 from collections.abc import Iterator, Mapping
@@ -180,5 +180,6 @@ READERS: Mapping[str, Reader] = {
     "deepseek_v32": partial(read, Variant(indexed=True, first_dense=3)),
     "glm4_moe_lite": partial(read, Variant(first_dense=1, query_rank=768)),
     "mistral4": partial(read, Variant(correction=None, query_rank=1024)),
+    "sarvam_mla": partial(read, Variant(first_dense=1)),
     "glm_moe_dsa": partial(read, Variant(indexed=True, first_dense=3, query_rank=2048)),
 }

@@ -1,10 +1,13 @@
 """GLM-4.5 to 4.7 and others: grouped attention over DeepSeek-V3's mixtures and draft layer.
 
-Sources: transformers, models/glm4_moe, dots1, exaone_moe, glm4v_moe, hy_v3 and solar_open.
+Sources: transformers, models/glm4_moe, dots1, exaone_moe, glm4v_moe, hy_v3, sarvam_moe and
+solar_open.
 """
 
 from collections.abc import Mapping
 from functools import partial
+
+import msgspec
 
 from rackfit.architecture import parts
 from rackfit.architecture.draft import appended_layers
@@ -56,6 +59,13 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     )
 
 
+GLM4_MOE = Variant(
+    output_bias=False,
+    query_norm="head",
+    query_norm_switch="use_qk_norm",
+    feed_bias=False,
+    defaults={"num_key_value_heads": 8, "n_shared_experts": 1},
+)
 VARIANTS: Mapping[str, Variant] = {
     "dots1": Variant(query_norm="head", feed_bias=False, defaults={"first_k_dense_replace": 0}),
     "exaone_moe": Variant(
@@ -66,13 +76,7 @@ VARIANTS: Mapping[str, Variant] = {
         windows=listed(full_every=4),
         defaults={"num_shared_experts": 1},
     ),
-    "glm4_moe": Variant(
-        output_bias=False,
-        query_norm="head",
-        query_norm_switch="use_qk_norm",
-        feed_bias=False,
-        defaults={"num_key_value_heads": 8, "n_shared_experts": 1},
-    ),
+    "glm4_moe": GLM4_MOE,
     "glm4v_moe_text": Variant(
         output_bias=False,
         feed_bias=False,
@@ -81,6 +85,10 @@ VARIANTS: Mapping[str, Variant] = {
     "hy_v3": Variant(
         query_norm="head",
         defaults={"num_key_value_heads": 8, "num_shared_experts": 1, "head_dim": 128},
+    ),
+    "sarvam_moe": msgspec.structs.replace(
+        GLM4_MOE,
+        defaults={"num_key_value_heads": 4, "n_shared_experts": 1, "use_qk_norm": True},
     ),
     "solar_open": Variant(
         output_bias=False,

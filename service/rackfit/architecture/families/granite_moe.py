@@ -84,11 +84,12 @@ def mixing(
     return grouped(heads), tensors
 
 
-def read_mamba(fields: Fields, frame: Frame) -> Mamba:
-    """Read the Mamba-2 mixer; a head's width "auto" follows from `mamba_expand`."""
+def read_mamba(fields: Fields, frame: Frame, inner: int | None = None) -> Mamba:
+    """Read the Mamba-2 mixer; a head's width "auto" follows from `inner` or `mamba_expand`."""
     heads = fields.integer("mamba_n_heads")
-    inner = fields.integer("mamba_expand", default=2, most=1024) * frame.hidden
-    detail = f"mamba_n_heads = {heads} must divide mamba_expand x hidden_size = {inner}."
+    if inner is None:
+        inner = fields.integer("mamba_expand", default=2, most=1024) * frame.hidden
+    detail = f"mamba_n_heads = {heads} must divide the mixer's {inner} channels."
     fields.require("mamba_n_heads", detail, holds=inner % heads == 0)
     return Mamba(
         heads=heads,

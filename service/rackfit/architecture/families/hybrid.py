@@ -5,6 +5,8 @@ Sources: transformers, models/falcon_h1, bamba, lfm2, lfm2_moe and minimax.
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from rackfit.architecture import parts
 from rackfit.architecture.families.granite_moe import read_mamba
 from rackfit.architecture.families.llama import BEFORE_EACH, grouped
@@ -65,6 +67,46 @@ def read_bamba(fields: Fields, names: Names) -> Architecture:
         rotaries=(
             read_rotary(fields.or_else(partial_rotary_factor=0.5), heads.width, frame.context),
         ),
+    )
+
+
+def read_falcon_h1(fields: Fields, names: Names) -> Architecture:
+    """Read Falcon-H1, whose layers run attention and Mamba-2 abreast.
+
+    Both keep a state, so each half of a layer counts as one here: attention first, then Mamba
+    with the feed-forward.
+    """
+    fields = fields.or_else(num_key_value_heads=8, mamba_n_heads=128, mamba_d_state=256)
+    fields = fields.or_else(mamba_d_ssm=1024)
+    frame = read_frame(fields)
+    frame = msgspec.structs.replace(frame, layers=2 * frame.layers)
+    heads, bias = read_heads(fields, frame.hidden), fields.flag("attention_bias")
+    mamba = msgspec.structs.replace(
+        read_mamba(fields, frame, fields.optional("mamba_d_ssm")),
+        output_bias=fields.flag("projectors_bias"),
+        normed=fields.flag("mamba_rms_norm"),
+    )
+    dense = DenseFeedForward(width=fields.integer("intermediate_size"))
+    attention = parts.grouped_attention(
+        f"{names.layer}.self_attn", frame.hidden, heads, bias=bias, output_bias=bias
+    )
+    halves = (
+        Layer(attention=grouped(heads), feed_forward=None, tensors=tuple(attention)),
+        Layer(
+            attention=mamba.remembering(),
+            feed_forward=dense,
+            tensors=(
+                *mamba.tensors(f"{names.layer}.mamba", frame.hidden),
+                *_rest(fields, names, frame, dense),
+            ),
+        ),
+    )
+    return assemble(
+        names,
+        frame,
+        stack([i % 2 for i in range(frame.layers)], halves.__getitem__),
+        outer=parts.outer(names, frame, final="final_layernorm"),
+        rotaries=(read_rotary(fields, heads.width, frame.context),),
     )
 
 
@@ -234,6 +276,7 @@ def _minimax_rest(names: Names, frame: Frame, experts: ExpertFeedForward) -> Ite
 
 READERS: Mapping[str, Reader] = {
     "bamba": read_bamba,
+    "falcon_h1": read_falcon_h1,
     "lfm2": read_lfm2,
     "lfm2_moe": read_lfm2_moe,
     "minimax": read_minimax,

@@ -74,6 +74,7 @@ VARIANTS: Mapping[str, Variant] = {
         feed_bias="use_bias",
         defaults={**TIED, "head_dim": 128, "num_key_value_heads": 2},
     ),
+    "exaone": Variant(defaults={"num_key_value_heads": 8}),
     "exaone4": Variant(query_norm="head", norms=AFTER_EACH, windows=windows.listed(full_every=4)),
     "gemma": Variant(defaults={**GEMMA, "num_key_value_heads": 16}),
     "gemma2": Variant(norms=AROUND_EACH, windows=windows.listed(full_every=2), defaults=GEMMA2),
@@ -100,6 +101,16 @@ VARIANTS: Mapping[str, Variant] = {
     ),
     "granite": Variant(),
     "hunyuan_v1_dense": Variant(query_norm="head", query_norm_names=HUNYUAN_NORMS),
+    "internlm3": Variant(
+        bias="qkv_bias",
+        output_bias="bias",
+        feed_bias="bias",
+        defaults={"head_dim": 128, "num_key_value_heads": 2},
+    ),
+    "iquestcoder": Variant(defaults={"head_dim": 128, "num_key_value_heads": 8}),
+    "jais2": Variant(
+        matrices=UNGATED, norm_bias=True, defaults={"attention_bias": True, "mlp_bias": True}
+    ),
     "llama": Variant(),
     "ministral": MISTRAL,
     "ministral3": MISTRAL,

@@ -1,6 +1,6 @@
-"""Qwen2-MoE, Qwen3-MoE and OLMoE: their dense sisters' attention over a mixture of experts.
+"""Qwen2-MoE, Qwen3-MoE, OLMoE, FlexOlmo: their dense sisters' attention over a mixture of experts.
 
-Sources: transformers, models/qwen2_moe, qwen3_moe and olmoe.
+Sources: transformers, models/qwen2_moe, qwen3_moe, olmoe and flex_olmo.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,8 @@ from functools import partial
 import msgspec
 
 from rackfit.architecture import parts
-from rackfit.architecture.families.llama import BEFORE_EACH, Variant, attention, grouped, rotaries
-from rackfit.architecture.families.llama_like import QWEN2, QWEN3
+from rackfit.architecture.families.llama import Variant, attention, grouped, rotaries
+from rackfit.architecture.families.llama_like import AFTER_EACH, QWEN2, QWEN3
 from rackfit.architecture.fields import Fields
 from rackfit.architecture.frame import (
     Frame,
@@ -62,7 +62,7 @@ def read(
             tensors=(
                 *attention(variant, fields, f"{names.layer}.self_attn", frame, heads),
                 *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
+                *parts.norms(names.layer, frame.hidden, *variant.norms),
             ),
         )
 
@@ -133,7 +133,11 @@ OLMOE = Variant(query_norm="all")
 QWEN2_MOE = msgspec.structs.replace(QWEN2, bias="qkv_bias", defaults={"qkv_bias": True})
 QWEN3_MOE = msgspec.structs.replace(QWEN3, defaults={"num_key_value_heads": 4})
 QWEN3_VL_MOE = msgspec.structs.replace(QWEN3, defaults={"num_key_value_heads": 16})
+FLEX_OLMO = msgspec.structs.replace(
+    OLMOE, norms=AFTER_EACH, defaults={"num_experts": 7, "num_experts_per_tok": 5}
+)
 READERS: Mapping[str, Reader] = {
+    "flex_olmo": partial(read, FLEX_OLMO, width="intermediate_size"),
     "olmoe": partial(read, OLMOE, width="intermediate_size"),
     "qwen2_moe": partial(read, QWEN2_MOE, shared=5632),
     "qwen3_moe": partial(read, QWEN3_MOE),

@@ -12,7 +12,9 @@ Json = dict[str, Any]
 RESERVE = 0.10
 
 
-def request(nodes: list[Json], model: str = "deepseek-v4-pro", **more: str | int | Json) -> Json:
+def request(
+    nodes: list[Json], model: str = "deepseek-v4-pro", **more: str | int | list[str] | Json
+) -> Json:
     """A plan request for a catalog model on `nodes`, one sequence of 4,096 tokens by default."""
     workload = {"context_tokens": 4096, "sequences": 1}
     inventory = {"nodes": nodes}

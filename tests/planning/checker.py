@@ -26,6 +26,8 @@ def faults(request: Json, plan: Json, *, usable_bytes: dict[str, int], experts: 
         *_domain_faults(plan, nodes),
         *_expert_faults(plan, experts),
         *_constraint_faults(request, plan),
+        *_time_faults(request, plan),
+        *_reservation_faults(request, plan, usable_bytes),
     ]
 
 
@@ -124,4 +126,38 @@ def _constraint_faults(request: Json, plan: Json) -> list[str]:
     split, sequences = plan["split"], request["workload"].get("sequences", 1)
     if plan["capacity"]["sequences"] < sequences:
         found.append(f"capacity {plan['capacity']} below {sequences} sequences on {split}")
+    return found
+
+
+def _time_faults(request: Json, plan: Json) -> list[str]:
+    wanted = request.get("constraints", {})
+    return [
+        f"{what} is {plan['performance'][what]}, at most {wanted[f'max_{what}']} was asked for"
+        for what in ("seconds_to_first_token", "seconds_per_output_token")
+        if f"max_{what}" in wanted and plan["performance"][what] > wanted[f"max_{what}"]
+    ]
+
+
+def _reservation_faults(request: Json, plan: Json, usable_bytes: dict[str, int]) -> list[str]:
+    """Spares are nodes nothing runs on, devices are left over, and so are bytes of those used."""
+    reserved = request.get("constraints", {}).get("reserved", {})
+    nodes = {node["name"]: node for node in request["inventory"]["nodes"]}
+    types = {str(nodes[name]["accelerator"]) for name in plan["nodes"]}
+    idle = [
+        name
+        for name, node in nodes.items()
+        if str(node["accelerator"]) in types
+        and name not in plan["nodes"]
+        and all(f >= usable_bytes[name] for f in node.get("free_bytes", []))
+    ]
+    found = [f"{len(idle)} spare nodes"] if len(idle) < reserved.get("nodes", 0) else []
+    used = Counter(rank["node"] for rank in plan["ranks"])
+    spared = reserved.get("devices_per_node", 0)
+    found += [f"{n} of {name}'s" for name, n in used.items() if n > nodes[name]["count"] - spared]
+    kept = reserved.get("bytes_per_device", 0)
+    for rank in plan["ranks"]:
+        name, device = rank["node"], rank["device"]
+        free = nodes[name].get("free_bytes", [usable_bytes[name]] * nodes[name]["count"])[device]
+        if rank["memory"]["total_bytes"] > min(free, usable_bytes[name]) - kept:
+            found.append(f"rank {rank['rank']} takes of what is reserved")
     return found

@@ -12,7 +12,7 @@ NODES = [*nodes_of("NVIDIA-H200", 2, prefix="a"), *nodes_of("NVIDIA-B200", 1, pr
 PRICES = {"h200": 2.0, "b200": 9.0}
 
 
-def plans(model: str = "openai/gpt-oss-120b", **more: str | int | Json) -> list[Json]:
+def plans(model: str = "openai/gpt-oss-120b", **more: str | int | list[str] | Json) -> list[Json]:
     """Return plans on 16 H200 and 8 B200."""
     question = request(NODES, model, engine={"name": "vllm"}, **more)
     found: list[Json] = answer(truths.catalog(), question)["plans"]
@@ -59,3 +59,40 @@ def test_prices_decide_between_types() -> None:
     (dear,) = plans(model, objective="lowest-cost", limit=1, prices={"h200": 50.0, "b200": 1.0})
     assert ("NVIDIA-H200", "NVIDIA-B200") == (cheap["accelerator"], dear["accelerator"])
     assert cheap["accelerators"] > dear["accelerators"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("fewest-accelerators", "lowest-latency"),
+        ("lowest-cost", "highest-throughput"),
+        ("most-headroom", "lowest-latency"),
+        ("highest-throughput", "most-headroom"),
+    ],
+)
+def test_two_objectives_give_the_plans_that_none_beats(first: str, second: str) -> None:
+    """Of all plans there are, exactly those that no other equals in both and beats in one."""
+    both = AIMS[first], AIMS[second]
+    every = {
+        tuple(aim(plan) for aim in both)
+        for objective in AIMS
+        for plan in plans(objective=objective, limit=MOST, prices=PRICES)
+    }
+    unbeaten = {
+        aims
+        for aims in every
+        if not any(o != aims and o[0] <= aims[0] and o[1] <= aims[1] for o in every)
+    }
+    found = plans(objective=[first, second], limit=MOST, prices=PRICES)
+    aims = [tuple(aim(plan) for aim in both) for plan in found]
+    assert sorted(unbeaten) == aims
+    assert len(aims) > 1
+
+
+def test_two_objectives_are_the_best_of_each_at_their_ends() -> None:
+    """The first plan is the first objective's best, the last the second's."""
+    found = plans(objective=["fewest-accelerators", "lowest-latency"], limit=MOST)
+    (smallest,) = plans(objective="fewest-accelerators", limit=1)
+    (fastest,) = plans(objective="lowest-latency", limit=1)
+    assert found[0]["accelerators"] == smallest["accelerators"]
+    assert AIMS["lowest-latency"](found[-1]) == AIMS["lowest-latency"](fastest)

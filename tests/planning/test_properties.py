@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planning.asking import RESERVE, answer, fixed, nodes_of, request, with_nodes
+from planning.checker import faults
 from rackfit.catalog import load_catalog
 from rackfit.engines.split import Split
 from rackfit.memory.answer import answer_memory
@@ -61,6 +62,16 @@ CONSTRAINTS = st.fixed_dictionaries(
         "replicas": st.sampled_from([1, 2, 3]),
         "max_accelerators": st.sampled_from([1, 2, 4, 8]),
         "accelerators": st.lists(st.sampled_from(TYPES), min_size=1, max_size=2, unique=True),
+        "max_seconds_per_output_token": st.sampled_from([0.001, 0.01, 0.03, 0.1]),
+        "max_seconds_to_first_token": st.sampled_from([0.01, 0.3, 2.0, 20.0]),
+        "reserved": st.sampled_from(
+            [
+                {"nodes": 1},
+                {"devices_per_node": 1},
+                {"bytes_per_device": 8 << 30},
+                {"nodes": 1, "devices_per_node": 2, "bytes_per_device": 1 << 30},
+            ]
+        ),
     },
 )
 ENGINES = st.sampled_from([None, "vllm", "sglang", "tensorrt-llm", "llama.cpp"])
@@ -104,6 +115,23 @@ def test_verified_fixes_work(question: Json) -> None:
         if r["nearest_fix"] and r["nearest_fix"]["verified"]
     }
     assert [] == [fix for fix in offered.values() if not feasible(fixed(question, fix))]
+
+
+@given(question=questions())
+@settings(max_examples=60, deadline=None)
+def test_plans_are_sound(question: Json) -> None:
+    """Every plan passes the independent checker, its constraints, times and reserves with it."""
+    usable = {
+        node["name"]: CATALOG.accelerators[node["accelerator"]].usable_bytes
+        for node in question["inventory"]["nodes"]
+    }
+    experts = 0 if question["model"]["id"] in MODELS[:2] else 128
+    plans = answer(CATALOG, {**question, "limit": 20})["plans"]
+    assert [] == [
+        fault
+        for one in plans
+        for fault in faults(question, one, usable_bytes=usable, experts=experts)
+    ]
 
 
 @given(question=questions())

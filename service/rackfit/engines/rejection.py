@@ -24,6 +24,7 @@ RejectionCode = Literal[
     "memory-exceeded",  # weights, KV cache and overhead together do not fit
     "not-enough-accelerators",  # the inventory has fewer than the split needs
     "domain-too-small",  # a tensor group would leave its scale-up domain
+    "too-slow",  # not in the times the caller allows, by estimate
     "constraint",  # the caller's own constraints exclude it
 ]
 """The closed list of codes; within v1 codes are only added."""

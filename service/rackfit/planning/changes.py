@@ -27,7 +27,7 @@ def constrained(constraints: Mapping[str, Any], detail: str, *, verified: bool =
 def more_nodes(addition: Addition) -> Fix:
     """Nodes to add, and what then fits."""
     pool, split = addition.fit.pool, addition.fit.split
-    name, each = pool.accelerator.id, pool.largest_node
+    name, each = pool.accelerator.id, pool.node_devices
     return Fix(
         f"nodes+{addition.nodes}",
         f"{things(addition.nodes, 'more node')} with {each} x {name}: "

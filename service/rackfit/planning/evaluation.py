@@ -13,6 +13,7 @@ from rackfit.memory.ranks import RankSizes
 from rackfit.memory.stages import UNBOUNDED, sequences_held, stage_memories
 from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, counted, lacking_bytes, nearer
 from rackfit.planning.pools import Offers, Pool
+from rackfit.planning.times import Pace, Times
 
 MAX_REPLICAS = 65_536
 """Largest number of replicas there is."""
@@ -25,7 +26,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What every split is asked: hold `sequences` of `tokens` each.
 
     On as many `replicas` as it takes, or on exactly so many; on `most` accelerators at most.
-    A context must hold a typical request of `request_tokens`.
+    A context must hold a typical request of `request_tokens`; all within `times`, if given.
     """
 
     model: ServedModel
@@ -35,6 +36,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int | None = None
     most: int | None = None
     request_tokens: int = 1
+    times: Times | None = None
 
 
 class Addition(msgspec.Struct, frozen=True):
@@ -56,6 +58,11 @@ class Evaluator:
         self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
         self._limits: dict[tuple[str, int], Limits] = {}
+        self._pace = (
+            None
+            if question.times is None
+            else Pace(question.model, question.engine, question.times, question.tokens)
+        )
 
     def asking(self, question: Question) -> "Evaluator":
         """The same model with another demand; what was worked out about it is shared."""
@@ -94,8 +101,8 @@ class Evaluator:
         self.evaluated += 1
         offers = pool.offers(split.tensor)
         if nodes:
-            cells = nodes * (pool.largest_node // split.tensor)
-            offers = offers.with_more(pool.accelerator.usable_bytes, cells)
+            devices, free = pool.new_node
+            offers = offers.with_more(free, nodes * (devices // split.tensor))
         return self._first_fit(split, pool, offers)
 
     def _first_fit(self, split: Split, pool: Pool, offers: Offers) -> Fit | Miss:
@@ -124,7 +131,7 @@ class Evaluator:
 
         Nor if it takes `below` or more.
         """
-        cells_a_node = pool.largest_node // split.tensor
+        cells_a_node = pool.new_node[0] // split.tensor
         fit = self.evaluate(split, pool, MANY) if cells_a_node else None
         if not isinstance(fit, Fit):
             return None
@@ -179,7 +186,8 @@ class Evaluator:
         engine = self.question.engine
         budgets = tuple(s.budget_bytes(engine, split, usable, level) for s in stages.distinct)
         room = sequences_held(stages.distinct, budgets)
-        held = min(room, self._most_held)
+        most = self._most_held(split, pool)
+        held = min(room, most)
         wanted = self._least_held(split)
         replicas = self._replicas(split, held) if held >= wanted else 0
         needed = replicas * split.pipeline * split.data
@@ -193,18 +201,19 @@ class Evaluator:
             pool=pool,
             stages=stages,
             budgets=budgets,
-            lacks=_lacking(needed, allowed, fits=room >= wanted),
-            short_bytes=self._short_bytes(split, Room(stages, budgets, available)),
+            lacks=self._lacking(needed, allowed, wanted, fits=room >= wanted),
+            short_bytes=self._short_bytes(split, Room(stages, budgets, available), most),
             sequences=wanted,
             held=held,
             needed=needed,
             available=available,
+            pace=self._pace,
         )
 
-    @property
-    def _most_held(self) -> int:
-        """Sequences a data rank may hold at once."""
-        return self.question.engine.choice.max_sequences or UNBOUNDED
+    def _most_held(self, split: Split, pool: Pool) -> int:
+        """Sequences a data rank may hold at once: the engine's limit, or what it does in time."""
+        most = self.question.engine.choice.max_sequences or UNBOUNDED
+        return most if self._pace is None else min(most, self._pace.most(split, pool.accelerator))
 
     def _least_held(self, split: Split) -> int:
         """Sequences a data rank must hold: one, or its share where replicas are given."""
@@ -219,17 +228,19 @@ class Evaluator:
         most = MAX_REPLICAS * split.pipeline * split.data
         return most if self.question.most is None else min(self.question.most // split.tensor, most)
 
-    def _short_bytes(self, split: Split, room: Room) -> int:
+    def _short_bytes(self, split: Split, room: Room, most: int) -> int:
         """What lacks with the replicas asked for, else with the fewest or all there is room for."""
         sequences, given = self.question.sequences, self.question.replicas
-        fewest = -(-sequences // (self._most_held * split.data))
+        fewest = -(-sequences // (max(most, 1) * split.data))
         useful = -(-sequences // split.data)
         there = max(min(room.cells // (split.pipeline * split.data), useful), fewest)
         tried = {given} if given else {fewest, there}
         return min(lacking_bytes(split, room, replicas, sequences) for replicas in tried)
 
-
-def _lacking(needed: int, allowed: int, *, fits: bool) -> Lack:
-    if needed:
-        return "allowance" if needed > allowed else "devices"
-    return "sequences" if fits else "memory"
+    def _lacking(self, needed: int, allowed: int, wanted: int, *, fits: bool) -> Lack:
+        if needed:
+            return "allowance" if needed > allowed else "devices"
+        if not fits:
+            return "memory"
+        started = self.question.engine.choice.max_sequences
+        return "sequences" if started and started < wanted else "time"

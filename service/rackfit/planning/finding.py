@@ -11,6 +11,7 @@ from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
 from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
+from rackfit.planning.times import Times
 
 
 class Finder:
@@ -73,7 +74,7 @@ class Finder:
 
     def nothing_yet(self) -> Findings:
         """What a search for the smallest plan begins with."""
-        order = msgspec.structs.replace(self.order, objective="fewest-accelerators")
+        order = msgspec.structs.replace(self.order, objective="fewest-accelerators", second=None)
         return Findings(limit=1, order=order)
 
     def best_with(self, evaluator: Evaluator, pool: Pool) -> Fit | None:
@@ -93,8 +94,18 @@ class Finder:
             self.evaluator.question,
             replicas=constraints.replicas,
             most=constraints.max_accelerators,
+            times=self._times(constraints),
         )
         return self._searched(self.evaluator.asking(question), constraints, pool)
+
+    def _times(self, constraints: Constraints) -> Times | None:
+        """The times that are left to keep within."""
+        asked = self.evaluator.question.times
+        first = constraints.max_seconds_to_first_token
+        each = constraints.max_seconds_per_output_token
+        if asked is None or (first is None and each is None):
+            return None
+        return msgspec.structs.replace(asked, first=first, each=each)
 
     def _searched(
         self, evaluator: Evaluator, constraints: Constraints, pool: Pool | None

@@ -65,6 +65,7 @@ class Fixer:
         if self.constraints.pipeline is not None:
             yield from self._deeper(miss)
         yield from self._larger_allowance(miss)
+        yield from self.lighter.more_time(miss)
         yield from self.relaxer.given_up(miss.pool)
 
     def _lighter(self, miss: Miss) -> Iterator[Fix]:

@@ -14,6 +14,7 @@ from rackfit.planning.changes import with_split
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.outcomes import Fit, Miss, Stages
 from rackfit.planning.pools import Pool
+from rackfit.planning.refusals import things
 
 CACHES = ("bf16", "fp8", "q8_0", "nvfp4", "q4_0")
 SMALLER_SCHEMES = ("fp8", "nvfp4", "awq-int4", "Q4_K_M")
@@ -94,6 +95,29 @@ class Lighter:
             detail = f"Started for {most:,} sequences a data rank it fits."
             patch = {"engine": {"max_sequences": most}}
             yield with_split(f"max_sequences={most}", detail, fit.split, patch)
+
+    def more_time(self, miss: Miss) -> Iterator[Fix]:
+        """The shortest times that so many sequences, doubled until there is room, are served in."""
+        times, sequences = self.question.times, miss.sequences
+        if times is None or miss.lacks not in {"time", "devices"} or miss.pace is None:
+            return
+        while sequences <= -(-self.question.sequences // miss.split.data):
+            estimate = miss.pace.estimate(miss.split, miss.pool.accelerator, sequences)
+            if estimate is None:
+                return
+            longer = times.stretched(estimate)
+            question = msgspec.structs.replace(self.question, times=longer)
+            fit = fitting(self.evaluator.asking(question), miss.split, miss.pool)
+            if fit is not None:
+                change = {n: v for n, v in longer.asked.items() if v != times.asked[n]}
+                yield with_split(
+                    ",".join(f"{name}={value:g}" for name, value in change.items()),
+                    f"In that time it serves {things(sequences, 'sequence')} a data rank.",
+                    fit.split,
+                    {"constraints": change},
+                )
+                return
+            sequences *= 2
 
     def shorter_context(self, miss: Miss) -> Iterator[Fix]:
         """The longest context that fits, in whole thousands."""

@@ -9,6 +9,7 @@ import msgspec
 from rackfit.engines.split import Split
 from rackfit.memory.stages import StageMemory
 from rackfit.planning.pools import Pool
+from rackfit.planning.times import Pace
 
 
 class Stages(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ class Fit(msgspec.Struct, frozen=True):
         )
 
 
-Lack = Literal["memory", "sequences", "devices", "allowance"]
+Lack = Literal["memory", "sequences", "time", "devices", "allowance"]
 
 
 class Miss(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +67,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
 
     - `memory`: a data rank has room for only `held` of the `sequences` it must hold;
     - `sequences`: the engine is started for only `held` of them;
+    - `time`: a data rank serves only `held` of them within the caller's times;
     - `devices`: of the groups of tensor ranks `needed`, only as many as are `available`;
     - `allowance`: the same, `available` being what the caller allows.
 
@@ -82,6 +84,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     needed: int
     available: int
+    pace: Pace | None = None
 
 
 def nearer(before: Miss | None, now: Miss) -> Miss:

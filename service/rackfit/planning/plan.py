@@ -31,9 +31,11 @@ from rackfit.planning.question import (
     performance,
 )
 from rackfit.planning.ranking import Order
-from rackfit.planning.refusals import miss_rejection, no_such_accelerators
+from rackfit.planning.refusals import all_reserved, miss_rejection, no_such_accelerators
+from rackfit.planning.reserving import NOTHING
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.shortfall import find_additions, shortfall
+from rackfit.planning.times import Times
 
 
 def plan(
@@ -64,7 +66,8 @@ def plan(
     )
     check_context(request.workload, resolved.model.architecture)
     check_options(resolved.model, engine)
-    pools = read_pools(request.inventory, catalog.accelerator)
+    reserved = request.constraints.reserved or NOTHING
+    pools = read_pools(request.inventory, catalog.accelerator, reserved)
     if request.launch is not None:
         check_host_names(request.inventory.nodes)
     workload = request.workload
@@ -76,10 +79,22 @@ def plan(
         replicas=request.constraints.replicas,
         most=request.constraints.max_accelerators,
         request_tokens=max(workload.request_tokens, 1),
+        times=_times(request, catalog),
     )
     search = _Search(request, catalog, Evaluator(question), expired)
     search.run(pools.pools)
     return search.answer((*resolved.warnings, *engine.warnings(), *pools.warnings))
+
+
+def _times(request: PlanRequest, catalog: Catalog) -> Times | None:
+    """The times the caller insists on; None where there are none."""
+    first = request.constraints.max_seconds_to_first_token
+    each = request.constraints.max_seconds_per_output_token
+    if first is None and each is None:
+        return None
+    return Times(
+        first=first, each=each, workload=request.workload, efficiencies=catalog.efficiencies
+    )
 
 
 class _Search:
@@ -96,8 +111,11 @@ class _Search:
         self.catalog = catalog
         self.evaluator = evaluator
         self.expired = expired
+        asked = request.objective
+        first, second = (asked, None) if isinstance(asked, str) else asked
         order = Order(
-            objective=request.objective,
+            objective=first,
+            second=second,
             speeds=Speeds(
                 evaluator.question.model,
                 evaluator.question.engine,
@@ -122,6 +140,9 @@ class _Search:
             kept[pool.accelerator.id] = pool
         if not self.pools:
             self.findings.add_illegal(no_such_accelerators(), None)
+        for pool in [pool for pool in self.pools.values() if not pool.devices(0)]:
+            del self.pools[pool.accelerator.id]
+            self.findings.add_illegal(all_reserved(pool), pool.accelerator.id)
         for pool in self.pools.values():
             search_pool(self.evaluator, pool, self.request.constraints, self.findings, self.expired)
 

@@ -6,7 +6,7 @@ the same shape are planned once and counted, so the search costs by distinct sha
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from itertools import accumulate
 
@@ -15,6 +15,7 @@ import msgspec
 from rackfit.catalog.entries import Accelerator
 from rackfit.errors import InvalidInput, Violation
 from rackfit.inventory.model import Inventory, Node
+from rackfit.planning.reserving import NOTHING, TAKEN, Reserved
 
 NodeShape = tuple[int, ...]
 """Free bytes of each device of a node, in the order of its devices."""
@@ -63,10 +64,17 @@ class Offers(msgspec.Struct, frozen=True):
 
 
 class Pool(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """All domains of one accelerator type."""
+    """All domains of one accelerator type, less what is `reserved`.
+
+    `node_devices` are those of its largest node; `spares_missing` tells how many of the nodes to
+    be kept spare there are not.
+    """
 
     accelerator: Accelerator
     groups: tuple[DomainGroup, ...]
+    node_devices: int
+    reserved: Reserved = NOTHING
+    spares_missing: int = 0
 
     def offers(self, size: int) -> Offers:
         """Room for groups of `size` devices, each inside one domain."""
@@ -88,23 +96,26 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def _free(self) -> list[tuple[int, list[int]]]:
         """How many domains of each shape there are, and their devices' free bytes, most first."""
         return [
-            (len(g.domains), sorted((f for node in g.shape for f in node), reverse=True))
+            (len(g.domains), sorted((f for n in g.shape for f in n if f != TAKEN), reverse=True))
             for g in self.groups
         ]
 
     def devices(self, least_free: int) -> int:
-        """Devices with at least `least_free` bytes free."""
+        """Devices with at least `least_free` bytes free; none as long as spares are missing."""
+        if self.spares_missing:
+            return 0
         return sum(len(g.domains) * g.devices(least_free) for g in self.groups)
 
     @cached_property
     def largest_domain(self) -> int:
         """Devices of the largest domain."""
-        return max(g.devices(0) for g in self.groups)
+        return max((g.devices(0) for g in self.groups), default=0)
 
-    @cached_property
-    def largest_node(self) -> int:
-        """Devices of the largest node."""
-        return max(len(node) for g in self.groups for node in g.shape)
+    @property
+    def new_node(self) -> tuple[int, int]:
+        """Devices a plan may use of one more node like the largest, and the bytes of each."""
+        devices = max(self.node_devices - self.reserved.devices_per_node, 0)
+        return devices, max(self.accelerator.usable_bytes - self.reserved.bytes_per_device, 0)
 
 
 class Pools(msgspec.Struct, frozen=True):
@@ -114,8 +125,8 @@ class Pools(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def read_pools(inventory: Inventory, resolve: Resolve) -> Pools:
-    """Sort an inventory's nodes into pools.
+def read_pools(inventory: Inventory, resolve: Resolve, reserved: Reserved = NOTHING) -> Pools:
+    """Sort an inventory's nodes into pools, what is reserved left out.
 
     Raises:
         InvalidInput: no node at all, or every node at fault at once: duplicate names, unknown
@@ -123,7 +134,7 @@ def read_pools(inventory: Inventory, resolve: Resolve) -> Pools:
     """
     if not inventory.nodes:
         raise InvalidInput.at("/inventory/nodes", "An inventory needs at least one node.")
-    reader = _Reader(resolve)
+    reader = _Reader(resolve, reserved)
     for number, node in enumerate(inventory.nodes):
         reader.read(number, node)
     if reader.violations:
@@ -139,8 +150,9 @@ MAX_VIOLATIONS = 100
 class _Reader:
     """Gathers nodes into pools and faults into violations."""
 
-    def __init__(self, resolve: Resolve) -> None:
+    def __init__(self, resolve: Resolve, reserved: Reserved) -> None:
         self.resolve = resolve
+        self.reserved = reserved
         self.known: dict[str, Accelerator | Violation] = {}
         self.accelerators: dict[str, Accelerator] = {}
         self.domains: dict[tuple[str, str | int], list[tuple[int, NodeShape]]] = {}
@@ -209,11 +221,39 @@ class _Reader:
 
     def pools(self) -> Iterable[Pool]:
         """The pools gathered, each with alike domains grouped."""
-        by_type: dict[str, dict[tuple[NodeShape, ...], list[Domain]]] = {}
+        by_type: dict[str, list[list[tuple[int, NodeShape]]]] = {}
         for (accelerator, _), nodes in self.domains.items():
-            shape = tuple(free for _, free in nodes)
-            places = Domain(tuple(number for number, _ in nodes))
-            by_type.setdefault(accelerator, {}).setdefault(shape, []).append(places)
-        for accelerator, shapes in by_type.items():
-            groups = tuple(DomainGroup(s, tuple(domains)) for s, domains in shapes.items())
-            yield Pool(accelerator=self.accelerators[accelerator], groups=groups)
+            by_type.setdefault(accelerator, []).append(nodes)
+        for accelerator, domains in by_type.items():
+            yield self._pool(self.accelerators[accelerator], domains)
+
+    def _pool(
+        self, accelerator: Accelerator, domains: Sequence[Sequence[tuple[int, NodeShape]]]
+    ) -> Pool:
+        reserved = self.reserved
+        spares: frozenset[int] = frozenset()
+        if reserved.nodes:
+            spares = reserved.spares(
+                (len(free), number)
+                for nodes in domains
+                for number, free in nodes
+                if all(each == accelerator.usable_bytes for each in free)
+            )
+        shapes: dict[tuple[NodeShape, ...], list[Domain]] = {}
+        for nodes in domains:
+            kept = [node for node in nodes if node[0] not in spares] if spares else nodes
+            if kept:
+                shape = tuple(free for _, free in kept)
+                shapes.setdefault(shape, []).append(Domain(tuple(number for number, _ in kept)))
+        return Pool(
+            accelerator=accelerator,
+            groups=tuple(
+                DomainGroup(
+                    tuple(map(reserved.left, shape)) if reserved != NOTHING else shape, tuple(found)
+                )
+                for shape, found in shapes.items()
+            ),
+            node_devices=max(len(free) for nodes in domains for _, free in nodes),
+            reserved=reserved,
+            spares_missing=reserved.nodes - len(spares),
+        )

@@ -12,10 +12,14 @@ from rackfit.engines.split import Degree, Split
 from rackfit.inventory.model import NO_CONTROLS, Inventory
 from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
 from rackfit.performance.estimate import Estimate
+from rackfit.planning.reserving import Reserved
 
 Objective = Literal[
     "fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost", "most-headroom"
 ]
+
+Pair = Annotated[list[Objective], Meta(min_length=2, max_length=2)]
+"""Two objectives: the plans that no other beats in both, best in the first one first."""
 
 MAX_PRICE = 1e6
 
@@ -26,10 +30,16 @@ Its bounds are told here and checked in `plan`, which can say which price is wro
 """
 
 
+Seconds = Annotated[float, Meta(gt=0, le=1e6)]
+
+
 class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the caller insists on; no split outside it is tried.
 
     Where that leaves none, or one that needs more than is allowed, the code is `constraint`.
+    Times are held by the estimates of `performance`: as many replicas as it takes share the
+    sequences, and a split that serves not even one of them in time is `too-slow`. What is
+    `reserved` is taken from the inventory before the search.
     """
 
     max_accelerators: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
@@ -39,6 +49,9 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     data: Degree | None = None
     expert: Degree | None = None
     replicas: Degree | None = None
+    max_seconds_to_first_token: Seconds | None = None
+    max_seconds_per_output_token: Seconds | None = None
+    reserved: Reserved | None = None
 
 
 Word = Annotated[str, Meta(min_length=1, max_length=1000, pattern=NO_CONTROLS)]
@@ -59,8 +72,10 @@ class LaunchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fit a model on an inventory: which split, and which rank on which device.
 
-    `prices` an accelerator-hour, by any name of the accelerator, are for `lowest-cost`;
-    types without one cost 1.
+    `objective` is what the first plan is best at. Given two, the plans are those that no other
+    beats in one without losing in the other, at most `limit` of them. `prices` an
+    accelerator-hour, by any name of the accelerator, are for `lowest-cost`; types without one
+    cost 1.
     """
 
     model: ModelRef
@@ -70,7 +85,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     kv_cache_dtype: Name | None = None
     engine: EngineChoice | None = None
     constraints: Constraints = Constraints()
-    objective: Objective = "fewest-accelerators"
+    objective: Objective | Pair = "fewest-accelerators"
     prices: Annotated[dict[Name, Price], Meta(max_length=1000)] = {}
     launch: LaunchOptions | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 5

@@ -17,11 +17,13 @@ Key = tuple[float | str, ...]
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """The order an objective puts plans in, for a deployment that serves `workload`.
 
-    `speeds` are the model's; `prices` the caller's, by accelerator id; what has none costs 1 an
-    hour. `speculative_tokens` are drafted a step.
+    A `second` objective makes it a choice: plans that none beats in one without losing in the
+    other, in the order of the first. `speeds` are the model's; `prices` the caller's, by
+    accelerator id; what has none costs 1 an hour. `speculative_tokens` are drafted a step.
     """
 
     objective: Objective
+    second: Objective | None = None
     speeds: Speeds
     workload: Workload
     speculative_tokens: int = 0
@@ -35,13 +37,21 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """
         split = fit.split
         degrees = (split.pipeline, -self._headroom(fit), -split.tensor, split.data, -split.expert)
-        return (self._aim(fit), split.devices, *degrees, fit.pool.accelerator.id)
+        aim = self._aim(self.objective, fit)
+        return (aim, split.devices, *degrees, fit.pool.accelerator.id)
+
+    def aims(self, fit: Fit) -> tuple[float, ...]:
+        """What a plan comes to in each objective; less is better."""
+        objectives = (self.objective, self.second) if self.second else (self.objective,)
+        return tuple(self._aim(objective, fit) for objective in objectives)
 
     def settled(self, worst: Key, devices: int) -> bool:
         """Tell whether no plan of `devices` or more a replica comes before `worst`.
 
         Only where the objective itself grows with devices; speed and room may gain from more.
         """
+        if self.second is not None:
+            return False
         if self.objective == "fewest-accelerators":
             return (devices,) > worst[:1]
         cheapest = min([1.0, *self.prices.values()])
@@ -60,8 +70,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             speculative_tokens=self.speculative_tokens,
         )
 
-    def _aim(self, fit: Fit) -> float:
-        match self.objective:
+    def _aim(self, objective: Objective, fit: Fit) -> float:
+        match objective:
             case "fewest-accelerators":
                 return fit.split.devices
             case "lowest-cost":
@@ -69,15 +79,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             case "most-headroom":
                 return -self._headroom(fit)
             case "lowest-latency" | "highest-throughput":
-                return self._slowness(fit)
+                return self._slowness(objective, fit)
 
     def _headroom(self, fit: Fit) -> int:
         return fit.headroom_bytes(sequences_per_rank(fit.split, self.workload.sequences))
 
-    def _slowness(self, fit: Fit) -> float:
+    def _slowness(self, objective: Objective, fit: Fit) -> float:
         rates = self.speeds.rates(fit.split, fit.pool.accelerator, self._serving(fit))
         if rates is None:
             return inf
-        if self.objective == "lowest-latency":
+        if objective == "lowest-latency":
             return rates.seconds_per_output_token
         return -rates.tokens_per_second

@@ -26,6 +26,7 @@ from rackfit.planning.question import (
     PlanAnswer,
     PlanRequest,
     Price,
+    Seconds,
 )
 
 Kind = Literal["datacenter", "workstation", "consumer"]
@@ -36,7 +37,8 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     """What is to be served, without any inventory.
 
     `accelerators` and `kinds` say which parts come into question (if neither, all of kind
-    "datacenter"), `max_accelerators` how many at most. `prices` an accelerator-hour make costs;
+    "datacenter"), `max_accelerators` how many at most, and the times are those of a plan's
+    constraints. `prices` an accelerator-hour make costs;
     by cost, parts without one come after those with one.
     """
 
@@ -48,6 +50,8 @@ class RecommendationRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     accelerators: Annotated[list[Name], Meta(min_length=1, max_length=100)] | None = None
     kinds: Annotated[list[Kind], Meta(min_length=1, max_length=3)] | None = None
     max_accelerators: Annotated[int, Meta(ge=1, le=MOST)] = 128
+    max_seconds_to_first_token: Seconds | None = None
+    max_seconds_per_output_token: Seconds | None = None
     prices: Annotated[dict[Name, Price], Meta(max_length=1000)] = {}
     objective: Objective = "lowest-cost"
     limit: Annotated[int, Meta(ge=1, le=100)] = 10
@@ -170,7 +174,11 @@ def _planned(request: RecommendationRequest, accelerator: Accelerator) -> PlanRe
         quantization=request.quantization,
         kv_cache_dtype=request.kv_cache_dtype,
         engine=request.engine,
-        constraints=Constraints(max_accelerators=request.max_accelerators),
+        constraints=Constraints(
+            max_accelerators=request.max_accelerators,
+            max_seconds_to_first_token=request.max_seconds_to_first_token,
+            max_seconds_per_output_token=request.max_seconds_per_output_token,
+        ),
         objective=request.objective,
         limit=1,
         rejection_limit=1,

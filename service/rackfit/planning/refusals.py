@@ -13,6 +13,7 @@ from rackfit.planning.degrees import MAX_REPLICA_DEVICES
 from rackfit.planning.outcomes import Miss
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
+from rackfit.planning.times import Times
 
 OF_TENSOR = (
     "heads-not-divisible",
@@ -39,10 +40,45 @@ def miss_rejection(miss: Miss) -> Rejection:
         case "sequences":
             held = sequence_limit(miss.split, miss.sequences, miss.held)
             return msgspec.structs.replace(held, accelerator=name)
+        case "time":
+            return _too_slow(miss, name)
         case "devices":
             return _too_few(miss, name)
         case "allowance":
             return _too_many(miss, name)
+
+
+def _too_slow(miss: Miss, name: str) -> Rejection:
+    pace, each = miss.pace, things(miss.sequences, "sequence")
+    if pace is None:
+        msg = f"a miss of times that nobody asked for: {miss.split}"
+        raise AssertionError(msg)
+    numbers: dict[str, int | float] = {"sequences_per_data_rank": miss.held, **pace.times.asked}
+    estimate = pace.estimate(miss.split, miss.pool.accelerator, miss.sequences)
+    if estimate is None:
+        detail = f"No bandwidth is known of {name}, so that nothing is known to be in time."
+    else:
+        first, token = estimate.seconds_to_first_token, estimate.seconds_per_output_token
+        numbers |= {"seconds_to_first_token": first.value, "seconds_per_output_token": token.value}
+        detail = (
+            f"With {each} a data rank it takes {first.value:.3g} s to the first token and "
+            f"{token.value:.3g} s a token, by estimate; allowed are {_said(pace.times)}."
+        )
+    return Rejection(
+        split=miss.split,
+        code="too-slow",
+        detail=detail,
+        numbers=numbers,
+        source=CALLERS,
+        accelerator=name,
+    )
+
+
+def _said(times: Times) -> str:
+    """Say which times the caller allows."""
+    first = [] if times.first is None else [f"{times.first:g} s to the first"]
+    each = [] if times.each is None else [f"{times.each:g} s a token"]
+    return " and ".join(first + each)
 
 
 def _too_few(miss: Miss, name: str) -> Rejection:
@@ -54,7 +90,7 @@ def _too_few(miss: Miss, name: str) -> Rejection:
         detail=(
             f"{things(split.replicas, 'replica')} {wanted} {miss.needed * split.tensor:,} {name}, "
             f"in groups of {split.tensor} inside a domain; there is room for {miss.available:,} "
-            f"of {things(miss.needed, 'group')}."
+            f"of {things(miss.needed, 'group')}.{_paced(miss)}"
         ),
         numbers={
             "groups_needed": miss.needed,
@@ -64,6 +100,13 @@ def _too_few(miss: Miss, name: str) -> Rejection:
         source="the inventory",
         accelerator=name,
     )
+
+
+def _paced(miss: Miss) -> str:
+    """Say how few sequences a data rank serves, where the caller's times are why."""
+    if miss.pace is None:
+        return ""
+    return f" In the times allowed a data rank serves {things(miss.held, 'sequence')} at most."
 
 
 def _too_many(miss: Miss, name: str) -> Rejection:
@@ -132,6 +175,21 @@ def no_such_accelerators() -> Rejection:
     """The caller's accelerators are not in the inventory."""
     detail = "The inventory has none of the accelerators asked for."
     return Rejection(split=Split(), code="constraint", detail=detail, source=CALLERS)
+
+
+def all_reserved(pool: Pool) -> Rejection:
+    """Say that what is reserved leaves no device of a type."""
+    reserved, name = msgspec.to_builtins(pool.reserved), pool.accelerator.id
+    missing = pool.spares_missing
+    detail = (
+        f"{things(reserved['nodes'], 'whole node')} of {name} shall be spare; "
+        f"{things(reserved['nodes'] - missing, 'node')} of it, wholly free, can be."
+        if missing
+        else f"What is reserved leaves no {name}."
+    )
+    return Rejection(
+        split=Split(), code="constraint", detail=detail, numbers=reserved, source=CALLERS
+    )
 
 
 def nothing_to_try(constraints: Constraints, layers: int) -> Rejection:

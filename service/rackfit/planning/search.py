@@ -37,6 +37,7 @@ class Findings(msgspec.Struct, kw_only=True):
     rejection_limit: int = 0
     order: Order
     best: list[tuple[Key, Fit]] = []
+    unbeaten: dict[tuple[float, ...], tuple[Key, Fit]] = {}
     misses: list[tuple[tuple[int, ...], Miss]] = []
     illegal: dict[Refusal, Rejection] = {}
     alike: Counter[Refusal] = msgspec.field(default_factory=Counter)
@@ -46,10 +47,23 @@ class Findings(msgspec.Struct, kw_only=True):
     def add(self, outcome: Fit | Miss) -> None:
         """Keep a fit if it is among the best, a miss if it is among the nearest."""
         if isinstance(outcome, Fit):
-            _keep(self.best, (self.order.key(outcome), outcome), self.limit)
+            self._add_fit(outcome)
             return
         self.rejected += 1
         _keep(self.misses, (nearness(outcome), outcome), max(self.rejection_limit, 1))
+
+    def _add_fit(self, fit: Fit) -> None:
+        ranked = self.order.key(fit), fit
+        if self.order.second is None:
+            _keep(self.best, ranked, self.limit)
+            return
+        aims = self.order.aims(fit)
+        equal = self.unbeaten.get(aims)
+        if equal is not None:
+            self.unbeaten[aims] = min(equal, ranked, key=itemgetter(0))
+        elif not any(_beats(other, aims) for other in self.unbeaten):
+            kept = {a: r for a, r in self.unbeaten.items() if not _beats(aims, a)}
+            self.unbeaten = {**kept, aims: ranked}
 
     def add_illegal(self, rejection: Rejection, accelerator: str | None) -> None:
         """Keep a refusal, once for all splits of an accelerator that are refused alike."""
@@ -66,7 +80,8 @@ class Findings(msgspec.Struct, kw_only=True):
     @property
     def fits(self) -> list[Fit]:
         """The plans kept, best first."""
-        return [fit for _, fit in self.best]
+        unbeaten = sorted(self.unbeaten.values(), key=itemgetter(0))[: self.limit]
+        return [fit for _, fit in self.best or unbeaten]
 
     @property
     def refused(self) -> list[Rejection]:
@@ -79,6 +94,11 @@ class Findings(msgspec.Struct, kw_only=True):
             for key, rejection in self.illegal.items()
         ]
         return sorted(refused, key=lambda rejection: rejection.code in OF_TENSOR)
+
+
+def _beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Tell whether aims are no worse than others in anything, and not the same."""
+    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))
 
 
 Ranked = TypeVar("Ranked", bound=tuple[Any, Any])

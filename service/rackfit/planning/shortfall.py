@@ -37,7 +37,7 @@ def _fewest(
     Until the devices alone lack as many as the best so far.
     """
     most = min(constraints.max_accelerators or MAX_REPLICA_DEVICES, MAX_REPLICA_DEVICES)
-    there, each = pool.devices(0), pool.largest_node
+    there, each = pool.devices(0), max(pool.new_node[0], 1)
     scratch = Findings(limit=1, order=findings.order)
     tensors = list(legal_tensors(evaluator, pool, constraints, scratch))
     fewest: Addition | None = None
@@ -62,7 +62,7 @@ def shortfall(
     return Shortfall(
         bytes=min(short, default=0),
         accelerators={
-            name: addition.nodes * addition.fit.pool.largest_node
+            name: addition.nodes * addition.fit.pool.node_devices
             for name, addition in additions.items()
         },
     )

@@ -1,0 +1,99 @@
+"""Times a caller insists on: how many sequences a data rank may serve within them."""
+
+from collections.abc import Sequence
+from math import ceil, floor, log10
+
+import msgspec
+
+from rackfit.catalog.entries import Accelerator, Efficiency
+from rackfit.engines.interface import Engine
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+from rackfit.memory.question import Workload
+from rackfit.performance.estimate import Estimate, Serving, Speeds
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """At most so many seconds to the first token and between tokens, None for any.
+
+    `workload` says what requests are like, `efficiencies` what engines reach of the roofline.
+    """
+
+    first: float | None
+    each: float | None
+    workload: Workload
+    efficiencies: Sequence[Efficiency]
+
+    @property
+    def asked(self) -> dict[str, float]:
+        """The times that are given, by the names of the constraints."""
+        named = {"max_seconds_to_first_token": self.first}
+        named["max_seconds_per_output_token"] = self.each
+        return {name: most for name, most in named.items() if most is not None}
+
+    def stretched(self, estimate: Estimate) -> "Times":
+        """These times or, where they are shorter, those of an estimate in two digits."""
+        first, each = estimate.seconds_to_first_token, estimate.seconds_per_output_token
+        return msgspec.structs.replace(
+            self,
+            first=self.first and max(self.first, _rounded_up(first.value)),
+            each=self.each and max(self.each, _rounded_up(each.value)),
+        )
+
+    def kept(self, estimate: Estimate) -> bool:
+        """Tell whether an estimate keeps within both."""
+        first, each = estimate.seconds_to_first_token, estimate.seconds_per_output_token
+        return (self.first is None or first.value <= self.first) and (
+            self.each is None or each.value <= self.each
+        )
+
+
+def _rounded_up(seconds: float) -> float:
+    """Two digits of a time, none too few."""
+    unit = 10.0 ** (floor(log10(seconds)) - 1)
+    return float(f"{ceil(seconds / unit * (1 - 1e-12)) * unit:.6g}")
+
+
+class Pace:
+    """What one model under one engine can serve within `times`."""
+
+    def __init__(self, model: ServedModel, engine: Engine, times: Times, tokens: int) -> None:
+        self.times = times
+        self._speeds = Speeds(model, engine, times.efficiencies, tokens)
+        self._drafted = engine.choice.speculative_tokens
+        self._tokens = tokens
+        self._most: dict[tuple[str, Split], int] = {}
+
+    def estimate(self, split: Split, accelerator: Accelerator, sequences: int) -> Estimate | None:
+        """How fast data ranks of `split` serve so many sequences each; None if not known."""
+        workload = self.times.workload
+        serving = Serving(
+            sequences=sequences,
+            context_tokens=self._tokens,
+            input_tokens=workload.input_tokens,
+            output_tokens=workload.output_tokens,
+            speculative_tokens=self._drafted,
+        )
+        return self._speeds.estimate(split, accelerator, serving)
+
+    def most(self, split: Split, accelerator: Accelerator) -> int:
+        """Most sequences a data rank serves in time, no more than there are; 0 if not even one.
+
+        More sequences at once are never faster, so the number is found by halves. Where the
+        accelerator's speed is not known, nothing is known to be in time.
+        """
+        one = msgspec.structs.replace(split, replicas=1)
+        key = (accelerator.id, one)
+        if key not in self._most:
+            self._most[key] = self._found(one, accelerator)
+        return self._most[key]
+
+    def _found(self, split: Split, accelerator: Accelerator) -> int:
+        low, high = 0, -(-self.times.workload.sequences // split.data) + 1
+        middle = high - 1  # all of them, which is what most callers have room for
+        while high - low > 1:
+            estimate = self.estimate(split, accelerator, middle)
+            in_time = estimate is not None and self.times.kept(estimate)
+            low, high = (middle, high) if in_time else (low, middle)
+            middle = (low + high) // 2
+        return low

@@ -280,3 +280,13 @@ def test_an_answer_says_why_there_are_no_commands() -> None:
     told = answer(truths.catalog(), question)["plans"][0]["launch"]
     assert told["commands"] == []
     assert told["no_commands"].startswith("No engine is named")
+
+
+@pytest.mark.parametrize("model", ["-v", "--trust-remote-code", "~/models/x"])
+def test_a_model_that_would_not_reach_the_engine_is_refused(model: str) -> None:
+    """What an engine takes for an option, or a shell alone understands, is no model."""
+    with pytest.raises(InvalidInput) as caught:
+        answer(truths.catalog(), request(nodes_of("h200", 1), launch={"model": model}))
+    (violation,) = caught.value.violations
+    assert violation.pointer == "/launch/model"
+    assert "is meant" in violation.detail

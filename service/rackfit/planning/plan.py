@@ -18,7 +18,7 @@ from rackfit.performance.estimate import Speeds
 from rackfit.planning.evaluation import Addition, Evaluator, Question
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
-from rackfit.planning.launching import check_host_names, launch
+from rackfit.planning.launching import check_names, launch
 from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.placement import place
 from rackfit.planning.pools import Pool, read_pools
@@ -69,7 +69,7 @@ def plan(
     reserved = request.constraints.reserved or NOTHING
     pools = read_pools(request.inventory, catalog.accelerator, reserved)
     if request.launch is not None:
-        check_host_names(request.inventory.nodes)
+        check_names(request.launch, request.inventory.nodes)
     workload = request.workload
     question = Question(
         model=resolved.model,

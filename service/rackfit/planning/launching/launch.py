@@ -19,12 +19,19 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 MAX_VIOLATIONS = 100
 
 
-def check_host_names(nodes: Sequence[Node]) -> None:
-    """See that what is to be started on `nodes` can name them to schedulers and engines.
+def check_names(options: LaunchOptions, nodes: Sequence[Node]) -> None:
+    """See that a model and the nodes it is started on can be named to schedulers and engines.
 
     Raises:
-        InvalidInput: a name is none that a host can have.
+        InvalidInput: the model would be read as an option or by a shell alone, or a node's name
+            is none that a host can have.
     """
+    if options.model[0] in "-~":
+        detail = (
+            "Begin with neither `-`, which an engine takes for an option, nor `~`, which only a "
+            "shell understands: a path (`/models/x`, `./x`) or a repository's name is meant."
+        )
+        raise InvalidInput.at("/launch/model", detail)
     detail = "With `launch`, `name` must be a host name: letters, digits, `.`, `-` and `_`."
     wrong = [
         Violation(f"/inventory/nodes/{number}/name", detail)

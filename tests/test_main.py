@@ -72,7 +72,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     for variable in (v for v in os.environ if v.startswith("RACKFIT_")):
         monkeypatch.delenv(variable)
     monkeypatch.setenv(name, value)
-    assert 2 == main()
+    assert 2 == main([])
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
         f"rackfit: {'Unknown setting ' * (name not in Settings.variables())}{name}"

@@ -1,13 +1,18 @@
-"""`python -m rackfit`: serve, as the environment says."""
+"""`python -m rackfit`: serve, as the environment says; `python -m rackfit key`: make an API key."""
 
+import argparse
 import errno
+import ipaddress
 import os
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 
 import structlog
 
+from rackfit.access.credentials import Credentials
+from rackfit.access.keys import new_key
 from rackfit.caching.redis_url import check_redis_url, place_of
 from rackfit.catalog import load_catalog
 from rackfit.errors import CatalogError, InvalidInput
@@ -27,10 +32,13 @@ METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _log = structlog.get_logger(__name__)
 
 
-def main() -> int:
-    """Serve until told to stop; returns the exit status."""
+def main(given: Sequence[str] | None = None) -> int:
+    """Do what arguments say, `given` or the process' own; returns the exit status."""
+    arguments = _arguments(given)
+    if arguments.command == "key":
+        return _make_key(arguments.name, arguments.scopes)
     try:
-        settings = _settings()
+        settings = _settings(insecure=arguments.insecure)
         _check_metrics_directory(settings)
     except ValueError as error:
         return _complain(str(error), MISCONFIGURED)
@@ -50,18 +58,46 @@ def main() -> int:
     return _serve(settings, listener)
 
 
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="rackfit", description="Serve; RACKFIT_* variables of the environment configure it."
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="serve beyond loopback without asking for keys"
+    )
+    commands = parser.add_subparsers(dest="command")
+    key = commands.add_parser("key", help="make an API key, and the line to keep of it")
+    key.add_argument("name", help="whose it is: a word, which the log shows")
+    key.add_argument(
+        "--scopes", default="plan", help="of read, plan and admin, joined by commas (plan)"
+    )
+    return parser.parse_args(given)
+
+
+def _make_key(name: str, scopes: str) -> int:
+    """Print the line to keep on standard output, and the key itself, once, beside it."""
+    try:
+        key, line = new_key(name, scopes.split(","))
+    except ValueError as error:
+        return _complain(f"No such key can be made: {error}", MISCONFIGURED)
+    sys.stderr.write(f"The key, which is shown this once: {key}\n")
+    sys.stdout.write(f"{line}\n")
+    return SERVED
+
+
 def _complain(message: str, status: int) -> int:
     sys.stderr.write(f"rackfit: {message}\n")
     return status
 
 
-def _settings() -> Settings:
+def _settings(*, insecure: bool) -> Settings:
     """Read the settings, and check what only the parts that use them can.
 
     Raises:
         ValueError: a sentence that names the variable.
     """
     settings = read_settings(os.environ)
+    _check_access(settings, insecure=insecure or settings.insecure)
     if settings.redis_url is not None:
         try:
             check_redis_url(settings.redis_url)
@@ -70,6 +106,31 @@ def _settings() -> Settings:
             msg = f"RACKFIT_REDIS_URL is not the URL of a Redis: {error}."
             raise ValueError(msg) from error
     return settings
+
+
+def _check_access(settings: Settings, *, insecure: bool) -> None:
+    """See that strangers are asked who they are, and that their answers can be checked.
+
+    Raises:
+        ValueError: a sentence that names the variables.
+    """
+    asks = Credentials(settings).are_asked_for
+    if not (asks or insecure or _is_loopback(settings.host)):
+        msg = (
+            f"RACKFIT_HOST is {settings.host}, where strangers can ask. Set RACKFIT_API_KEYS_FILE "
+            "(`python -m rackfit key NAME` makes a key) or RACKFIT_JWKS_FILE, or say --insecure "
+            "(RACKFIT_INSECURE=true) where something in front of it asks them."
+        )
+        raise ValueError(msg)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_metrics_directory(settings: Settings) -> None:

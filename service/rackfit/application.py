@@ -14,12 +14,14 @@ from rackfit.api.answering import Answering
 from rackfit.api.answers import CacheCondition, Ready
 from rackfit.api.closing import Closing
 from rackfit.api.edge import Edge
+from rackfit.api.guard import Guard
 from rackfit.api.models import summary
 from rackfit.api.operation import Context
 from rackfit.api.operations import OPERATIONS
 from rackfit.api.pipeline import Pipeline
 from rackfit.api.pool import ComputePool
 from rackfit.api.routing import EXCEPTION_HANDLERS, route_handlers
+from rackfit.api.sharing import Sharing
 from rackfit.caching.tiers import AnswerCache, cache_for
 from rackfit.catalog import Catalog, load_catalog
 from rackfit.logs import configure_logging
@@ -42,7 +44,8 @@ def create_application(settings: Settings) -> ASGIApp:
     """Make the application.
 
     Raises:
-        CatalogError: a catalog file is wrong.
+        ValueError: a file of keys is wrong.
+        CatalogError: a catalog file is.
     """
     catalog = load_catalog(settings.catalog_dir)
     cache = cache_for(settings)
@@ -66,7 +69,7 @@ def create_application(settings: Settings) -> ASGIApp:
         request_max_body_size=None,
         logging_config=None,
     )
-    return Edge(litestar, closing)
+    return Edge(litestar, Guard(settings), Sharing(settings.cors_origins), closing)
 
 
 def _condition(

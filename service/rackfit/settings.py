@@ -16,6 +16,12 @@ MIB = 1 << 20
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1, le=1 << 40)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Origin = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.:_-]+$", max_length=300)]
+"""Scheme, host and port of a page, as browsers send it."""
+
+
+LISTS = (tuple[Origin, ...],)
+"""Types of settings that are lists, comma-separated in the environment."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +31,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `workers` is the number of serving processes. Each of them has `compute_processes` processes
     of its own that plans are searched in; 0 is one a core, shared out among the workers. All
     other limits are each serving process' own too.
+
+    Callers show a key of `api_keys_file` or a token that a key of `jwks_file` signed for
+    `jwt_audience`; with neither nobody is asked, which off loopback takes `insecure`.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +57,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 128 * MIB
     cache_entries: Annotated[int, Meta(ge=0, le=1 << 30)] = 20_000
     cache_ttl_seconds: Positive = 86_400
+    insecure: bool = False
+    api_keys_file: Path | None = None
+    jwks_file: Path | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    rate_limit_per_second: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
+    rate_limit_burst: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
+    cors_origins: tuple[Origin, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
 
@@ -84,6 +101,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             f"{largest}, the limit of one body."
         )
         raise ValueError(msg)
+    if settings.jwks_file is not None and not settings.jwt_audience:
+        msg = (
+            f"{PREFIX}JWKS_FILE needs {PREFIX}JWT_AUDIENCE: tokens meant for other services would "
+            "be taken."
+        )
+        raise ValueError(msg)
     return settings
 
 
@@ -96,8 +119,9 @@ def _read(name: str, value: str) -> Any:  # noqa: ANN401 - as the field has it
     kind = Settings.__annotations__[_field(name)]
     if kind == Path | None:
         return Path(value)
+    given = [item.strip() for item in value.split(",")] if kind in LISTS else value
     try:
-        return msgspec.convert(value, kind, strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         right = expected(opened(inspect.type_info(kind)))
         msg = f"{name} is {shown(value)}; it must be {right}."

@@ -74,6 +74,8 @@ def _length(least: int | None, most: int | None, what: str) -> str:
             return f" of at most {most:,} {what}s"
         case least, None:
             return f" of at least {least:,} {what}{'s' if least > 1 else ''}"
+        case least, most if least == most:
+            return f" of {least:,} {what}{'s' if least > 1 else ''}"
         case least, most:
             return f" of {least:,} to {most:,} {what}s"
 

@@ -81,7 +81,7 @@ def nodes(**changed: object) -> dict[str, Any]:
             "/objective",
             (
                 "`objective` must be 'fewest-accelerators', 'highest-throughput', 'lowest-cost', "
-                "'lowest-latency' or 'most-headroom', not 'best'."
+                "'lowest-latency' or 'most-headroom' or a list of 2 items, not 'best'."
             ),
         ),
     ],

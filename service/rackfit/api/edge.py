@@ -1,12 +1,14 @@
 """The outermost layer: request id, headers every response has, metrics, one log line each.
 
-Everything passes through it: answers, refusals and paths that lead nowhere.
+Everything passes through it: answers, refusals and paths that lead nowhere. Who may not come in is
+turned away here.
 """
 
 import asyncio
 import re
 import secrets
 import time
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import structlog
@@ -16,36 +18,53 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from rackfit import metrics
 from rackfit.api.closing import Closing
 from rackfit.api.exchange import Exchange, begin, exchange_of, unreadable
+from rackfit.api.guard import Guard
 from rackfit.api.problems import RequestError, refused
 from rackfit.api.refusing import refusal
+from rackfit.api.sharing import Header, Sharing
 from rackfit.wire import CLOSE
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}\Z")
 _SHOWN_PATH = 200
+PROTECTION: tuple[Header, ...] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""What keeps a browser from making more of an answer than it is."""
+
+NOTHING_LOADED: Header = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+"""The policy of every answer that does not bring one of its own."""
+
 _log = structlog.get_logger(__name__)
 
 
 class _Record:
     """What went out: filled in while a response is sent."""
 
-    def __init__(self, exchange: Exchange, closing: Closing) -> None:
+    def __init__(self, exchange: Exchange, closing: Closing, shared: Iterable[Header]) -> None:
         self.exchange = exchange
         self.started = time.perf_counter()
         self.status = 0
         self.sent_bytes = 0
         self._closing = closing
+        self._shared = shared
 
     def note(self, message: Message) -> None:
         """Take note of one message to the server, and add the headers all responses have."""
         if message["type"] == "http.response.start":
             self.status = int(message["status"])  # not a member of HTTPStatus, for the log
             request_id = self.exchange.request_id.encode("ascii")
+            own = [*message["headers"]]
+            has_policy = any(name.lower() == NOTHING_LOADED[0] for name, _ in own)
             message["headers"] = [
-                *message["headers"],
+                *own,
                 (b"x-request-id", request_id),
-                (b"x-content-type-options", b"nosniff"),
+                *PROTECTION,
+                *(() if has_policy else (NOTHING_LOADED,)),
+                *self._shared,
                 # The next request should go where there is somebody to answer it.
                 *([(b"connection", b"close")] if self._closing.has_begun else ()),
             ]
@@ -56,8 +75,12 @@ class _Record:
 class Edge:
     """The ASGI application around the framework's."""
 
-    def __init__(self, application: ASGIApp, closing: Closing) -> None:
+    def __init__(
+        self, application: ASGIApp, guard: Guard, sharing: Sharing, closing: Closing
+    ) -> None:
         self._application = application
+        self._guard = guard
+        self._sharing = sharing
         self._closing = closing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +89,8 @@ class Edge:
             scope["state"][CLOSE] = self._closing.begin
             await self._application(scope, receive, send)
             return
-        record = _Record(begin(scope, _request_id(scope)), self._closing)
+        shared = self._sharing.headers(scope)
+        record = _Record(begin(scope, _request_id(scope)), self._closing, shared)
 
         async def noted(message: Message) -> None:
             record.note(message)
@@ -85,13 +109,19 @@ class Edge:
             _report(scope, record)
 
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse what the server itself could not read."""
-        unread = unreadable(scope)
-        if unread is None:
-            await self._application(scope, receive, send)
-        else:
-            error = RequestError.of(HTTPStatus(unread.status), unread.detail)
+        """Answer, or refuse what the server itself could not read and who may not come in."""
+        asked_first = self._sharing.preflight(scope)
+        if asked_first is not None:
+            await _send(send, HTTPStatus.NO_CONTENT, asked_first, b"")
+            return
+        try:
+            if unread := unreadable(scope):
+                raise RequestError.of(HTTPStatus(unread.status), unread.detail)
+            exchange_of(scope).caller = self._guard.admit(scope)
+        except RequestError as error:
             await _refuse(scope, send, error)
+            return
+        await self._application(scope, receive, send)
 
 
 async def _refuse(scope: HTTPScope, send: Send, error: RequestError) -> None:
@@ -104,13 +134,13 @@ async def _refuse(scope: HTTPScope, send: Send, error: RequestError) -> None:
         accept=accept.decode("latin-1"),
     )
     headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in response.headers.items()]
-    start: Message = {
-        "type": "http.response.start",
-        "status": response.status,
-        "headers": [*headers, (b"connection", b"close")],
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": response.content, "more_body": False})
+    content = b"" if scope["method"] == "HEAD" else response.content
+    await _send(send, response.status, (*headers, (b"connection", b"close")), content)
+
+
+async def _send(send: Send, status: int, headers: Iterable[Header], content: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [*headers]})
+    await send({"type": "http.response.body", "body": content, "more_body": False})
 
 
 def _request_id(scope: HTTPScope) -> str:
@@ -137,5 +167,6 @@ def _report(scope: HTTPScope, record: _Record) -> None:
         sent_bytes=record.sent_bytes,
         cache=exchange.cache,
         route=exchange.route,
+        **({"caller": exchange.caller.name} if exchange.caller else {}),
         request_id=exchange.request_id,
     )

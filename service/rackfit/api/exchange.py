@@ -5,6 +5,7 @@ from typing import cast
 import msgspec
 from litestar.types import Scope
 
+from rackfit.access.callers import Caller
 from rackfit.wire import REFUSAL, Refusal
 
 KEY = "rackfit"
@@ -21,12 +22,14 @@ class Exchange(msgspec.Struct):
     """One request and its response: filled in by those who come to know.
 
     `route` is the template of the path, never the path: metrics are labelled with it.
-    `cache` is where the answer came from, `none` where there is none.
+    `cache` is where the answer came from, `none` where there is none; `caller` who asks, None
+    where nobody is asked who they are.
     """
 
     request_id: str
     route: str = UNMATCHED
     cache: str = "none"
+    caller: Caller | None = None
 
 
 def unreadable(scope: Scope) -> Refusal | None:

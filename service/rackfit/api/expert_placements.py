@@ -49,6 +49,7 @@ PLACE_EXPERTS = Operation(
     id="place_experts",
     method="POST",
     path="/v1/expert-placements",
+    scope="plan",
     tag="experts",
     summary="Put experts on ranks by their load",
     description=(

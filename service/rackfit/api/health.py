@@ -65,6 +65,7 @@ GET_LIVE = Operation(
     run=get_live,
     answer=Live,
     text=text.live,
+    scope=None,
     cacheable=False,
 )
 GET_READY = Operation(
@@ -81,6 +82,7 @@ GET_READY = Operation(
     run=get_ready,
     answer=Ready,
     text=text.ready,
+    scope=None,
     cacheable=False,
 )
 GET_METRICS = Operation(
@@ -93,6 +95,7 @@ GET_METRICS = Operation(
     run=get_metrics,
     answer=Document,
     media_types=(CONTENT_TYPE_PLAIN_0_0_4,),
+    scope=None,
     cacheable=False,
 )
 OPERATIONS = (GET_LIVE, GET_READY, GET_METRICS)

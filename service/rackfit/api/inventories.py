@@ -42,6 +42,7 @@ NORMALIZE_INVENTORY = Operation(
     id="normalize_inventory",
     method="POST",
     path="/v1/inventories/normalize",
+    scope="plan",
     tag="inventories",
     summary="Read another tool's output as an inventory",
     description=(

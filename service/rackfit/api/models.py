@@ -160,6 +160,7 @@ INSPECT_MODEL = Operation(
     id="inspect_model",
     method="POST",
     path="/v1/models/inspect",
+    scope="plan",
     tag="models",
     summary="Take a model apart",
     description=(

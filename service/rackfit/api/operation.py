@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from msgspec import inspect
 
+from rackfit.access.callers import Scope
 from rackfit.api.answers import Ready
 from rackfit.settings import Settings
 from rackfit.wording import opened
@@ -77,6 +78,8 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         body_limit: the setting that bounds the body.
         heavy: may take more than a few milliseconds, so never runs on the event loop.
         is_large: tells a query and body that make an operation heavy that usually is not.
+        scope: what a caller must be allowed, where callers are asked who they are; None: nobody
+            is asked.
         cacheable: answers may be kept, shared and given an ETag.
         is_complete: tells an answer cut short by a deadline, which is never kept.
         search: what the metrics record of an answer that took a search.
@@ -100,6 +103,7 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     body_limit: BodyLimit = "body_limit_bytes"
     heavy: bool = False
     is_large: Callable[[Any, Any], bool] = lambda _query, _body: False
+    scope: Scope | None = "read"
     cacheable: bool = True
     is_complete: Callable[[Any], bool] = lambda _: True
     search: Callable[[Any], Search] | None = None
@@ -111,6 +115,8 @@ class Operation(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     def all_statuses(self) -> tuple[HTTPStatus, ...]:
         """Every status a request to this path and method can be answered with, ascending."""
         implied = set(self.statuses) | set(COMMON_STATUSES)
+        if self.scope is not None:
+            implied |= CALLER_STATUSES
         if self.answer is not Document:
             implied.add(HTTPStatus.NOT_ACCEPTABLE)
         if "{" in self.path:
@@ -145,6 +151,13 @@ COMMON_STATUSES = (
 """Any operation can answer these: an unknown query parameter alone is a 422, every request has a
 deadline, and every head its limits.
 """
+
+CALLER_STATUSES = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+}
+"""Operations that are not for everybody can answer these too, where keys or rates are set."""
 
 BODY_STATUSES = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

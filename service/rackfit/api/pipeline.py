@@ -46,6 +46,7 @@ class Pipeline:
             RequestError: it is refused.
             ClientGone: the caller hung up.
         """
+        _check_scope(operation, request)
         media_type = _acceptable(operation, request)
         with self._room.held() as held:
             body = await self._body(operation, request, held)
@@ -79,6 +80,16 @@ class Pipeline:
             closing=self._closing,
             held=held,
         )
+
+
+def _check_scope(operation: Operation, request: Request[Any, Any, Any]) -> None:
+    """See that who asks may ask this."""
+    caller = exchange_of(request.scope).caller
+    if caller is not None and operation.scope is not None and not caller.may(operation.scope):
+        detail = f"This needs the scope `{operation.scope}`, which {caller.name!r} does not have."
+        challenge = f'Bearer realm="rackfit", error="insufficient_scope", scope="{operation.scope}"'
+        headers = {"WWW-Authenticate": challenge}
+        raise RequestError.of(HTTPStatus.FORBIDDEN, detail, headers=headers)
 
 
 def _accept(request: Request[Any, Any, Any]) -> str:

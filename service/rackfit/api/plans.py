@@ -33,6 +33,7 @@ CREATE_PLAN = Operation(
     id="create_plan",
     method="POST",
     path="/v1/plans",
+    scope="plan",
     tag="plans",
     summary="Fit a model on an inventory",
     description=(

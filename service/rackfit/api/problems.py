@@ -27,6 +27,8 @@ _TYPE_PREFIX = "urn:rackfit:problem:"
 
 KINDS: Final[Mapping[HTTPStatus, tuple[str, str]]] = {
     HTTPStatus.BAD_REQUEST: ("malformed-request", "The request is malformed"),
+    HTTPStatus.UNAUTHORIZED: ("unauthorized", "Nobody known asks"),
+    HTTPStatus.FORBIDDEN: ("forbidden", "The caller may not ask this"),
     HTTPStatus.NOT_FOUND: ("not-found", "There is nothing at this path"),
     HTTPStatus.METHOD_NOT_ALLOWED: ("method-not-allowed", "The path does not take this method"),
     HTTPStatus.NOT_ACCEPTABLE: ("not-acceptable", "No acceptable media type"),
@@ -35,6 +37,7 @@ KINDS: Final[Mapping[HTTPStatus, tuple[str, str]]] = {
     HTTPStatus.REQUEST_URI_TOO_LONG: ("uri-too-long", "The path and query are too long"),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ("unsupported-media-type", "The body cannot be read"),
     HTTPStatus.UNPROCESSABLE_ENTITY: ("invalid-input", "The request is well formed but wrong"),
+    HTTPStatus.TOO_MANY_REQUESTS: ("too-many-requests", "The caller asks too often"),
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: ("headers-too-large", "The headers are too large"),
     HTTPStatus.INTERNAL_SERVER_ERROR: ("internal-error", "Rackfit failed"),
     HTTPStatus.NOT_IMPLEMENTED: ("not-implemented", "Rackfit does not have this part of HTTP"),

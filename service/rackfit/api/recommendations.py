@@ -29,6 +29,7 @@ CREATE_RECOMMENDATION = Operation(
     id="create_recommendation",
     method="POST",
     path="/v1/recommendations",
+    scope="plan",
     tag="plans",
     summary="Find the right accelerators for a workload",
     description=(

@@ -26,6 +26,8 @@ fault. A split that does not work is no error: it is an answer with the reason.
 - `If-None-Match` means to POST what it means to GET: 304 where a tag, or `*`, names the answer.
 - HEAD is taken wherever GET is, OPTIONS everywhere; a slash at the end of a path changes nothing.
 - Of a JSON object's members of the same name the last counts, as most parsers have it.
+- Where keys are set, `Authorization: Bearer` shows one: the scope `read` is for GET, `plan` for \
+the rest; health and metrics ask nobody.
 - A request's head may have 32 KiB, 16 KiB of them path and query, and arrives in 10 seconds.
 - Within v1 operations, fields and codes are only added: be ready for ones you do not know.
 """
@@ -40,6 +42,16 @@ TAGS: Mapping[Tag, str] = {
 }
 
 
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": (
+        "An API key or a signed token (JWT). Asked for only where the service has a file of keys; "
+        "health and metrics never ask."
+    ),
+}
+
+
 def build(operations: Iterable[Operation], examples: Examples) -> Schema:
     """Build the document."""
     listed = tuple(operations)
@@ -47,7 +59,7 @@ def build(operations: Iterable[Operation], examples: Examples) -> Schema:
         "openapi": "3.1.0",
         "info": _info(),
         "servers": [{"url": "/", "description": "The server this document came from."}],
-        "security": [],
+        "security": [{}, {"bearer": []}],
         "tags": [{"name": tag, "description": TAGS[tag]} for tag in get_args(Tag)],
         "paths": _paths(listed, examples),
         "components": {
@@ -55,6 +67,7 @@ def build(operations: Iterable[Operation], examples: Examples) -> Schema:
             "responses": shared_responses(listed, examples),
             "parameters": SHARED,
             "headers": HEADERS,
+            "securitySchemes": {"bearer": BEARER},
         },
     }
 
@@ -85,6 +98,8 @@ def _operation(operation: Operation, examples: Mapping[str, Example]) -> Schema:
         "description": operation.description,
         "parameters": parameters(operation, examples),
     }
+    if operation.scope is None:
+        described["security"] = []
     if operation.body is not None:
         described["requestBody"] = request_body(operation, examples)
     return described | {"responses": responses(operation, examples)}

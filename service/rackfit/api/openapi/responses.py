@@ -7,6 +7,7 @@ from itertools import chain
 import msgspec
 
 from rackfit.api.answers import Problem
+from rackfit.api.guard import NO_CREDENTIALS, TOO_OFTEN
 from rackfit.api.openapi.examples import Example, Examples, content_examples
 from rackfit.api.openapi.links import links
 from rackfit.api.openapi.schemas import Schema, reference
@@ -40,6 +41,10 @@ HEADERS: Mapping[str, Schema] = {
         "description": "The request headers that decide on the answer.",
         "schema": {"type": "string"},
     },
+    "WWW-Authenticate": {
+        "description": "What is wrong with the credential that was shown, if one was (RFC 6750).",
+        "schema": {"type": "string", "pattern": "^Bearer "},
+    },
     "X-Request-Id": {
         "description": "The id this request has in the log.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
@@ -48,11 +53,17 @@ HEADERS: Mapping[str, Schema] = {
 ANSWER_HEADERS = ("Cache-Control", "Cache-Status", "X-Request-Id")
 PROBLEM_HEADERS = ("Cache-Control", "Vary", "X-Request-Id")
 OF_STATUS = {
+    HTTPStatus.UNAUTHORIZED: ("WWW-Authenticate",),
+    HTTPStatus.FORBIDDEN: ("WWW-Authenticate",),
+    HTTPStatus.TOO_MANY_REQUESTS: ("Retry-After",),
     HTTPStatus.METHOD_NOT_ALLOWED: ("Allow",),
     HTTPStatus.SERVICE_UNAVAILABLE: ("Retry-After",),
 }
 
 UNRECORDED: Mapping[HTTPStatus, str] = {
+    HTTPStatus.UNAUTHORIZED: NO_CREDENTIALS,
+    HTTPStatus.FORBIDDEN: "This needs the scope `plan`, which 'dashboard' does not have.",
+    HTTPStatus.TOO_MANY_REQUESTS: TOO_OFTEN,
     HTTPStatus.REQUEST_TIMEOUT: "The body did not arrive within 10 seconds.",
     HTTPStatus.REQUEST_URI_TOO_LONG: "The path and query are longer than 16,384 bytes.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request's head is larger than 32,768 bytes.",

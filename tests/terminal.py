@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -82,7 +83,7 @@ class Terminal:
     def _environment(self) -> dict[str, str]:
         """Return a plain environment: no proxy between curl and loopback, nobody's locale."""
         return {
-            "PATH": f"{self._directory / 'bin'}:{os.environ['PATH']}",
+            "PATH": f"{self._directory / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self._directory),
             "LC_ALL": "C.UTF-8",
             "rackfit": self._url,

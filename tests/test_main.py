@@ -15,6 +15,7 @@ import pytest
 
 from asking import get, post
 from rackfit.__main__ import main
+from rackfit.access.keys import owner, read_keys
 from rackfit.settings import Settings
 from servers import RedisServer, free_port
 from serving import Service, read_reply, service
@@ -290,3 +291,47 @@ def metric(running: Service, name: str, containing: str = "") -> float:
     lines = running.raw(get("/metrics")).body.decode().splitlines()
     wanted = [x for x in lines if re.match(rf"{name}[ {{]", x) and containing in x]
     return sum(float(line.rpartition(" ")[2]) for line in wanted)
+
+
+def test_off_loopback_a_service_that_asks_nobody_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what would let it: keys, tokens, or the word that something else asks."""
+    monkeypatch.setenv("RACKFIT_HOST", "0.0.0.0")  # noqa: S104 - it is refused
+    assert 2 == main([])
+    said = capsys.readouterr().err
+    assert "RACKFIT_API_KEYS_FILE" in said
+    assert "--insecure" in said
+
+
+def test_a_file_of_keys_that_cannot_be_used_is_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """And not by turning everybody away later."""
+    (tmp_path / "keys").write_text("rackfit_secret\n")
+    monkeypatch.setenv("RACKFIT_API_KEYS_FILE", str(tmp_path / "keys"))
+    assert 2 == main([])
+    said = capsys.readouterr().err
+    assert "keys cannot be used: line 1" in said
+    assert "secret" not in said
+
+
+def test_a_key_is_made_that_opens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The line goes to a file, the key to whoever looks at the terminal."""
+    assert 0 == main(["key", "scheduler", "--scopes", "read,plan"])
+    printed = capsys.readouterr()
+    key = printed.err.split()[-1]
+    found = owner(read_keys(printed.out.encode()), key)
+    assert found is not None
+    assert found.name == "scheduler"
+
+
+@pytest.mark.parametrize("wrong", [["key", "two words"], ["key", "a", "--scopes", "everything"]])
+def test_a_key_that_no_file_could_hold_is_not_made(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what a name and scopes are."""
+    assert 2 == main(wrong)
+    assert "No such key can be made: " in capsys.readouterr().err

@@ -79,7 +79,7 @@ def _make_key(name: str, scopes: str) -> int:
     try:
         key, line = new_key(name, scopes.split(","))
     except ValueError as error:
-        return _complain(f"No such key can be made: {error}", MISCONFIGURED)
+        return _complain(f"No such key can be made: {error}.", MISCONFIGURED)
     sys.stderr.write(f"The key, which is shown this once: {key}\n")
     sys.stdout.write(f"{line}\n")
     return SERVED
@@ -178,7 +178,9 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
     _log.info("listening", url=url)
     _log.info("cache", tiers=_tiers(settings))
     path = "/v1/models/deepseek-v4-pro/memory?method=rule-of-thumb"
-    _log.info("try", command=f"curl -s '{url}{path}' -H 'Accept: text/plain'")
+    asked = settings.api_keys_file or settings.jwks_file
+    shown = ' -H "Authorization: Bearer $KEY"' if asked else ""
+    _log.info("try", command=f"curl -s '{url}{path}' -H 'Accept: text/plain'{shown}")
 
 
 def _tiers(settings: Settings) -> str:

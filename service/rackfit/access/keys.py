@@ -23,10 +23,9 @@ def new_key(name: str, scopes: Iterable[str]) -> tuple[str, str]:
     Raises:
         ValueError: a sentence, for a name or a scope that no line may have.
     """
+    _check(name, listed := list(scopes))
     key = PREFIX + secrets.token_urlsafe(32)
-    line = f"{name} {','.join(scopes)} {digest(key).hex()}"
-    read_line(line)
-    return key, line
+    return key, f"{name} {','.join(listed)} {digest(key).hex()}"
 
 
 def digest(key: str) -> bytes:
@@ -73,12 +72,7 @@ def read_line(line: str) -> tuple[bytes, Caller]:
         msg = "it must be a name, scopes joined by commas, and a digest"
         raise ValueError(msg)
     name, scopes, kept = words
-    if not NAME.fullmatch(name):
-        msg = "a name has letters, digits, `.`, `_` and `-`, at most 64"
-        raise ValueError(msg)
-    if not set(scopes.split(",")) <= set(IMPLIED):
-        msg = f"scopes are {', '.join(IMPLIED)}"
-        raise ValueError(msg)
+    _check(name, scopes.split(","))
     try:
         decoded = bytes.fromhex(kept)
     except ValueError:
@@ -87,6 +81,15 @@ def read_line(line: str) -> tuple[bytes, Caller]:
         msg = "a digest is 64 hexadecimal digits, as `rackfit key` prints them"
         raise ValueError(msg)
     return decoded, Caller(name, read_scopes(scopes.split(",")))
+
+
+def _check(name: str, scopes: Iterable[str]) -> None:
+    if not NAME.fullmatch(name):
+        msg = "a name has letters, digits, `.`, `_` and `-`, at most 64"
+        raise ValueError(msg)
+    if not set(scopes) <= set(IMPLIED):
+        msg = f"scopes are {', '.join(IMPLIED)}"
+        raise ValueError(msg)
 
 
 def owner(keys: Keys, key: str) -> Caller | None:

@@ -22,6 +22,7 @@ from rackfit.api.guard import Guard
 from rackfit.api.problems import RequestError, refused
 from rackfit.api.refusing import refusal
 from rackfit.api.sharing import Header, Sharing
+from rackfit.api.tracing import trace_id
 from rackfit.wire import CLOSE
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -91,6 +92,7 @@ class Edge:
             return
         shared = self._sharing.headers(scope)
         record = _Record(begin(scope, _request_id(scope)), self._closing, shared)
+        record.exchange.trace = trace_id(scope)
 
         async def noted(message: Message) -> None:
             record.note(message)
@@ -167,6 +169,12 @@ def _report(scope: HTTPScope, record: _Record) -> None:
         sent_bytes=record.sent_bytes,
         cache=exchange.cache,
         route=exchange.route,
-        **({"caller": exchange.caller.name} if exchange.caller else {}),
+        **_known(exchange),
         request_id=exchange.request_id,
     )
+
+
+def _known(exchange: Exchange) -> dict[str, str]:
+    """Return what the log says only where it is known."""
+    known = {} if exchange.caller is None else {"caller": exchange.caller.name}
+    return known if exchange.trace is None else {**known, "trace_id": exchange.trace}

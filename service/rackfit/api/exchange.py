@@ -23,13 +23,14 @@ class Exchange(msgspec.Struct):
 
     `route` is the template of the path, never the path: metrics are labelled with it.
     `cache` is where the answer came from, `none` where there is none; `caller` who asks, None
-    where nobody is asked who they are.
+    where nobody is asked who they are; `trace` the trace it belongs to, None where it names none.
     """
 
     request_id: str
     route: str = UNMATCHED
     cache: str = "none"
     caller: Caller | None = None
+    trace: str | None = None
 
 
 def unreadable(scope: Scope) -> Refusal | None:

@@ -1,0 +1,21 @@
+"""Where a request stands in its caller's trace: `traceparent` (W3C Trace Context)."""
+
+import re
+
+from litestar.types import HTTPScope
+
+_PARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?", re.DOTALL)
+"""Version, trace, span and flags; versions to come may say more behind another dash."""
+
+FIRST, FORBIDDEN = b"00", b"ff"
+
+
+def trace_id(scope: HTTPScope) -> str | None:
+    """Return the id of the trace a request belongs to; None where it names none, or wrongly."""
+    given = [value for name, value in scope["headers"] if name == b"traceparent"]
+    found = _PARENT.fullmatch(given[0]) if len(given) == 1 else None
+    if found is None:
+        return None
+    version, trace, span, more = found.groups()
+    wrong = version == FORBIDDEN or (version == FIRST and more is not None)
+    return None if wrong or not trace.strip(b"0") or not span.strip(b"0") else trace.decode()

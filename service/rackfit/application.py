@@ -14,6 +14,7 @@ from rackfit.api.answering import Answering
 from rackfit.api.answers import CacheCondition, Ready
 from rackfit.api.closing import Closing
 from rackfit.api.edge import Edge
+from rackfit.api.front import Front
 from rackfit.api.guard import Guard
 from rackfit.api.models import summary
 from rackfit.api.operation import Context
@@ -58,7 +59,8 @@ def create_application(settings: Settings) -> ASGIApp:
         operations=OPERATIONS,
         condition=_condition(catalog, cache, pool, closing),
     )
-    pipeline = Pipeline(settings, Answering(context, cache, pool), closing)
+    answering = Answering(context, cache, pool)
+    pipeline = Pipeline(settings, answering, closing)
     litestar = Litestar(
         route_handlers=route_handlers(OPERATIONS, pipeline),
         exception_handlers=EXCEPTION_HANDLERS,
@@ -69,7 +71,8 @@ def create_application(settings: Settings) -> ASGIApp:
         request_max_body_size=None,
         logging_config=None,
     )
-    return Edge(litestar, Guard(settings), Sharing(settings.cors_origins), closing)
+    front = Front(litestar, OPERATIONS, answering, settings, closing)
+    return Edge(front, Guard(settings), Sharing(settings.cors_origins), closing)
 
 
 def _condition(

@@ -5,10 +5,18 @@ every refusal is answered, counted and logged in one way. The application hands 
 function to call when the process is told to end.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 REFUSAL = "rackfit.refusal"
 """In a scope's `extensions`: a `Refusal`, where the server could not read the request."""
+
+ARRIVED = "rackfit.arrived"
+"""In a scope's `extensions`: an `Arrived`, which takes nothing of the body away."""
+
+Arrived = Callable[[], bytes | None]
+"""Returns a request's whole body, None while some of it is on its way."""
 
 CLOSE = "rackfit.close"
 """In the lifespan's `state`: a function of the seconds that what is under way may still take."""

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Literal, ParamSpec, TypeVar
 
 import msgspec
+from litestar.types import HTTPScope
 
 from rackfit import __version__, metrics
 from rackfit.api import worker
@@ -21,7 +22,7 @@ from rackfit.api.operation import Context, Operation
 from rackfit.api.pool import ComputePool
 from rackfit.api.room import Held
 from rackfit.caching.answer import CachedAnswer
-from rackfit.caching.keys import KeyMemo, answer_key, raw_key
+from rackfit.caching.keys import KeyMemo, RawKeys, answer_key
 from rackfit.caching.single_flight import SingleFlight
 from rackfit.caching.tiers import AnswerCache
 
@@ -94,6 +95,34 @@ class Answering:
         self._pool = pool
         self._memo = KeyMemo(context.settings.cache_entries)
         self._flights: SingleFlight[Given] = SingleFlight()
+        self._raw_keys = RawKeys(
+            variant=context.settings.variant,
+            version=__version__,
+            catalog=context.catalog.digest,
+        )
+
+    def held(
+        self, method: str, scope: HTTPScope, body: bytes, headers: tuple[bytes, str]
+    ) -> CachedAnswer | None:
+        """Return the answer this process holds to a request as it came, None where it holds none.
+
+        Args:
+            method: the HTTP method.
+            scope: has path and query.
+            body: the whole body.
+            headers: content type as it came, and the media type agreed on.
+        """
+        content_type, media_type = headers
+        raw = self._raw_keys.key(
+            method=method,
+            path=scope["raw_path"],
+            query=scope["query_string"],
+            body=body,
+            # What the header agrees on, not its words: clients spell Accept in many ways.
+            headers=(content_type, media_type.encode("ascii")),
+        )
+        key = self._memo.get(raw)
+        return None if key is None else self._cache.recall(key)
 
     async def answer(self, question: Question) -> Given:
         """Answer `question`.
@@ -179,16 +208,12 @@ class Answering:
         return computed
 
     def _raw_key(self, question: Question) -> bytes:
-        return raw_key(
+        return self._raw_keys.key(
             method=question.operation.method,
             path=question.raw_path,
             query=question.query,
             body=question.body,
-            # What the header agrees on, not its words: clients spell Accept in many ways.
             headers=(question.content_type, question.media_type.encode("ascii")),
-            variant=self._context.settings.variant,
-            version=__version__,
-            catalog=self._context.catalog.digest,
         )
 
     def _answer_key(self, question: Question, canonical: Canonical) -> bytes:

@@ -1,6 +1,7 @@
 """A request's body: of a type that is understood, within its limit, in time, with room for it."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -9,6 +10,7 @@ from litestar import Request
 from rackfit.api.closing import Closing
 from rackfit.api.decoding import malformed
 from rackfit.api.exchange import ClientGone, unreadable
+from rackfit.api.operation import Operation
 from rackfit.api.problems import RequestError, refused
 from rackfit.api.room import Held
 
@@ -67,11 +69,21 @@ def _check_type(request: Request[Any, Any, Any], media_types: Sequence[str]) -> 
             "Compressed bodies are not taken.",
             headers={"Accept-Encoding": "identity"},
         )
-    given, *parameters = request.headers.get("content-type", "").split(";")
+    if not _understood(request.headers.get("content-type", ""), tuple(media_types)):
+        raise _unsupported(media_types)
+
+
+def takes(operation: Operation, content_type: str) -> bool:
+    """Tell whether an operation takes bodies of a content type."""
+    return _understood(content_type, operation.body_media_types)
+
+
+@lru_cache(maxsize=256)
+def _understood(content_type: str, media_types: tuple[str, ...]) -> bool:
+    given, *parameters = content_type.split(";")
     charset = next((p.partition("=")[2] for p in parameters if "charset" in p.lower()), "utf-8")
     known = given.strip().lower() in media_types
-    if not known or charset.strip(' "').lower() not in ("utf-8", "utf8", "us-ascii"):
-        raise _unsupported(media_types)
+    return known and charset.strip(' "').lower() in {"utf-8", "utf8", "us-ascii"}
 
 
 def _unsupported(media_types: Sequence[str]) -> RequestError:

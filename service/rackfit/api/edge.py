@@ -9,11 +9,13 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
+from functools import cache
 from http import HTTPStatus
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from prometheus_client import Counter, Histogram
 
 from rackfit import metrics
 from rackfit.api.closing import Closing
@@ -58,8 +60,8 @@ class _Record:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])  # not a member of HTTPStatus, for the log
             request_id = self.exchange.request_id.encode("ascii")
-            own = [*message["headers"]]
-            has_policy = any(name.lower() == NOTHING_LOADED[0] for name, _ in own)
+            own = message["headers"]
+            has_policy = any(name == NOTHING_LOADED[0] for name, _ in own)
             message["headers"] = [
                 *own,
                 (b"x-request-id", request_id),
@@ -153,13 +155,24 @@ def _request_id(scope: HTTPScope) -> str:
     return secrets.token_hex(8)
 
 
+@cache
+def _counted(method: str, route: str, status: int, source: str) -> Counter:
+    """Return the counter of such requests; its labels are looked up once."""
+    return metrics.REQUESTS.labels(method, route, str(status), source)
+
+
+@cache
+def _timed(method: str, route: str, source: str) -> Histogram:
+    return metrics.REQUEST_SECONDS.labels(method, route, source)
+
+
 def _report(scope: HTTPScope, record: _Record) -> None:
     """Count, time and log one request."""
     seconds = time.perf_counter() - record.started
     exchange = record.exchange
     method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
-    metrics.REQUESTS.labels(method, exchange.route, str(record.status), exchange.cache).inc()
-    metrics.REQUEST_SECONDS.labels(method, exchange.route, exchange.cache).observe(seconds)
+    _counted(method, exchange.route, record.status, exchange.cache).inc()
+    _timed(method, exchange.route, exchange.cache).observe(seconds)
     _log.info(
         "request",
         method=method,

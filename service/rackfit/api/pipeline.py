@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from litestar import Request, Response
 
-from rackfit.api.answering import Answering, Given, Question
+from rackfit.api.answering import Answering, Given, Question, Source
 from rackfit.api.body import read_body
 from rackfit.api.closing import Closing
 from rackfit.api.conditional import is_current
@@ -120,16 +120,25 @@ def _path(request: Request[Any, Any, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in given.items()}
 
 
-def _response(
-    operation: Operation, given: Given, request: Request[Any, Any, Any]
-) -> Response[bytes]:
-    cache_status = CACHE_STATUS[given.source] + ("; stored" if given.stored else "")
+def answer_headers(
+    operation: Operation, source: Source, etag: str | None, *, stored: bool = False
+) -> dict[str, str]:
+    """Return the headers of an answer but for those of its content."""
+    cache_status = CACHE_STATUS[source] + ("; stored" if stored else "")
     headers = {"Cache-Status": cache_status, "Cache-Control": "no-store"}
     if operation.answer is not Document:
         headers["Vary"] = "Accept"
-    if given.etag is not None:
+    if etag is not None:
         # An answer may be kept, but a new release or catalog changes it: always ask again.
-        headers |= {"Cache-Control": "no-cache", "ETag": given.etag}
+        headers |= {"Cache-Control": "no-cache", "ETag": etag}
+    return headers
+
+
+def _response(
+    operation: Operation, given: Given, request: Request[Any, Any, Any]
+) -> Response[bytes]:
+    headers = answer_headers(operation, given.source, given.etag, stored=given.stored)
+    if given.etag is not None:
         known = ",".join(request.headers.getall("if-none-match", []))
         # Plans and memory are questions put by POST, safe and repeatable: there 304 means what
         # it means to GET.

@@ -1,12 +1,13 @@
 """The names answers are kept under: digests of all that an answer depends on.
 
-Two keys per request. `raw_key` is taken over the bytes as they came, before anything is parsed;
+Two keys per request. `RawKeys`' is taken over the bytes as they came, before anything is parsed;
 `answer_key` over the canonical request, so that spelling (white space, key order, `8.0` for `8`)
 does not split the cache. Canonicalising costs about what a small plan costs, so it is done once
 per spelling: `KeyMemo` remembers which answer key a raw key led to.
 """
 
 import hashlib
+import struct
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -48,38 +49,44 @@ def answer_key(
     return _digest(_ANSWER, *map(_encoded, texts), query, body)
 
 
-def raw_key(
-    *,
-    method: str,
-    path: bytes,
-    query: bytes,
-    body: bytes,
-    headers: Sequence[bytes],
-    variant: str,
-    version: str,
-    catalog: str,
-) -> bytes:
-    """Name a request by the bytes it came in, nothing parsed.
+class RawKeys:
+    """Names requests by the bytes they came in, nothing parsed.
 
     A body of a mebibyte costs about a millisecond; BLAKE2b releases the interpreter lock, so a
     larger one can be hashed in a thread.
 
     Args:
-        method: The HTTP method.
-        path: The path as it came, percent-encoding and all.
-        query: The query string as it came.
-        body: The body as it came.
-        headers: The values of every header that can change the answer, content type included,
-            in an order the caller fixes; empty for one that is absent.
         variant: A digest of every setting that can change the answer.
         version: The service's version.
         catalog: The catalog's digest.
-
-    Returns:
-        A BLAKE2b digest of `KEY_BYTES` bytes, never equal to an answer key.
     """
-    texts = (method, variant, version, catalog)
-    return _digest(_RAW, *map(_encoded, texts), path, query, body, *headers)
+
+    def __init__(self, *, variant: str, version: str, catalog: str) -> None:
+        self._begun = _hashed(_RAW, *map(_encoded, (variant, version, catalog)))
+
+    def key(
+        self, *, method: str, path: bytes, query: bytes, body: bytes, headers: Sequence[bytes]
+    ) -> bytes:
+        """Name a request.
+
+        Args:
+            method: The HTTP method.
+            path: The path as it came, percent-encoding and all.
+            query: The query string as it came.
+            body: The body as it came.
+            headers: The values of every header that can change the answer, content type
+                included, in an order the caller fixes; empty for one that is absent.
+
+        Returns:
+            A BLAKE2b digest of `KEY_BYTES` bytes, never equal to an answer key.
+        """
+        state = self._begun.copy()
+        parts = (_encoded(method), path, query, *headers, body)
+        # How many there are and all lengths first: no part can run into the next then either.
+        state.update(struct.pack(f"<{len(parts) + 1}Q", len(parts), *map(len, parts)))
+        state.update(b"".join(parts[:-1]))
+        state.update(body)
+        return state.digest()
 
 
 def _encoded(text: str) -> bytes:
@@ -88,12 +95,16 @@ def _encoded(text: str) -> bytes:
 
 
 def _digest(family: bytes, *parts: bytes) -> bytes:
+    return _hashed(family, *parts).digest()
+
+
+def _hashed(family: bytes, *parts: bytes) -> "hashlib.blake2b":
     """Hash length-prefixed parts, so that no part can run into the next."""
     state = hashlib.blake2b(digest_size=KEY_BYTES, person=family)
     for part in parts:
         state.update(len(part).to_bytes(_LENGTH_BYTES, "little"))
         state.update(part)
-    return state.digest()
+    return state
 
 
 class KeyMemo:

@@ -6,11 +6,12 @@ one of any size; here both are bounded, and so are connections and answers nobod
 """
 
 import asyncio
+from functools import partial
 from typing import Any, Protocol, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from rackfit.wire import REFUSAL, Refusal
+from rackfit.wire import ARRIVED, REFUSAL, Refusal
 
 MAX_HEAD_BYTES = 32 << 10
 """A request's first line and headers; proxies commonly stop at 8 to 16 KiB."""
@@ -143,6 +144,8 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             super().on_headers_complete()
             self.cycle.keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
+            scope = cast("dict[str, Any]", self.scope)
+            scope["extensions"] = {ARRIVED: partial(_arrived, self.cycle)}
 
     @property
     def _has_body(self) -> bool:
@@ -231,3 +234,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._unfetched.cancel()
             self._unfetched = None
         super().resume_writing()
+
+
+def _arrived(cycle: RequestResponseCycle) -> bytes | None:
+    """Return the whole body of a request, None where it is not here yet or was not asked for."""
+    waiting = cycle.more_body or cycle.waiting_for_100_continue
+    return None if waiting else bytes(cycle.body)

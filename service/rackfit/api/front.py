@@ -1,0 +1,98 @@
+"""Answers that are kept, given without the framework: a question asked again, to the byte.
+
+Whatever is not as plain as that (no answer yet, a condition, a body still on its way) goes on to
+the framework untouched, so that there is one way to compute, to refuse and to explain.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from rackfit.api.answering import INLINE_BYTES, Answering
+from rackfit.api.body import takes
+from rackfit.api.closing import Closing
+from rackfit.api.exchange import exchange_of
+from rackfit.api.negotiation import MAX_ACCEPT, negotiate
+from rackfit.api.operation import Operation
+from rackfit.api.pipeline import answer_headers
+from rackfit.caching.answer import CachedAnswer
+from rackfit.settings import Settings
+from rackfit.wire import ARRIVED, Arrived
+
+WATCHED = frozenset(
+    {b"accept", b"content-type", b"content-encoding", b"if-none-match", b"transfer-encoding"}
+)
+"""Headers that decide on the answer; those that call for more than looking one up are not taken."""
+
+PLAIN = frozenset({b"accept", b"content-type"})
+OK = 200
+
+
+class Front:
+    """The ASGI application around the framework's that answers from the cache."""
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        operations: Iterable[Operation],
+        answering: Answering,
+        settings: Settings,
+        closing: Closing,
+    ) -> None:
+        self._application = application
+        self._answering = answering
+        self._settings = settings
+        self._closing = closing
+        self._operations: Mapping[tuple[str, str], Operation] = {
+            (o.method, o.path): o
+            for o in operations
+            if o.cacheable and o.body and "{" not in o.path
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._application(scope, receive, send)
+            return
+        operation = self._operations.get((scope["method"], scope["path"]))
+        held = None if operation is None else self._held(operation, scope)
+        if operation is None or held is None:
+            await self._application(scope, receive, send)
+            return
+        exchange = exchange_of(scope)
+        exchange.route, exchange.cache = operation.path, "memory"
+        headers = answer_headers(operation, "memory", held.etag)
+        headers |= {"content-type": held.media_type, "content-length": str(len(held.body))}
+        start = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": OK, "headers": start})
+        await send({"type": "http.response.body", "body": held.body, "more_body": False})
+
+    def _held(self, operation: Operation, scope: HTTPScope) -> CachedAnswer | None:
+        """Return the answer to a plain request that this process holds."""
+        given = {name: value for name, value in scope["headers"] if name in WATCHED}
+        content_type = given.get(b"content-type", b"")
+        accept = given.get(b"accept", b"")
+        caller = exchange_of(scope).caller
+        if (
+            not given.keys() <= PLAIN
+            or sum(name in PLAIN for name, _ in scope["headers"]) != len(given)
+            or len(accept) > MAX_ACCEPT
+            or not takes(operation, content_type.decode("latin-1"))
+            or (caller is not None and operation.scope and not caller.may(operation.scope))
+            or self._closing.has_begun
+        ):
+            return None
+        media_type = negotiate(accept.decode("latin-1"), operation.media_types)
+        body = _arrived(scope) if media_type else None
+        limit = min(getattr(self._settings, operation.body_limit), INLINE_BYTES)
+        if not body or media_type is None or len(body) > limit:
+            return None
+        return self._answering.held(operation.method, scope, body, (content_type, media_type))
+
+
+def _arrived(scope: HTTPScope) -> bytes | None:
+    """Return a request's body if all of it is here already."""
+    arrived = cast("Arrived | None", (scope.get("extensions") or {}).get(ARRIVED))
+    return None if arrived is None else arrived()

@@ -77,8 +77,17 @@ def live(_number: int) -> bytes:
 
 @cache
 def plan_again(_number: int) -> bytes:
-    """Ask for the reference plan."""
-    return _post("/v1/plans", plan_body(reference_nodes("node-a")))
+    """Ask an admission's question over again: two kilobytes, and an answer of four."""
+    nodes = [{"name": f"gpu-{n:04}", "accelerator": "NVIDIA-H200", "count": 8} for n in range(28)]
+    question = {
+        "model": {"id": "Qwen/Qwen3-32B"},
+        "workload": {"context_tokens": 32_768, "sequences": 8},
+        "inventory": {"nodes": nodes},
+        "constraints": {"tensor": 8},
+        "limit": 1,
+        "rejection_limit": 0,
+    }
+    return _post("/v1/plans", msgspec.json.encode(question))
 
 
 def plan_anew(number: int) -> bytes:

@@ -1,0 +1,145 @@
+"""Kept answers come in front of the framework, and nobody can tell but by the time it takes.
+
+Each request is sent twice over: whole, so that the front may answer it, and with its body late, so
+that the framework does. Both replies must be the same.
+"""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from asking import get
+from rackfit.access.keys import new_key
+from serving import ANSWER_SECONDS, Reply, Service, parsed, read_reply, service
+
+BODY = json.dumps(
+    {"model": {"id": "Qwen/Qwen3-32B"}, "workload": {"context_tokens": 4096}}
+).encode()
+JSON = "Content-Type: application/json"
+OF_ONE = {"x-request-id", "date"}
+"""Headers that differ from reply to reply."""
+
+LATE_SECONDS = 0.03
+
+
+@pytest.fixture(scope="module", name="running")
+def _running() -> Iterator[Service]:
+    with service() as started:
+        yield started
+
+
+def head(*headers: str, length: int | None = len(BODY), method: str = "POST") -> bytes:
+    """Spell a request's head."""
+    declared = [] if length is None else [f"Content-Length: {length}"]
+    return "\r\n".join(
+        [f"{method} /v1/memory HTTP/1.1", "Host: t", *headers, *declared, "", ""]
+    ).encode()
+
+
+def whole(running: Service, start: bytes, body: bytes) -> Reply:
+    """Send head and body at once."""
+    return running.raw(start + body)
+
+
+def late(running: Service, start: bytes, body: bytes) -> Reply:
+    """Send the body once the head has been read."""
+    with socket.create_connection(("127.0.0.1", running.port), ANSWER_SECONDS) as connection:
+        connection.sendall(start)
+        time.sleep(LATE_SECONDS)
+        connection.sendall(body)
+        return read_reply(connection, method="POST")
+
+
+def shown(reply: Reply) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Return what must not differ, headers in their order."""
+    headers = [pair for pair in reply.headers.items() if pair[0] not in OF_ONE]
+    problem = reply.headers.get("content-type") == "application/problem+json"
+    body = json.loads(reply.body) | {"request_id": ""} if problem else reply.body
+    return reply.status, headers, json.dumps(body).encode() if problem else reply.body
+
+
+CASES = {
+    "json": head(JSON, "Accept: application/json"),
+    "anything": head(JSON, "Accept: */*"),
+    "nothing said": head(JSON),
+    "text": head(JSON, "Accept: text/plain"),
+    "message pack": head(JSON, "Accept: application/msgpack"),
+    "not to be had": head(JSON, "Accept: image/png"),
+    "two accepts": head(JSON, "Accept: text/plain", "Accept: application/json;q=0.5"),
+    "utf-8": head("Content-Type: application/json; charset=utf-8"),
+    "latin-1": head("Content-Type: application/json; charset=latin-1"),
+    "xml": head("Content-Type: application/xml"),
+    "no type": head(),
+    "two types": head(JSON, "Content-Type: text/csv"),
+    "compressed": head(JSON, "Content-Encoding: gzip"),
+    "not compressed": head(JSON, "Content-Encoding: identity"),
+    "known to the caller": head(JSON, "If-None-Match: *"),
+    "of another tag": head(JSON, 'If-None-Match: "x"'),
+    "traced": head(JSON, "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    "closing": head(JSON, "Connection: close"),
+    "put": head(JSON, method="PUT"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_ways_answer_alike(case: str, running: Service) -> None:
+    """Status, headers in their order and body, to the byte."""
+    start = CASES[case]
+    whole(running, start, BODY)  # from here on it is kept, if it ever is
+    assert shown(whole(running, start, BODY)) == shown(late(running, start, BODY))
+
+
+def test_a_kept_answer_is_told_as_one(running: Service) -> None:
+    """In its headers, in the metrics and in the log, once each."""
+    start = head(JSON, "X-Request-Id: in-front")
+    whole(running, start, BODY)
+    before = counted(running)
+    reply = whole(running, start, BODY)
+    assert reply.headers["cache-status"] == "rackfit; hit; detail=memory"
+    assert reply.headers["x-request-id"] == "in-front"
+    assert counted(running) == before + 1
+    line = running.logged("request", request_id="in-front", cache="memory")
+    assert (line["route"], line["status"]) == ("/v1/memory", 200)
+    assert line["sent_bytes"] == len(reply.body)
+
+
+def counted(running: Service) -> int:
+    """Return how many kept answers the metrics count."""
+    wanted = 'rackfit_http_requests_total{cache="memory",method="POST",route="/v1/memory"'
+    lines = running.raw(get("/metrics")).body.decode().splitlines()
+    return int(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(wanted)))
+
+
+@pytest.mark.anyio
+async def test_requests_that_follow_each_other_are_answered_in_turn(running: Service) -> None:
+    """On one connection, kept ones beside those that are computed."""
+    other = BODY.replace(b"4096", b"4097")
+    requests = [head(JSON) + BODY, head(JSON) + other, head(JSON) + BODY]
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(b"".join(requests))
+    replies = [await parsed(reader) for _ in requests]
+    writer.close()
+    await writer.wait_closed()
+    assert [200] * 3 == [reply.status for reply in replies]
+    assert replies[0].body == replies[2].body != replies[1].body
+
+
+def test_a_kept_answer_is_for_those_who_may_have_it(tmp_path: Path) -> None:
+    """Keys, scopes and rates are asked for before anything is looked up."""
+    (reader, first), (planner, second) = new_key("r", ["read"]), new_key("p", ["plan"])
+    (tmp_path / "keys").write_text(f"{first}\n{second}\n")
+    with service(
+        RACKFIT_API_KEYS_FILE=str(tmp_path / "keys"),
+        RACKFIT_RATE_LIMIT_PER_SECOND="0.01",
+        RACKFIT_RATE_LIMIT_BURST="3",
+    ) as guarded:
+        asked = [f"Authorization: Bearer {key}" for key in (planner, planner, reader)]
+        statuses = [whole(guarded, head(JSON, one), BODY).status for one in asked]
+        strangers = whole(guarded, head(JSON), BODY).status
+        rest = [whole(guarded, head(JSON, asked[0]), BODY).status for _ in range(2)]
+    assert ([200, 200, 403], 401, [200, 429]) == (statuses, strangers, rest)

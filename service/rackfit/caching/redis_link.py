@@ -9,17 +9,19 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from rackfit import metrics
 from rackfit.caching.circuit import Circuit, CircuitLimits
+from rackfit.caching.redis_sentinel import SCHEME, read_sentinel_url
 
 T = TypeVar("T")
 
@@ -72,16 +74,31 @@ def connect(url: str) -> Redis:
     """Make a client for a URL that was checked; nothing is sent yet.
 
     RESP2 without client information makes the first command on a connection the first thing
-    sent on it (but for AUTH and SELECT where the URL asks for them).
+    sent on it (but for AUTH and SELECT where the URL asks for them). Sentinels are asked for each
+    new connection which server is the master now.
     """
-    return Redis.from_url(
-        url,
-        protocol=2,
-        driver_info=None,
-        retry=Retry(NoBackoff(), retries=0),
-        socket_connect_timeout=None,  # the link's own budget bounds both
-        socket_timeout=None,
+    if not url.startswith(f"{SCHEME}:"):
+        return Redis.from_url(url, **_options())
+    watched = read_sentinel_url(url)
+    sentinel = Sentinel(watched.hosts, sentinel_kwargs=_options(), **_options())  # type: ignore[no-untyped-call]
+    client: Redis = sentinel.master_for(
+        watched.service,
+        db=watched.database,
+        username=watched.username,
+        password=watched.password,
     )
+    return client
+
+
+def _options() -> dict[str, Any]:
+    """Return what every connection has; the link's own budget bounds connecting and waiting."""
+    return {
+        "protocol": 2,
+        "driver_info": None,
+        "retry": Retry(NoBackoff(), retries=0),
+        "socket_connect_timeout": None,
+        "socket_timeout": None,
+    }
 
 
 class RedisLink:

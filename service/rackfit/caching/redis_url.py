@@ -5,6 +5,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from redis.asyncio import Redis
 
+from rackfit.caching.redis_sentinel import SCHEME, read_sentinel_url
+
 DEFAULT_PORT = 6379
 SCHEMES = ("redis", "rediss", "unix")
 _DATABASE = re.compile(r"/?[0-9]*\Z", re.ASCII)
@@ -16,6 +18,9 @@ def check_redis_url(url: str) -> None:
     Raises:
         ValueError: a sentence of what is wrong, without any of the URL's secrets.
     """
+    if url.startswith(f"{SCHEME}:"):
+        read_sentinel_url(url)
+        return
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -34,7 +39,7 @@ def check_redis_url(url: str) -> None:
 
 def _fault(parts: SplitResult, port: int | None) -> str | None:
     if parts.scheme not in SCHEMES:
-        return "it must begin with redis://, rediss:// or unix://"
+        return f"it must begin with redis://, rediss://, unix:// or {SCHEME}://"
     if parts.scheme == "unix":
         return None if parts.path else "it must name a socket, as unix:///run/redis.sock"
     if not parts.hostname:
@@ -48,6 +53,10 @@ def _fault(parts: SplitResult, port: int | None) -> str | None:
 
 def place_of(url: str) -> str:
     """Name host and port, or the socket, and nothing that could be a secret."""
+    if url.startswith(f"{SCHEME}:"):
+        watched = read_sentinel_url(url)
+        hosts = ", ".join(f"{host}:{port}" for host, port in watched.hosts)
+        return f"{watched.service}, watched by {hosts}"
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return parts.path

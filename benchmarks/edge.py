@@ -54,6 +54,13 @@ MEASURES = (
     Measure(name=UNIT, request=questions.litestar_no_op),
     Measure(name="raw-no-op", request=questions.raw_no_op),
     Measure(name="plan-cached", request=questions.plan_again, cache_status=b"hit; detail=memory"),
+    Measure(
+        name="plan-cached-saturated",
+        request=questions.plan_again,
+        unit="plan-cached",
+        cache_status=b"hit; detail=memory",
+        saturated=True,
+    ),
     Measure(name="plan-cold", request=questions.plan_anew, cache_status=MISS),
     Measure(name="memory-cold", request=questions.memory_anew, cache_status=MISS),
     Measure(name="no-op-redis", request=questions.litestar_no_op, redis=True),

@@ -54,7 +54,7 @@ def ended(**environment: str) -> subprocess.CompletedProcess[str]:
         (
             "RACKFIT_REDIS_URL",
             "http://",
-            "it must begin with redis://, rediss://, unix:// or redis+sentinel://.",
+            "it must begin with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://.",
         ),
         ("RACKFIT_REDIS_URL", "redis://[::1", "its host and port cannot be read;"),
         ("RACKFIT_REDIS_URL", "redis://:se/cret@h:1", "its host and port cannot be read;"),

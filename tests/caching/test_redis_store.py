@@ -17,7 +17,7 @@ from counting import Counted
 from rackfit.caching.answer import CachedAnswer, pack
 from rackfit.caching.circuit import CircuitLimits
 from rackfit.caching.redis_link import RedisLimits
-from rackfit.caching.redis_store import PREFIX, RedisStore
+from rackfit.caching.redis_store import RedisStore, name_of
 from servers import RedisServer, free_port, redis_server
 
 pytestmark = pytest.mark.anyio
@@ -63,11 +63,6 @@ async def plain_client(url: str) -> AsyncIterator[Redis]:
 def a_key() -> bytes:
     """Return a key no other test has."""
     return os.urandom(32)
-
-
-def name_of(key: bytes) -> str:
-    """Return the name Redis knows a key by."""
-    return PREFIX + key.hex()
 
 
 async def written(store: RedisStore) -> None:

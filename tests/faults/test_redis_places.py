@@ -141,18 +141,52 @@ def test_a_failover_of_sentinels_is_followed() -> None:
         assert statuses <= {200}
 
 
+@needs_redis
+def test_a_cluster_is_a_cache_too() -> None:
+    """Answers and their leases are kept where the cluster puts them."""
+    options = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+    with ExitStack() as opened:
+        nodes = [opened.enter_context(redis_server(options=options)) for _ in range(2)]
+        clients = [opened.enter_context(Redis(port=node.port)) for node in nodes]
+        slots = ((0, 8191), (8192, 16383))
+        for client, (first, last) in zip(clients, slots, strict=True):
+            client.execute_command("CLUSTER ADDSLOTSRANGE", first, last)
+        clients[0].execute_command("CLUSTER MEET", "127.0.0.1", nodes[1].port)
+        wait_for(lambda: all(b"cluster_state:ok" in state(client) for client in clients))
+        running = opened.enter_context(
+            service(
+                RACKFIT_REDIS_URL=f"redis+cluster://127.0.0.1:{nodes[0].port}",
+                RACKFIT_CACHE_BYTES="0",
+            )
+        )
+        wait_for(lambda: is_hit(running))
+        replies = [running.raw(question(number)) for number in range(20)]
+        assert {200} == {reply.status for reply in replies}
+        wait_for(lambda: all(client.dbsize() > 0 for client in clients))
+        nodes[1].kill()
+        replies = [running.raw(question(number)) for number in range(20)]
+        assert {200} == {reply.status for reply in replies}
+
+
+def state(client: Redis) -> bytes:
+    """Return what a node of a cluster says of it."""
+    said = client.execute_command("CLUSTER INFO")
+    return said if isinstance(said, bytes) else repr(said).encode().replace(b"': '", b":")
+
+
 @pytest.mark.parametrize(
     "url",
     [
         "redis+sentinel://h/cache",
         "redis+sentinel://:secret@a:1,b:2/cache/3",
         "redis+sentinel://user:pass%2Fword@[::1]:26379/cache",
+        "redis+cluster://user:secret@a:7000,b",
     ],
 )
-def test_urls_of_sentinels_are_read(url: str) -> None:
+def test_urls_of_several_servers_are_read(url: str) -> None:
     """And what the log says of them holds no secret."""
     check_redis_url(url)
-    assert "cache, watched by " in place_of(url)
+    assert place_of(url).startswith(("cache, watched by ", "the cluster of "))
     assert not any(secret in place_of(url) for secret in ("secret", "pass", "user"))
 
 
@@ -168,9 +202,12 @@ def test_urls_of_sentinels_are_read(url: str) -> None:
         "redis+sentinel://h:1/cache/zero",
         "redis+sentinel://:secret@/cache",
         "redis+sentinel://,/cache",
+        "redis+cluster://",
+        "redis+cluster://h:1/0",
+        "redis+cluster://:secret@h:x",
     ],
 )
-def test_wrong_urls_of_sentinels_are_told_without_their_secrets(url: str) -> None:
+def test_wrong_urls_of_several_servers_are_told_without_their_secrets(url: str) -> None:
     """With the form that is right."""
     with pytest.raises(ValueError, match=r"form|host:port") as caught:
         check_redis_url(url)

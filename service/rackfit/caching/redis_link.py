@@ -15,15 +15,17 @@ import msgspec
 import structlog
 from redis import exceptions
 from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from rackfit import metrics
 from rackfit.caching.circuit import Circuit, CircuitLimits
-from rackfit.caching.redis_sentinel import SCHEME, read_sentinel_url
+from rackfit.caching.redis_servers import read_servers
 
 T = TypeVar("T")
+Client = Redis | RedisCluster
 
 _SLICES = 10
 
@@ -70,23 +72,22 @@ class UnansweredError(Exception):
         self.asked = asked
 
 
-def connect(url: str) -> Redis:
+def connect(url: str) -> Client:
     """Make a client for a URL that was checked; nothing is sent yet.
 
     RESP2 without client information makes the first command on a connection the first thing
     sent on it (but for AUTH and SELECT where the URL asks for them). Sentinels are asked for each
     new connection which server is the master now.
     """
-    if not url.startswith(f"{SCHEME}:"):
+    servers = read_servers(url)
+    if servers is None:
         return Redis.from_url(url, **_options())
-    watched = read_sentinel_url(url)
-    sentinel = Sentinel(watched.hosts, sentinel_kwargs=_options(), **_options())  # type: ignore[no-untyped-call]
-    client: Redis = sentinel.master_for(
-        watched.service,
-        db=watched.database,
-        username=watched.username,
-        password=watched.password,
-    )
+    login: dict[str, Any] = {"username": servers.username, "password": servers.password}
+    if not servers.service:
+        nodes = [ClusterNode(host, port) for host, port in servers.hosts]
+        return RedisCluster(startup_nodes=nodes, **login, **_options())
+    sentinel = Sentinel(servers.hosts, sentinel_kwargs=_options(), **_options())  # type: ignore[no-untyped-call]
+    client: Redis = sentinel.master_for(servers.service, db=servers.database, **login)
     return client
 
 
@@ -217,7 +218,8 @@ class RedisLink:
     def _budget_seconds(self) -> float:
         """Time for the next command: that to connect comes on top where it has to."""
         limits = self.limits
-        idle = self.client.connection_pool._available_connections  # noqa: SLF001 - told nowhere else
+        pool = getattr(self.client, "connection_pool", None)  # a cluster has one a server
+        idle = pool and pool._available_connections  # noqa: SLF001 - told nowhere else
         return limits.operation_timeout_seconds + (0 if idle else limits.connect_timeout_seconds)
 
     def _probe_when_due(self) -> None:

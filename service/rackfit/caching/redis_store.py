@@ -92,7 +92,7 @@ class RedisStore:
 
     async def _look_up(self, key: bytes) -> tuple[CachedAnswer | None, str]:
         try:
-            frame = await self._link.run("get", lambda: self._read(_name(key)))
+            frame = await self._link.run("get", lambda: self._read(name_of(key)))
         except UnansweredError as error:
             return None, "error" if error.asked else "skipped"
         if not frame and not await self._exists(key):
@@ -103,12 +103,12 @@ class RedisStore:
     async def _exists(self, key: bytes) -> bool:
         """Tell an empty value, which is none of ours, from none."""
         with contextlib.suppress(UnansweredError):
-            return bool(await self._link.run("exists", lambda: self._client.exists(_name(key))))
+            return bool(await self._link.run("exists", lambda: self._client.exists(name_of(key))))
         return False
 
     async def _write(self, key: bytes, answer: CachedAnswer) -> None:
         def command() -> Awaitable[object]:
-            return self._client.set(_name(key), pack(answer, key=key), ex=self.limits.ttl_seconds)
+            return self._client.set(name_of(key), pack(answer, key=key), ex=self.limits.ttl_seconds)
 
         try:
             await self._link.run("set", command)
@@ -122,7 +122,7 @@ class RedisStore:
     async def _claim(self, key: bytes, holder: bytes, seconds: float) -> Sequence[Any]:
         async with self._client.pipeline(transaction=False) as pipeline:
             pipeline.set(_lease(key), holder, nx=True, px=_milliseconds(seconds))
-            pipeline.getrange(_name(key), 0, self.limits.max_value_bytes)
+            pipeline.getrange(name_of(key), 0, self.limits.max_value_bytes)
             return await pipeline.execute(raise_on_error=False)
 
     async def _release(self, key: bytes, writing: "asyncio.Task[None] | None") -> None:
@@ -150,12 +150,16 @@ class RedisStore:
         return cast("Awaitable[bytes]", frame)  # the client decodes nothing
 
 
-def _name(key: bytes) -> str:
-    return PREFIX + key.hex()
+def name_of(key: bytes) -> str:
+    """Return the name of an answer in Redis; in braces what a cluster divides by.
+
+    So an answer and its lease are on one server, which sees them in one order.
+    """
+    return f"{PREFIX}{{{key.hex()}}}"
 
 
 def _lease(key: bytes) -> str:
-    return _name(key) + ":lease"
+    return name_of(key) + ":lease"
 
 
 def _milliseconds(seconds: float) -> int:

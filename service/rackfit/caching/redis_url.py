@@ -5,7 +5,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from redis.asyncio import Redis
 
-from rackfit.caching.redis_sentinel import SCHEME, read_sentinel_url
+from rackfit.caching.redis_servers import CLUSTER, SENTINEL, read_servers
 
 DEFAULT_PORT = 6379
 SCHEMES = ("redis", "rediss", "unix")
@@ -18,8 +18,7 @@ def check_redis_url(url: str) -> None:
     Raises:
         ValueError: a sentence of what is wrong, without any of the URL's secrets.
     """
-    if url.startswith(f"{SCHEME}:"):
-        read_sentinel_url(url)
+    if read_servers(url) is not None:
         return
     try:
         parts = urlsplit(url)
@@ -39,7 +38,7 @@ def check_redis_url(url: str) -> None:
 
 def _fault(parts: SplitResult, port: int | None) -> str | None:
     if parts.scheme not in SCHEMES:
-        return f"it must begin with redis://, rediss://, unix:// or {SCHEME}://"
+        return f"it must begin with redis://, rediss://, unix://, {SENTINEL}:// or {CLUSTER}://"
     if parts.scheme == "unix":
         return None if parts.path else "it must name a socket, as unix:///run/redis.sock"
     if not parts.hostname:
@@ -53,10 +52,8 @@ def _fault(parts: SplitResult, port: int | None) -> str | None:
 
 def place_of(url: str) -> str:
     """Name host and port, or the socket, and nothing that could be a secret."""
-    if url.startswith(f"{SCHEME}:"):
-        watched = read_sentinel_url(url)
-        hosts = ", ".join(f"{host}:{port}" for host, port in watched.hosts)
-        return f"{watched.service}, watched by {hosts}"
+    if servers := read_servers(url):
+        return servers.place
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return parts.path

@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TRUTH := .venv-truth
+AUDIT := .venv-audit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit fuzz truth truth-data lint format types openapi docs accuracy fit bench lock clean
+.PHONY: help run test unit fuzz truth truth-data lint format types openapi docs accuracy fit bench audit lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,11 +57,16 @@ fit: $(VENV)/.development ## Fit engines' efficiencies on measured kernels, into
 bench: $(VENV)/.development ## Time it: ratios to a no-op route in the same run
 	$(BIN)/python -m benchmarks
 
+audit: $(AUDIT)/.ready ## Known vulnerabilities of what is served, and its bill of materials (dist/sbom.json)
+	@mkdir -p dist
+	$(AUDIT)/bin/cyclonedx-py requirements requirements/runtime.txt --output-reproducible --of JSON -o dist/sbom.json
+	$(AUDIT)/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/runtime.txt
+
 lock: $(VENV)/.development ## Pin and hash the requirements anew
 	$(BIN)/python requirements/lock.py
 
 clean: ## Remove the virtual environment and the caches
-	rm -rf $(VENV) $(TRUTH) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(TRUTH) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 
 $(VENV)/.created:
 	@requirements/check-python $(PYTHON)
@@ -78,6 +84,13 @@ $(TRUTH)/.ready: requirements/truth.txt
 	@$(PYTHON) -m venv $(TRUTH)
 	@echo "Installing the transformers library into $(TRUTH)"
 	@$(TRUTH)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/truth.txt
+	@touch $@
+
+$(AUDIT)/.ready: requirements/audit.txt
+	@requirements/check-python $(PYTHON)
+	@$(PYTHON) -m venv $(AUDIT)
+	@echo "Installing pinned requirements into $(AUDIT)"
+	@$(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime requirements/development.txt

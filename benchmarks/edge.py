@@ -55,7 +55,7 @@ MEASURES = (
     Measure(name="raw-no-op", request=questions.raw_no_op),
     Measure(name="plan-cached", request=questions.plan_again, cache_status=b"hit; detail=memory"),
     Measure(
-        name="plan-cached-saturated",
+        name="plan-cached-busy",
         request=questions.plan_again,
         unit="plan-cached",
         cache_status=b"hit; detail=memory",

@@ -1,6 +1,6 @@
 """Pin and hash every requirement for all supported interpreters at once.
 
-Writes runtime.txt, build.txt and development.txt beside this file. The files name no URL and
+Writes runtime.txt, build.txt, development.txt and audit.txt beside this file. The files name no URL and
 no index: where packages come from is the installer's business.
 """
 
@@ -28,11 +28,12 @@ def lock(name: str, *inputs: str) -> None:
 
 
 def main() -> None:
-    """Lock the three sets; later ones are bound to what earlier ones chose."""
+    """Lock the sets; development is bound to what it runs with."""
     runtime, build = str(HERE / "runtime.txt"), str(HERE / "build.txt")
     lock("runtime.txt", str(PROJECT))
     lock("build.txt", "--group", "build")
     lock("development.txt", "--group", "development", "-c", runtime, "-c", build)
+    lock("audit.txt", "--group", "audit")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ AUDIT := .venv-audit
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit fuzz truth truth-data lint format types openapi docs accuracy fit bench audit lock clean
+.PHONY: help run test unit fuzz truth truth-data lint format types openapi docs accuracy fit bench soak audit lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,6 +56,9 @@ fit: $(VENV)/.development ## Fit engines' efficiencies on measured kernels, into
 
 bench: $(VENV)/.development ## Time it: ratios to a no-op route in the same run
 	$(BIN)/python -m benchmarks
+
+soak: $(VENV)/.development ## Mixed load for ten minutes (SECONDS=…), and whether memory stays flat
+	$(BIN)/python -m benchmarks.soak $(SECONDS)
 
 audit: $(AUDIT)/.ready ## Known vulnerabilities of what is served, and its bill of materials (dist/sbom.json)
 	@mkdir -p dist

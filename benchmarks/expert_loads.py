@@ -50,7 +50,8 @@ def loads(case: Case, seed: int, layers: int = LAYERS) -> Floats:
         drawn = random.permuted(rank * random.lognormal(0, 0.2, (layers, case.experts)), axis=1)
     else:
         drawn = random.lognormal(0, case.parameter, (layers, case.experts))
-    return np.maximum(np.rint(drawn / drawn.sum(axis=1, keepdims=True) * TOTAL), 1)
+    shares: Floats = drawn / drawn.sum(axis=1, keepdims=True)
+    return np.maximum(np.rint(shares * TOTAL), 1.0)
 
 
 def drifted(load: Floats, seed: int, share: float = 0.05) -> Floats:

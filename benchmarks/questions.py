@@ -97,11 +97,16 @@ def plan_anew(number: int) -> bytes:
 
 def memory_anew(number: int) -> bytes:
     """Ask for the memory of a catalog model on one rank, for a number of sequences of its own."""
+    return _post("/v1/memory", memory_question(number))
+
+
+def memory_question(number: int) -> bytes:
+    """Spell that question's body."""
     question = {
         "model": {"id": "deepseek-v4-pro"},
         "workload": {"context_tokens": 4096, "sequences": 1_000_000 + number},
     }
-    return _post("/v1/memory", msgspec.json.encode(question))
+    return msgspec.json.encode(question)
 
 
 @cache

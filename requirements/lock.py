@@ -1,7 +1,7 @@
 """Pin and hash every requirement for all supported interpreters at once.
 
-Writes runtime.txt, build.txt, development.txt and audit.txt beside this file. The files name no URL and
-no index: where packages come from is the installer's business.
+Writes runtime.txt, build.txt, development.txt and audit.txt beside this file. The files name no
+URL and no index: where packages come from is the installer's business.
 """
 
 import subprocess

@@ -16,6 +16,7 @@ from benchmarks.edge import MEASURES, MISS, Measure, with_units
 from benchmarks.measured import Measured, Ratio, compare, ratio
 from benchmarks.questions import litestar_no_op, memory_anew, mixed_nodes, plan_again
 from benchmarks.server import Server, serving
+from benchmarks.soak import ALLOWED_GROWTH, growth, soak
 
 ROOT = Path(__file__).parents[2]
 
@@ -177,3 +178,23 @@ def test_inventories_have_as_many_shapes_as_they_say() -> None:
     nodes = mixed_nodes(40)
     shapes = [json.dumps({k: v for k, v in node.items() if k != "name"}) for node in nodes]
     assert (20, 40) == (len(set(shapes)), len({node["name"] for node in nodes}))
+
+
+def test_memory_that_grows_is_told_from_memory_that_wavers() -> None:
+    """The first and the last of what was seen after warming up are compared."""
+    wavering = growth([50, *([100, 110] * 50)])
+    leaking = growth([100 + seen for seen in range(200)])
+
+    assert abs(wavering.share) <= ALLOWED_GROWTH / 2
+    assert leaking.share > ALLOWED_GROWTH
+    assert leaking.most_bytes == 299
+
+
+def test_a_soak_of_seconds_ends_well() -> None:
+    """Every answer has the status it should have, and memory was looked at meanwhile."""
+    with serving(RACKFIT_COMPUTE_PROCESSES="1") as server:
+        samples, callers = soak(server, 2.0)
+
+    assert [None] * len(callers) == [caller.failed for caller in callers]
+    assert min(caller.asked for caller in callers) > 0
+    assert min(samples) > 10_000_000

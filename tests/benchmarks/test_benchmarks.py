@@ -182,7 +182,7 @@ def test_inventories_have_as_many_shapes_as_they_say() -> None:
 
 def test_memory_that_grows_is_told_from_memory_that_wavers() -> None:
     """The first and the last of what was seen after warming up are compared."""
-    wavering = growth([50, *([100, 110] * 50)])
+    wavering = growth([50, *([100, 104] * 50)])
     leaking = growth([100 + seen for seen in range(200)])
 
     assert abs(wavering.share) <= ALLOWED_GROWTH / 2

@@ -48,7 +48,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it came: nothing decoded but the path, and a media type agreed on.
 
     `deadline` is of `time.monotonic`; `gone` waits for the caller to hang up; `held` is the room
-    its body takes.
+    its body takes. `looked_up` tells that Redis was just asked for the answer, in vain.
     """
 
     operation: Operation
@@ -61,6 +61,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float
     gone: Gone
     held: Held
+    looked_up: bool = False
 
     @property
     def seconds(self) -> float:
@@ -95,16 +96,17 @@ class Answering:
         self._pool = pool
         self._memo = KeyMemo(context.settings.cache_entries)
         self._flights: SingleFlight[Given] = SingleFlight()
+        self._reads: SingleFlight[CachedAnswer | None] = SingleFlight()
         self._raw_keys = RawKeys(
             variant=context.settings.variant,
             version=__version__,
             catalog=context.catalog.digest,
         )
 
-    def held(
+    def key_of(
         self, method: str, scope: HTTPScope, body: bytes, headers: tuple[bytes, str]
-    ) -> CachedAnswer | None:
-        """Return the answer this process holds to a request as it came, None where it holds none.
+    ) -> bytes | None:
+        """Return the key of the answer to a request as it came, None where none is known.
 
         Args:
             method: the HTTP method.
@@ -121,8 +123,16 @@ class Answering:
             # What the header agrees on, not its words: clients spell Accept in many ways.
             headers=(content_type, media_type.encode("ascii")),
         )
-        key = self._memo.get(raw)
-        return None if key is None else self._cache.recall(key)
+        return self._memo.get(raw)
+
+    async def kept(self, key: bytes) -> tuple[CachedAnswer, Source] | None:
+        """Return a kept answer and where it was; equal questions ask Redis for it once."""
+        if held := self._cache.recall(key):
+            return held, "memory"
+        if not self._cache.is_shared:
+            return None
+        found = await self._reads.run(key, lambda: self._cache.fetch(key))
+        return None if found is None else (found, "redis")
 
     async def answer(self, question: Question) -> Given:
         """Answer `question`.
@@ -162,7 +172,7 @@ class Answering:
         async def lead() -> Given:
             nonlocal led
             led = True
-            if found := await self._cache.fetch(key):
+            if not question.looked_up and (found := await self._cache.fetch(key)):
                 return _kept(found, "redis")
             return await self._compute_once(
                 key, question, canonical or await self._canonicalise(question)

@@ -24,6 +24,7 @@ class Exchange(msgspec.Struct):
     `route` is the template of the path, never the path: metrics are labelled with it.
     `cache` is where the answer came from, `none` where there is none; `caller` who asks, None
     where nobody is asked who they are; `trace` the trace it belongs to, None where it names none.
+    `looked_up` tells that the cache, Redis too, was just found not to have the answer.
     """
 
     request_id: str
@@ -31,6 +32,7 @@ class Exchange(msgspec.Struct):
     cache: str = "none"
     caller: Caller | None = None
     trace: str | None = None
+    looked_up: bool = False
 
 
 def unreadable(scope: Scope) -> Refusal | None:

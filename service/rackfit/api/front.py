@@ -17,7 +17,6 @@ from rackfit.api.exchange import exchange_of
 from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Operation
 from rackfit.api.pipeline import answer_headers
-from rackfit.caching.answer import CachedAnswer
 from rackfit.settings import Settings
 from rackfit.wire import ARRIVED, Arrived
 
@@ -57,20 +56,23 @@ class Front:
             await self._application(scope, receive, send)
             return
         operation = self._operations.get((scope["method"], scope["path"]))
-        held = None if operation is None else self._held(operation, scope)
-        if operation is None or held is None:
+        key = None if operation is None else self._key(operation, scope)
+        kept = None if key is None else await self._answering.kept(key)
+        if operation is None or kept is None:
+            exchange_of(scope).looked_up = key is not None
             await self._application(scope, receive, send)
             return
+        held, source = kept
         exchange = exchange_of(scope)
-        exchange.route, exchange.cache = operation.path, "memory"
-        headers = answer_headers(operation, "memory", held.etag)
+        exchange.route, exchange.cache = operation.path, source
+        headers = answer_headers(operation, source, held.etag)
         headers |= {"content-type": held.media_type, "content-length": str(len(held.body))}
         start = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": OK, "headers": start})
         await send({"type": "http.response.body", "body": held.body, "more_body": False})
 
-    def _held(self, operation: Operation, scope: HTTPScope) -> CachedAnswer | None:
-        """Return the answer to a plain request that this process holds."""
+    def _key(self, operation: Operation, scope: HTTPScope) -> bytes | None:
+        """Return the key of the answer to a plain request, where one like it was answered."""
         given = {name: value for name, value in scope["headers"] if name in WATCHED}
         content_type = given.get(b"content-type", b"")
         accept = given.get(b"accept", b"")
@@ -89,7 +91,7 @@ class Front:
         limit = min(getattr(self._settings, operation.body_limit), INLINE_BYTES)
         if not body or media_type is None or len(body) > limit:
             return None
-        return self._answering.held(operation.method, scope, body, (content_type, media_type))
+        return self._answering.key_of(operation.method, scope, body, (content_type, media_type))
 
 
 def _arrived(scope: HTTPScope) -> bytes | None:

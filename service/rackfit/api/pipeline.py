@@ -62,6 +62,7 @@ class Pipeline:
                     deadline=self._closing.deadline(self._settings.request_timeout_seconds),
                     gone=gone(request.receive),
                     held=held,
+                    looked_up=exchange_of(request.scope).looked_up,
                 )
             )
         exchange_of(request.scope).cache = given.source

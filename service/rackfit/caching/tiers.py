@@ -21,6 +21,11 @@ class AnswerCache:
         self._memory = memory
         self._redis = redis
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is a Redis to ask for what this process does not hold."""
+        return self._redis is not None
+
     def recall(self, key: bytes) -> CachedAnswer | None:
         """Return the answer under `key` that this process holds."""
         return self._memory.get(key)

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 import truths
 from planning.asking import answer, nodes_of, request
+from planning.checker import faults
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.launch import Host, Launched
@@ -290,3 +292,25 @@ def test_a_model_that_would_not_reach_the_engine_is_refused(model: str) -> None:
     (violation,) = caught.value.violations
     assert violation.pointer == "/launch/model"
     assert "is meant" in violation.detail
+
+
+@pytest.mark.parametrize("engine", ["sglang", "vllm"])
+def test_a_launcher_that_wants_nodes_alike_gets_them(engine: str) -> None:
+    """Twelve devices of two nodes of eight are six of each where eight and four cannot be started.
+
+    The plan is sound either way, and without a wish for commands the nodes stay full.
+    """
+    constraints = {"tensor": 2, "pipeline": 6, "data": 1}
+    model = "deepseek-ai/DeepSeek-V3.1"
+    question = request(nodes_of("h200", 2), model, engine={"name": engine}, constraints=constraints)
+    told = answer(truths.catalog(), {**question, "launch": {"model": model}})["plans"][0]
+    packed = answer(truths.catalog(), question)["plans"][0]
+    assert told["launch"]["no_commands"] is None
+    assert len(told["launch"]["commands"]) == 2
+    usable = dict.fromkeys(("node-0", "node-1"), 200 << 30)
+    for plan in (told, packed):
+        assert not faults(question, plan, usable_bytes=usable, experts=256)
+    devices = Counter(rank["node"] for rank in packed["ranks"])
+    assert sorted(devices.values()) == [4, 8]
+    if engine == "sglang":
+        assert set(Counter(rank["node"] for rank in told["ranks"]).values()) == {6}

@@ -46,6 +46,24 @@ def choose_cells(pool: Pool, size: int, least_free: int, needed: int) -> list[Ce
     return chosen
 
 
+def spread_cells(pool: Pool, size: int, least_free: int, needed: int) -> list[Cell] | None:
+    """Take `needed` groups from as few domains as possible, as many from each.
+
+    None where that many domains do not have the same room. Launchers of several nodes want it so.
+    """
+    offers = _offers(pool, size, least_free, needed)
+    for domains in range(1, len(offers) + 1):
+        each, more = divmod(needed, domains)
+        if more or offers[domains - 1][0] < each:
+            continue
+        return [
+            cell
+            for _, group, domain in offers[:domains]
+            for cell in _cells_in(group, domain, size, least_free)[:each]
+        ]
+    return None
+
+
 def _offers(
     pool: Pool, size: int, least_free: int, needed: int
 ) -> list[tuple[int, DomainGroup, Domain]]:
@@ -84,14 +102,20 @@ class Placement(msgspec.Struct, frozen=True):
 
 
 def place(
-    fit: Fit, nodes: Sequence[Node], experts: ExpertFeedForward | None, sequences: int
+    fit: Fit,
+    nodes: Sequence[Node],
+    experts: ExpertFeedForward | None,
+    sequences: int,
+    *,
+    chosen: Sequence[Cell] | None = None,
 ) -> Placement:
     """Put the ranks of a fitting split on devices, `sequences` over the deployment.
 
-    Replicas are alike: beyond `MAX_LISTED` ranks only the first are listed.
+    Replicas are alike: beyond `MAX_LISTED` ranks only the first are listed. `chosen` groups are
+    taken instead of those that leave fewest domains in use.
     """
     split = fit.split
-    cells = choose_cells(fit.pool, split.tensor, fit.least_free, fit.cells)
+    cells = chosen or choose_cells(fit.pool, split.tensor, fit.least_free, fit.cells)
     used = dict.fromkeys(node for cell in cells for node, _ in cell)
     listed = min(split.replicas, max(MAX_LISTED // split.devices_per_replica, 1))
     carried = sequences_per_rank(split, sequences)

@@ -20,7 +20,7 @@ from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
 from rackfit.planning.launching import check_names, launch
 from rackfit.planning.outcomes import Fit, Miss
-from rackfit.planning.placement import place
+from rackfit.planning.placement import Cell, place, spread_cells
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.prices import read_prices
 from rackfit.planning.question import (
@@ -95,6 +95,13 @@ def _times(request: PlanRequest, catalog: Catalog) -> Times | None:
     return Times(
         first=first, each=each, workload=request.workload, efficiencies=catalog.efficiencies
     )
+
+
+def _spread(fit: Fit) -> list[Cell] | None:
+    """The groups of one replica dealt out evenly, as launchers of several nodes want them."""
+    if fit.split.replicas > 1:
+        return None
+    return spread_cells(fit.pool, fit.split.tensor, fit.least_free, fit.cells)
 
 
 class _Search:
@@ -175,7 +182,8 @@ class _Search:
         sequences = self.request.workload.sequences
         question = self.evaluator.question
         engine, model = question.engine, question.model
-        placed = place(fit, nodes, model.architecture.experts, sequences)
+        experts = model.architecture.experts
+        placed = place(fit, nodes, experts, sequences)
         launched = Launched(
             model=model,
             split=fit.split,
@@ -185,6 +193,12 @@ class _Search:
             context_tokens=question.tokens,
             sequences=sequences_per_rank(fit.split, sequences),
         )
+        vendor, options = fit.pool.accelerator.vendor, self.request.launch
+        started = launch(engine, launched, placed, vendor, options)
+        if started.no_commands is not None and (even := _spread(fit)) is not None:
+            other = place(fit, nodes, experts, sequences, chosen=even)
+            told = launch(engine, launched, other, vendor, options)
+            placed, started = (other, told) if told.no_commands is None else (placed, started)
         return Plan(
             split=fit.split,
             accelerator=fit.pool.accelerator.id,
@@ -195,9 +209,7 @@ class _Search:
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
             capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),
             performance=self._performance(fit),
-            launch=launch(
-                engine, launched, placed, fit.pool.accelerator.vendor, self.request.launch
-            ),
+            launch=started,
         )
 
     def _performance(self, fit: Fit) -> Performance | None:

@@ -100,6 +100,13 @@ class Speeds:
         run = self._run(split, accelerator, serving)
         return None if run is None else Rates(run.seconds_a_token, run.tokens_per_second)
 
+    def seconds_to_first_token(
+        self, split: Split, accelerator: Accelerator, serving: Serving
+    ) -> float | None:
+        """Seconds to read a prompt; None where the accelerator's bandwidth is not known."""
+        run = self._run(split, accelerator, serving)
+        return None if run is None else run.seconds_to_first_token
+
     def estimate(self, split: Split, accelerator: Accelerator, serving: Serving) -> Estimate | None:
         """The speed of a split; None where the accelerator's bandwidth is not known."""
         run = self._run(split, accelerator, serving)

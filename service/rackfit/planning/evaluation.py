@@ -186,9 +186,9 @@ class Evaluator:
         engine = self.question.engine
         budgets = tuple(s.budget_bytes(engine, split, usable, level) for s in stages.distinct)
         room = sequences_held(stages.distinct, budgets)
-        most = self._most_held(split, pool)
-        held = min(room, most)
         wanted = self._least_held(split)
+        most = self._most_held(split, pool) if room >= wanted else UNBOUNDED
+        held = min(room, most)
         replicas = self._replicas(split, held) if held >= wanted else 0
         needed = replicas * split.pipeline * split.data
         allowed = self._allowed(split)

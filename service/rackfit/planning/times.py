@@ -40,13 +40,6 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
             each=self.each and max(self.each, _rounded_up(each.value)),
         )
 
-    def kept(self, estimate: Estimate) -> bool:
-        """Tell whether an estimate keeps within both."""
-        first, each = estimate.seconds_to_first_token, estimate.seconds_per_output_token
-        return (self.first is None or first.value <= self.first) and (
-            self.each is None or each.value <= self.each
-        )
-
 
 def _rounded_up(seconds: float) -> float:
     """Two digits of a time, none too few."""
@@ -66,15 +59,30 @@ class Pace:
 
     def estimate(self, split: Split, accelerator: Accelerator, sequences: int) -> Estimate | None:
         """How fast data ranks of `split` serve so many sequences each; None if not known."""
+        return self._speeds.estimate(split, accelerator, self._serving(sequences))
+
+    def _serving(self, sequences: int) -> Serving:
         workload = self.times.workload
-        serving = Serving(
+        return Serving(
             sequences=sequences,
             context_tokens=self._tokens,
             input_tokens=workload.input_tokens,
             output_tokens=workload.output_tokens,
             speculative_tokens=self._drafted,
         )
-        return self._speeds.estimate(split, accelerator, serving)
+
+    def _in_time(self, split: Split, accelerator: Accelerator, sequences: int) -> bool:
+        """Tell whether so many sequences keep within the times that are asked for."""
+        serving, times = self._serving(sequences), self.times
+        rates = self._speeds.rates(split, accelerator, serving)
+        if rates is None:
+            return False
+        if times.each is not None and rates.seconds_per_output_token > times.each:
+            return False
+        if times.first is None:
+            return True
+        first = self._speeds.seconds_to_first_token(split, accelerator, serving)
+        return first is not None and first <= times.first
 
     def most(self, split: Split, accelerator: Accelerator) -> int:
         """Most sequences a data rank serves in time, no more than there are; 0 if not even one.
@@ -92,8 +100,7 @@ class Pace:
         low, high = 0, -(-self.times.workload.sequences // split.data) + 1
         middle = high - 1  # all of them, which is what most callers have room for
         while high - low > 1:
-            estimate = self.estimate(split, accelerator, middle)
-            in_time = estimate is not None and self.times.kept(estimate)
+            in_time = self._in_time(split, accelerator, middle)
             low, high = (middle, high) if in_time else (low, middle)
             middle = (low + high) // 2
         return low

@@ -196,13 +196,15 @@ class Evaluator:
         if 0 < needed <= min(allowed, cells):
             return Fit(whole, pool, stages, budgets, level, held)
         available = min(allowed, cells)
+        lacks = self._lacking(needed, allowed, wanted, fits=room >= wanted)
+        short = self._short_bytes(split, Room(stages, budgets, available), most)
         return Miss(
             split=whole,
             pool=pool,
             stages=stages,
             budgets=budgets,
-            lacks=self._lacking(needed, allowed, wanted, fits=room >= wanted),
-            short_bytes=self._short_bytes(split, Room(stages, budgets, available), most),
+            lacks=lacks,
+            short_bytes=0 if lacks == "time" else short,
             sequences=wanted,
             held=held,
             needed=needed,

@@ -71,7 +71,8 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
     - `devices`: of the groups of tensor ranks `needed`, only as many as are `available`;
     - `allowance`: the same, `available` being what the caller allows.
 
-    `short_bytes` is what all devices together lack to serve the whole workload.
+    `short_bytes` is what all devices together lack to serve the whole workload; where it is time
+    that lacks, none would help.
     """
 
     split: Split

@@ -197,7 +197,8 @@ class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
     """What an infeasible inventory lacks under the request's constraints.
 
     `bytes` is what the devices of the nearest split lack together to serve the whole workload:
-    what its ranks need beyond their devices, and what devices that are missing would hold.
+    what its ranks need beyond their devices, and what devices that are missing would hold; 0 where
+    it is time that lacks.
     `accelerators` says for each type how many more would do on their own, in whole nodes, all
     free and as large as the largest of that type (a type that no number helps is left out).
     """

@@ -23,6 +23,7 @@ CALCULATING = {
     "abc",
     "bisect",
     "collections",
+    "csv",
     "enum",
     "fractions",
     "functools",

@@ -23,7 +23,7 @@ RECORDED = [
     *[("kubernetes", path, None) for path in sorted(DATA.glob("kubectl_*.json"))],
     *[("nvidia-smi", path, "gpu-01") for path in sorted(DATA.glob("smi_*"))],
 ]
-HOSTS = {"kubernetes": None, "nvidia-smi": "gpu-01"}
+HOSTS = {"kubernetes": None, "slurm": None, "nvidia-smi": "gpu-01", "csv": None}
 
 H100 = "NVIDIA-H100-80GB-HBM3"
 
@@ -130,7 +130,10 @@ def test_an_unknown_format_lists_the_known_ones(resolve: Resolve) -> None:
         normalize("slurm?", b"", resolve)
     (violation,) = caught.value.violations
     assert "?format" == violation.pointer
-    assert "There is no format 'slurm?'. Known: kubernetes, nvidia-smi." == violation.detail
+    assert (
+        "There is no format 'slurm?'. Known: kubernetes, slurm, nvidia-smi, csv."
+        == violation.detail
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

@@ -20,7 +20,10 @@ class NormalizeQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             max_length=80,
             description=(
-                "`kubernetes` for `kubectl get nodes,pods -A -o json`, `nvidia-smi` for "
+                "`kubernetes` for `kubectl get nodes,pods -A -o json`, `slurm` for `scontrol show "
+                "nodes --detail` (or with `--json`), `csv` for a table whose first line names its "
+                "columns (name, accelerator, count, free_bytes, domain, rack, fabric), "
+                "`nvidia-smi` for "
                 "`nvidia-smi --query-gpu=index,name,memory.total,memory.used,mig.mode.current "
                 "--format=csv`, the last column of which may be left out."
             ),

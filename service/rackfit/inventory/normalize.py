@@ -4,13 +4,15 @@ A new format is one module with a `read` function and one line in `FORMATS`.
 """
 
 from rackfit.errors import InvalidInput
-from rackfit.inventory import kubernetes, nvidia_smi
+from rackfit.inventory import kubernetes, nvidia_smi, slurm, table
 from rackfit.inventory.model import MAX_NODES, Inventory
 from rackfit.inventory.reading import Reader, Resolve
 
 FORMATS: dict[str, Reader] = {
     "kubernetes": kubernetes.read,
+    "slurm": slurm.read,
     "nvidia-smi": nvidia_smi.read,
+    "csv": table.read,
 }
 
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")

@@ -32,7 +32,7 @@ def check_names(options: LaunchOptions, nodes: Sequence[Node]) -> None:
             "shell understands: a path (`/models/x`, `./x`) or a repository's name is meant."
         )
         raise InvalidInput.at("/launch/model", detail)
-    detail = "With `launch`, `name` must be a host name: letters, digits, `.`, `-` and `_`."
+    detail = "With `launch` a node is named as a host is: letters, digits, `.`, `-` and `_`."
     wrong = [
         Violation(f"/inventory/nodes/{number}/name", detail)
         for number, node in enumerate(nodes)

@@ -1,0 +1,160 @@
+"""Takes apart what `scontrol show nodes` prints: a record a node, and what its GRES say."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from msgspec.json import Decoder
+
+from rackfit.errors import InvalidInput
+from rackfit.inventory.model import MAX_NODES
+from rackfit.inventory.reading import MAX_NAME, decode_json
+
+COMMAND = "scontrol show nodes --detail"
+
+_RECORD = re.compile(r"^[ \t]*NodeName=", re.MULTILINE)
+_FIELDS = {
+    field: re.compile(rf"(?:^|\s){name}=(\S*)")
+    for field, name in {
+        "state": "State",
+        "gres": "Gres",
+        "used": "GresUsed",
+        "allocated": "AllocTRES",
+    }.items()
+}
+_GRES = re.compile(
+    r"(?P<name>[A-Za-z_]+)(?::(?P<type>[A-Za-z_][^:(),\s]*))?(?::(?P<count>\d{1,9}))?"
+    r"(?:\((?P<about>[^()]*)\))?"
+)
+_TRES = re.compile(r"gres/gpu(?::(?P<type>[^=,]+))?=(?P<count>\d{1,9})")
+_NUMBERS = re.compile(r"IDX:(?P<ranges>[0-9,-]+)")
+_RANGE = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?")
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One node as Slurm tells of it; `pointer` is where it stands in the body.
+
+    `used` is what `--detail` says of its GRES, `allocated` the TRES that jobs hold.
+    """
+
+    name: str
+    pointer: str
+    state: str
+    gres: str
+    used: str
+    allocated: str
+
+
+class Gres(msgspec.Struct, frozen=True):
+    """Devices of one kind: `gpu:h100:8` has a type, `gpu:8` none; `about` is what stands behind."""
+
+    name: str
+    type: str | None
+    count: int
+    about: str = ""
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What jobs hold of a kind of device: how many, and their numbers (None: not told)."""
+
+    count: int
+    numbers: frozenset[int] | None
+
+
+class _Object(msgspec.Struct, frozen=True):
+    """A node of `--json`; releases differ in what they call the state."""
+
+    name: str
+    gres: str = ""
+    gres_used: str = ""
+    state: list[str] | str = ""
+    tres_used: str | None = ""
+
+
+class _Listing(msgspec.Struct, frozen=True):
+    nodes: list[_Object]
+
+
+_LISTING: Decoder[Any] = Decoder(_Listing)
+
+
+def parse(text: str) -> list[Record]:
+    """Read all records.
+
+    Raises:
+        InvalidInput: it is no such text; the detail says what is.
+    """
+    records = _of_json(text) if text.lstrip().startswith("{") else list(_of_text(text))
+    if not records:
+        raise InvalidInput.at("", f"No node is listed: send what `{COMMAND}` prints.")
+    if len(records) > MAX_NODES:
+        raise InvalidInput.at("", f"{len(records):,} nodes are more than {MAX_NODES:,}.")
+    seen: set[str] = set()
+    for record in records:
+        if not 0 < len(record.name) <= MAX_NAME or not record.name.isprintable():
+            raise InvalidInput.at(record.pointer, f"A node's name has 1 to {MAX_NAME} characters.")
+        if record.name in seen:
+            raise InvalidInput.at(record.pointer, f"The node {record.name!r} is listed twice.")
+        seen.add(record.name)
+    return records
+
+
+def _of_text(text: str) -> Iterator[Record]:
+    ends = [match.start() for match in _RECORD.finditer(text)] + [len(text)]
+    for start, end in pairwise(ends):
+        record = text[start:end].strip()
+        found = {field: pattern.search(record) for field, pattern in _FIELDS.items()}
+        yield Record(
+            name=record.removeprefix("NodeName=").split(None, 1)[0] if record[9:10].strip() else "",
+            pointer="",
+            **{field: match[1] if match else "" for field, match in found.items()},
+        )
+
+
+def _of_json(text: str) -> list[Record]:
+    listing: _Listing = decode_json(_LISTING, text)
+    return [
+        Record(
+            name=node.name,
+            pointer=f"/nodes/{number}",
+            state=node.state if isinstance(node.state, str) else "+".join(node.state),
+            gres=node.gres,
+            used=node.gres_used,
+            allocated=node.tres_used or "",
+        )
+        for number, node in enumerate(listing.nodes)
+    ]
+
+
+def gres(text: str) -> Sequence[Gres]:
+    """Read a list of GRES: `gpu:h100:8(S:0-1),nic:2`; one without a number is one device."""
+    return [
+        Gres(
+            name=match["name"].lower(),
+            type=match["type"],
+            count=int(match["count"] or 1),
+            about=match["about"] or "",
+        )
+        for match in _GRES.finditer("" if text == "(null)" else text)
+    ]
+
+
+def held(record: Record, one: Gres) -> Held:
+    """Return what jobs hold of a kind of device of a node."""
+    for used in gres(record.used):
+        if used.name == one.name and used.type in {one.type, None}:
+            return Held(used.count, _numbers(used))
+    counts = {match["type"]: int(match["count"]) for match in _TRES.finditer(record.allocated)}
+    count = counts.get(one.type, counts.get(None, 0)) if one.name == "gpu" else 0
+    return Held(count, None if count else frozenset())
+
+
+def _numbers(used: Gres) -> frozenset[int] | None:
+    if not used.count:
+        return frozenset()
+    found = _NUMBERS.search(used.about)
+    pairs = _RANGE.findall(found["ranges"]) if found else []
+    numbers = frozenset(n for low, high in pairs for n in range(int(low), int(high or low) + 1))
+    return numbers if len(numbers) == used.count else None

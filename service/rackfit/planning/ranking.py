@@ -33,12 +33,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         """Sort key of a plan, best first.
 
         The objective; then fewest accelerators, the shortest pipeline (no bubbles), most
-        headroom and last a fixed order of degrees and names, so that ties always break alike.
+        headroom, least time a token and last a fixed order of degrees and names, so that ties
+        always break alike.
         """
         split = fit.split
-        degrees = (split.pipeline, -self._headroom(fit), -split.tensor, split.data, -split.expert)
+        ties = (split.pipeline, -self._headroom(fit), self._slowness("lowest-latency", fit))
+        degrees = (-split.tensor, split.data, -split.expert)
         aim = self._aim(self.objective, fit)
-        return (aim, split.devices, *degrees, fit.pool.accelerator.id)
+        return (aim, split.devices, *ties, *degrees, fit.pool.accelerator.id)
 
     def aims(self, fit: Fit) -> tuple[float, ...]:
         """What a plan comes to in each objective; less is better."""

@@ -11,6 +11,7 @@ from rackfit.api.inventories import NormalizeQuery
 from rackfit.api.memory import TableQuery
 from rackfit.api.models import ModelsQuery
 from rackfit.api.queries import decode_query
+from rackfit.balancing.question import PlacementRequest
 from rackfit.errors import InvalidInput, TooMany, Violation
 from rackfit.planning.question import PlanRequest
 
@@ -93,6 +94,15 @@ def test_a_wrong_field_is_told_in_a_sentence(
     with pytest.raises(InvalidInput) as caught:
         decode_body(json.dumps(PLAN | changed).encode(), PlanRequest)
     assert (Violation(pointer, detail),) == caught.value.violations
+
+
+def test_an_item_of_a_list_in_a_list_is_told_by_both_places() -> None:
+    """Neither place alone would find it."""
+    with pytest.raises(InvalidInput) as caught:
+        decode_body(b'{"loads": [[1], [2, "x"]], "ranks": 1, "slots": 1}', PlacementRequest)
+    (violation,) = caught.value.violations
+    assert "/loads/1/1" == violation.pointer
+    assert violation.detail.startswith("Item 1 of item 1 of `loads` must be a number")
 
 
 @pytest.mark.parametrize("raw", [b"[]", b"1", b'"text"', b"null"])

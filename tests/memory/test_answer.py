@@ -139,6 +139,16 @@ def test_rule_of_thumb_has_one_rank_and_no_activation() -> None:
     assert (answer.activation_bytes, len(answer.ranks)) == (0, 1)
 
 
+def test_an_overhead_that_changes_nothing_is_warned_of() -> None:
+    """It is the rule's; the architecture's answer counts what the engine takes."""
+    plain, given = ask(), ask(overhead=0.25)
+    (warning,) = set(given.warnings) - set(plain.warnings)
+    assert warning.startswith("`overhead` is the rule of thumb's")
+    assert given == msgspec.structs.replace(plain, warnings=given.warnings)
+    by_rule = ask(CARD, method="rule-of-thumb", overhead=0.25)
+    assert not any("`overhead`" in warning for warning in by_rule.warnings)
+
+
 def test_card_without_a_scheme_is_bf16_and_says_so() -> None:
     """A card has no checkpoint."""
     answer = ask(CARD)

@@ -65,3 +65,17 @@ def test_contexts_beyond_the_models_are_left_out(catalog: Catalog) -> None:
     """A model of 32,768 tokens has no column for 200,000."""
     table = totals(catalog, model="Qwen/Qwen2.5-7B-Instruct", quantizations=("F16",))
     assert len(table["F16"]) == 1
+
+
+def test_a_table_by_architecture_warns_of_an_overhead(catalog: Catalog) -> None:
+    """The overhead is the rule's alone."""
+    table = memory_table(
+        catalog.models[CARD],
+        catalog,
+        method="architecture",
+        overhead=0.25,
+        quantizations=("Q8_0",),
+        contexts=(1024,),
+        kv_cache_dtype=None,
+    )
+    assert any("`overhead` is the rule of thumb's" in warning for warning in table.warnings)

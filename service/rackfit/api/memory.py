@@ -15,7 +15,15 @@ from rackfit.api.text import memory as text
 from rackfit.catalog.entries import Name
 from rackfit.errors import DeadlineExceeded, InvalidInput, TooMany, Violation
 from rackfit.memory.answer import answer_memory
-from rackfit.memory.question import MemoryAnswer, MemoryRequest, MemoryTable, Method, Share, Tokens
+from rackfit.memory.question import (
+    CARD_OVERHEAD,
+    MemoryAnswer,
+    MemoryRequest,
+    MemoryTable,
+    Method,
+    Share,
+    Tokens,
+)
 from rackfit.memory.table import CARD_CONTEXTS, CARD_QUANTIZATIONS, memory_table
 
 LARGE_SPLIT = 64
@@ -42,7 +50,7 @@ class TableQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = "architecture"
     overhead: Annotated[
         Share, Meta(description="Overhead of the rule of thumb as a share of the weights.")
-    ] = 0.10
+    ] = CARD_OVERHEAD
     quantization: Annotated[
         tuple[Listed, ...],
         Meta(min_length=1, max_length=50, description="Rows, comma-separated: `Q4_K_M,fp8`."),

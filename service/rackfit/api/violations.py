@@ -62,8 +62,16 @@ class _Fault(msgspec.Struct, frozen=True):
         if last == ANY:
             return f"A value in `{outer}`"
         if last.isdecimal():
-            return f"Item {last} of `{outer}`"
+            return f"Item {last} of {_list(self.steps[:-1])}"
         return f"`{last}`" if last else "The body"
+
+
+def _list(steps: tuple[str, ...]) -> str:
+    """Name a list by the steps to it; a list in a list by its place there."""
+    *outer, last = steps or ("",)
+    if last.isdecimal():
+        return f"item {last} of {_list(tuple(outer))}"
+    return f"`{last}`" if last else "the body"
 
 
 def body_error(message: str, body_type: type) -> InvalidInput:

@@ -43,10 +43,18 @@ VISION = re.compile(
 
 SECTIONS = ("/rope_parameters/", "/rope_scaling/", "/quantization_config/")
 
+MAX_HARMLESS = 100
+"""Characters of the longest name looked at: on a long one the expression costs their square."""
+
+
+def is_harmless(name: str) -> bool:
+    """Say whether a field of this name bears on no size, whatever model has it."""
+    return len(name) <= MAX_HARMLESS and HARMLESS.fullmatch(name) is not None
+
 
 def matters(pointer: str) -> bool:
     """Say whether an unread field (by its JSON Pointer) may bear on a size."""
     above, _, name = pointer.rpartition("/")
-    if HARMLESS.fullmatch(name) or any(section in pointer for section in SECTIONS):
+    if is_harmless(name) or any(section in pointer for section in SECTIONS):
         return False
     return not (above.endswith("/vision_config") and VISION.fullmatch(name))

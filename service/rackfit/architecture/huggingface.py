@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rackfit.architecture.familiarity import HARMLESS, matters
+from rackfit.architecture.familiarity import is_harmless, matters
 from rackfit.architecture.families import READERS
 from rackfit.architecture.fields import Fields, show
 from rackfit.architecture.frame import Names
@@ -73,7 +73,7 @@ def _read(config: Mapping[str, Any], pointer: str, family: str) -> tuple[Archite
     architecture = READERS[family](fields, Names(architecture=_name(config, family)))
     fields.check()
     for name in fields.unread_sections():
-        if not HARMLESS.fullmatch(name):
+        if not is_harmless(name):
             architecture = _warned(architecture, f"`{name[:MAX_NAME]}` {NOT_COUNTED}")
     return architecture, fields
 

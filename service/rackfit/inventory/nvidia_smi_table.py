@@ -19,7 +19,6 @@ QUERY = f"nvidia-smi --query-gpu={','.join(BEST_COLUMNS)} --format=csv"
 _MAX_LINES = 10_000
 _LOST = "Unable to determine the device handle"
 _REMARK = "WARNING:"
-_UNIT = re.compile(r"\s*\[[^\]]*\]$")
 _INDEX = re.compile(r"\d{1,4}", re.ASCII)
 _MEBIBYTES = re.compile(r"(\d{1,9})(?: MiB)?", re.ASCII)
 _NOT_TOLD = re.compile(r"\[.*\]|N/A|ERR!")
@@ -86,7 +85,7 @@ def _rows(lines: Sequence[tuple[int, str]]) -> tuple[list[str], list[_Row]]:
     if not lines:
         raise InvalidInput.at("", f"Nothing is listed: send what `{QUERY}` prints.")
     number, first = lines[0]
-    header = [_UNIT.sub("", cell) for cell in _cells(first)]
+    header = [_without_unit(cell) for cell in _cells(first)]
     if not set(header) & {*USUAL_COLUMNS, *_MEMORY_COLUMNS}:
         header = _headerless(number, first)
     elif "name" not in header:
@@ -94,6 +93,10 @@ def _rows(lines: Sequence[tuple[int, str]]) -> tuple[list[str], list[_Row]]:
     else:
         lines = lines[1:]
     return header, [_row(header, place, line) for place, line in enumerate(lines)]
+
+
+def _without_unit(column: str) -> str:
+    return column.partition("[")[0].rstrip() if column.endswith("]") else column
 
 
 def _headerless(number: int, line: str) -> list[str]:

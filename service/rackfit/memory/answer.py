@@ -15,10 +15,12 @@ from rackfit.engines.terms import Fixed
 from rackfit.errors import InvalidInput
 from rackfit.memory.explanation import explain, unbudgeted
 from rackfit.memory.question import (
+    CARD_OVERHEAD,
     Capacity,
     Fits,
     MemoryAnswer,
     MemoryRequest,
+    Method,
     RankMemory,
     Reach,
 )
@@ -93,6 +95,13 @@ def _by_rule(
     return _judged(answer, rejections) if budget is not None else answer
 
 
+def unused_overhead(method: Method, overhead: float) -> tuple[str, ...]:
+    """Warn of an overhead that the method asked for has no use for."""
+    if method == "rule-of-thumb" or overhead == CARD_OVERHEAD:
+        return ()
+    return ("`overhead` is the rule of thumb's: counted by architecture it changes nothing.",)
+
+
 def _rule_rank(parts: RuleOfThumb, per_token: int, budget: int | None) -> RankMemory:
     return RankMemory(
         rank=0,
@@ -126,7 +135,12 @@ def _by_architecture(
         _summed(
             rank_memories(sizes, stages, held, accelerator),
             "architecture",
-            (*resolved.warnings, *engine.warnings(), *notes),
+            (
+                *resolved.warnings,
+                *engine.warnings(),
+                *unused_overhead(request.method, request.overhead),
+                *notes,
+            ),
         ),
         largest_rank=largest,
         terms=terms,

@@ -77,6 +77,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return (self.input_tokens or 0) + (self.output_tokens or 0)
 
 
+CARD_OVERHEAD = 0.10
+"""What the public card adds to weights."""
+
+
 class MemoryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much memory a model takes, on one device or on every rank of a split."""
 
@@ -85,7 +89,7 @@ class MemoryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     quantization: Name | None = None
     kv_cache_dtype: Name | None = None
     method: Method = "architecture"
-    overhead: Share = 0.10
+    overhead: Share = CARD_OVERHEAD
     engine: EngineChoice | None = None
     split: Split | None = None
     accelerator: Name | Accelerator | None = None

@@ -6,7 +6,7 @@ from rackfit.catalog import Catalog
 from rackfit.catalog.entries import ModelEntry
 from rackfit.engines import engine_for
 from rackfit.engines.split import Split
-from rackfit.memory.answer import fits
+from rackfit.memory.answer import fits, unused_overhead
 from rackfit.memory.question import Cell, MemoryTable, Method, ModelRef, Row
 from rackfit.memory.ranks import RankSizes
 from rackfit.memory.resolve import Resolved, resolve, rule_scheme
@@ -36,7 +36,7 @@ def memory_table(
     """
     reference = ModelRef(id=entry.id)
     rows = []
-    warnings: dict[str, None] = {}
+    warnings = dict.fromkeys(unused_overhead(method, overhead))
     for name in quantizations:
         resolved = resolve(reference, catalog, quantization=name, kv_cache_dtype=kv_cache_dtype)
         longest = resolved.model.architecture.context_tokens

@@ -29,6 +29,8 @@ SATURATION_SECONDS = 30.0
 _POLL_SECONDS = 0.01
 
 UNIT = "litestar-no-op"
+Kind = tuple[bool, int]
+"""A server's: whether it answers from Redis, and how many serving processes it has."""
 MISS = b"fwd=miss; stored"
 
 
@@ -39,6 +41,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         request: makes a request's bytes from its number.
         cache_status: what the Cache-Status of every answer has to contain.
         redis: on the server that answers from Redis, having no room in its own process.
+        processes: how many serving processes its server has.
         saturated: while more plans are being asked for than can be computed.
     """
 
@@ -47,13 +50,31 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = UNIT
     cache_status: bytes = b""
     redis: bool = False
+    processes: int = 1
     saturated: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Which server it is sent to."""
+        return self.redis, self.processes
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What its server runs with, but for where Redis is."""
+        room = {"RACKFIT_CACHE_BYTES": "0"} if self.redis else {}
+        return {"RACKFIT_WORKERS": str(self.processes)} | room
 
 
 MEASURES = (
     Measure(name=UNIT, request=questions.litestar_no_op),
     Measure(name="raw-no-op", request=questions.raw_no_op),
     Measure(name="plan-cached", request=questions.plan_again, cache_status=b"hit; detail=memory"),
+    Measure(
+        name="plan-cached-two",
+        request=questions.plan_again,
+        unit="plan-cached",
+        processes=2,  # each keeps answers of its own: a miss of the second may be among the hits
+    ),
     Measure(
         name="plan-cached-busy",
         request=questions.plan_again,
@@ -72,6 +93,7 @@ MEASURES = (
         redis=True,
     ),
     Measure(name="live", request=questions.live),
+    Measure(name="live-two", request=questions.live, unit="live", processes=2),
     Measure(name="live-saturated", request=questions.live, unit="live", saturated=True),
 )
 BY_NAME = {measure.name: measure for measure in MEASURES}
@@ -104,13 +126,13 @@ def measure_edge(measures: Sequence[Measure], pace: Pace) -> list[Measured]:
 def _bench(measures: Sequence[Measure], pace: Pace) -> Iterator["_Bench"]:
     """Start what these measures need, and end it all again."""
     with contextlib.ExitStack() as running:
-        servers = {}
-        if any(not measure.redis for measure in measures):
-            servers[False] = running.enter_context(serving())
-        if any(measure.redis for measure in measures):
-            url = running.enter_context(shared_redis_url())
-            settings = {"RACKFIT_REDIS_URL": url, "RACKFIT_CACHE_BYTES": "0"}
-            servers[True] = running.enter_context(serving(**settings))
+        servers: dict[Kind, Server] = {}
+        for measure in measures:
+            if measure.kind not in servers:
+                settings = measure.settings
+                if measure.redis:
+                    settings["RACKFIT_REDIS_URL"] = running.enter_context(shared_redis_url())
+                servers[measure.kind] = running.enter_context(serving(**settings))
         clients = [running.enter_context(_client()) for _ in range(2)]
         yield _Bench(servers, clients[0], clients[1], pace)
 
@@ -121,10 +143,10 @@ def _client() -> Executor:
 
 
 class _Bench:
-    """Servers by whether they answer from Redis, a client, and another to saturate with."""
+    """Servers by kind, a client, and another to saturate with."""
 
     def __init__(
-        self, servers: dict[bool, Server], client: Executor, other: Executor, pace: Pace
+        self, servers: dict[Kind, Server], client: Executor, other: Executor, pace: Pace
     ) -> None:
         self._servers = servers
         self._client = client
@@ -156,7 +178,7 @@ class _Bench:
 
     def _turn(self, measure: Measure, connections: int) -> tuple[Served, float]:
         """Let the client loose; return its figures and the server's processor time."""
-        server = self._servers[measure.redis]
+        server = self._servers[measure.kind]
         load = self._load(measure, connections, self._pace.seconds)
         before = server.cpu_seconds()
         served = self._client.submit(send, load).result()
@@ -165,15 +187,16 @@ class _Bench:
     @contextlib.contextmanager
     def _saturating(self) -> Iterator[None]:
         """Keep all worker processes busy, and a queue before them, for two turns."""
-        load = self._load(BY_NAME["plan-cold"], CONNECTIONS, 2.5 * self._pace.seconds)
+        cold = BY_NAME["plan-cold"]
+        load = self._load(cold, CONNECTIONS, 2.5 * self._pace.seconds)
         saturating = self._other.submit(send, load)
-        _wait_until_saturated(self._servers[False])
+        _wait_until_saturated(self._servers[cold.kind])
         yield
         saturating.result()
 
     def _load(self, measure: Measure, connections: int, seconds: float) -> Load:
         return Load(
-            port=self._servers[measure.redis].port,
+            port=self._servers[measure.kind].port,
             request=measure.request,
             first=next(self._turns) * MOST_REQUESTS,
             connections=connections,

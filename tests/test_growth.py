@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
+from catalog.shipped import INDEX
 from rackfit.api.conditional import is_current
 from rackfit.api.problems import RequestError
 from rackfit.api.queries import decode_query
@@ -51,6 +52,10 @@ READERS: list[tuple[Callable[[str], object], tuple[str, str]]] = [
     (fold, ("{}", "(tm")),
     (fraction, ("{}", "-00")),
     (fraction, ("{}", "0g.")),
+    (INDEX.resolve, ("h100{}x", "1")),
+    (INDEX.resolve, ("h100{}x", "80gb")),
+    (INDEX.resolve, ("h100{}-", "-80")),
+    (INDEX.resolve, ("h100{}", "sxm5")),
     (unknown_field, ("{}", " - at `$.a[0]")),
     (lambda text: decode_query(text.encode(), None), ("{}", "%2")),
     (lambda text: decode_query(text.encode(), None), ("{}", "a=&")),

@@ -1,7 +1,5 @@
 """A name that could mean two things, or none, is refused with what was meant."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,13 +33,10 @@ def test_a_form_or_capacity_no_part_has_is_refused_with_the_right_ones(
 
 
 @pytest.mark.parametrize("tail", ["1" * 190, "sxm5" * 45, "-80" * 60, "80gb" * 45, "1" * 100_000])
-def test_a_long_name_is_refused_at_once(tail: str) -> None:
-    """No name takes more than the moment a look-up may take, however it could be cut up."""
-    began = time.process_time()
-    for end in ("", "x", "-"):
-        _refusal(f"h100{tail}{end}")
-
-    assert time.process_time() - began < 1
+@pytest.mark.parametrize("end", ["", "x", "-"])
+def test_a_long_name_is_refused(tail: str, end: str) -> None:
+    """However it could be cut up, it names nothing (tests/test_growth.py: and costs its length)."""
+    assert "no accelerator named" in _refusal(f"h100{tail}{end}")
 
 
 def test_a_gres_without_a_type_names_nothing() -> None:

@@ -261,6 +261,7 @@ def test_a_driver_that_does_not_answer_is_quoted(resolve: Resolve, data: Path) -
         ("Failed to initialize NVML: Driver/library version mismatch\n", "Failed to initialize"),
         (HEADER, "The body lists no accelerator."),
         ("index, memory.total [MiB]\n0, 81559 MiB\n", "Line 1: the header has no `name` column"),
+        (f"{HEADER}{'a, ' * 10_000}\n", "Line 2: more than 20,000 characters are no GPU's row"),
         ("0, NVIDIA H100 80GB HBM3, 4\n", "Line 1: 3 columns without a header"),
         (f"{HEADER}0, NVIDIA H100 80GB HBM3\n", "Line 2: 2 columns instead of 4"),
         (f"{HEADER}x, NVIDIA H100 80GB HBM3, 1, 0\n", "Line 2: the index 'x' is not a GPU's"),

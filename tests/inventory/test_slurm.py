@@ -118,6 +118,20 @@ def test_nodes_that_take_jobs_are_kept(state: str) -> None:
     assert len(read(node(State=state)).nodes) == 1
 
 
+def test_numbers_that_no_node_has_are_not_counted_out() -> None:
+    """Ranges that come to another number than jobs hold tell nothing, however wide they are."""
+    ranges = ",".join(["0-9999"] * 10_000)
+    found = read(node("a", GresUsed=f"gpu:h200:3(IDX:{ranges})"))
+    assert [(one.count, one.free_bytes) for one in found.nodes] == [(5, None)]
+    assert "Jobs hold some devices of a." in found.warnings[0]
+
+
+def test_numbers_of_other_gres_are_nobodys_concern() -> None:
+    """A network card in use says nothing about GPUs."""
+    whole = node("a", Gres="gpu:h200:8,nic:2", GresUsed="gpu:h200:1(IDX:0),nic:1")
+    assert read(whole).warnings == []
+
+
 def test_lists_of_gres() -> None:
     """Names, types and numbers; what stands behind has commas of its own."""
     found = gres("gpu:h100:8(S:0-1,3),shard:h100:80(S:0),gpu:2,nic")
@@ -139,6 +153,12 @@ def test_lists_of_gres() -> None:
         ('{"nodes": [{}]}', "missing required field `name`"),
         ("{", "not JSON"),
         ("NodeName= Gres=gpu:h200:8", "1 to 253 characters"),
+        (node("a", Gres=",".join(["gpu:h200:1"] * 33)), "33 kinds of GRES on the node 'a'"),
+        (node("a", Comment="x" * 100_000), "More than 100,000 characters about the node 'a"),
+        (
+            json.dumps({"nodes": [{"name": "a", "gres": "g" * 100_001}]}),
+            "More than 100,000 characters about the node 'a'",
+        ),
     ],
 )
 def test_what_is_no_such_text_is_told(text: str, said: str) -> None:

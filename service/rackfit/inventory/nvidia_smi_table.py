@@ -17,6 +17,8 @@ BEST_COLUMNS = (*USUAL_COLUMNS, MIG_COLUMN)
 QUERY = f"nvidia-smi --query-gpu={','.join(BEST_COLUMNS)} --format=csv"
 
 _MAX_LINES = 10_000
+_MAX_LINE = 20_000
+"""Characters; every field nvidia-smi can be asked for comes to a third of that."""
 _LOST = "Unable to determine the device handle"
 _REMARK = "WARNING:"
 _INDEX = re.compile(r"\d{1,4}", re.ASCII)
@@ -72,6 +74,9 @@ def parse(text: str) -> Printed:
     if text.count("\n") > _MAX_LINES:
         raise InvalidInput.at("", f"More than {_MAX_LINES:,} lines are not the GPUs of one host.")
     lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+    for number, line in lines:
+        if len(line) > _MAX_LINE:
+            raise _wrong(number, f"more than {_MAX_LINE:,} characters are no GPU's row")
     lost = [line for _, line in lines if line.startswith(_LOST)]
     remarks = [line for _, line in lines if line.startswith(_REMARK)]
     columns, rows = _rows([each for each in lines if not each[1].startswith((_LOST, _REMARK))])

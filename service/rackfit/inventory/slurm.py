@@ -11,7 +11,16 @@ from collections.abc import Iterator
 from rackfit.errors import InvalidInput
 from rackfit.inventory.model import Inventory, Node, Skipped
 from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, Products, Resolve
-from rackfit.inventory.slurm_records import COMMAND, Gres, Record, gres, held, parse
+from rackfit.inventory.slurm_records import (
+    COMMAND,
+    MAX_KINDS,
+    Gres,
+    Held,
+    Record,
+    Usage,
+    gres,
+    parse,
+)
 
 USABLE = {"IDLE", "MIXED", "ALLOCATED", "PLANNED"}
 """States in which a node takes jobs, now or when what it has is done."""
@@ -52,15 +61,26 @@ def read(text: str, resolve: Resolve, node: str | None) -> Inventory:
 
 def _read(record: Record, products: Products) -> Iterator[Node | Skipped]:
     """Read one node: a node of the inventory for each type of device, or why not."""
-    devices = [one for one in gres(record.gres) if one.name == "gpu"]
+    devices = _devices(record)
     closed = _closed(record.state)
     if not devices:
         yield Skipped(record.name, "no GRES of the name gpu")
     elif closed:
         yield Skipped(record.name, closed)
     else:
+        usage = Usage.of(record)
         for place, one in enumerate(devices):
-            yield _node(record, one, place, products)
+            yield _node(record, one, usage.held(one), place, products)
+
+
+def _devices(record: Record) -> list[Gres]:
+    kinds = gres(record.gres)
+    if len(kinds) > MAX_KINDS:
+        detail = (
+            f"{len(kinds):,} kinds of GRES on the node {record.name!r:.80}: {MAX_KINDS} may be."
+        )
+        raise InvalidInput.at(record.pointer, detail)
+    return [one for one in kinds if one.name == "gpu"]
 
 
 def _closed(state: str) -> str | None:
@@ -77,14 +97,13 @@ def _closed(state: str) -> str | None:
     return ", ".join(dict.fromkeys(said)) or None
 
 
-def _node(record: Record, one: Gres, place: int, products: Products) -> Node | Skipped:
+def _node(record: Record, one: Gres, used: Held, place: int, products: Products) -> Node | Skipped:
     """Make a node of devices of one type; of several types the first has the host's name."""
     if one.type is None:
         return Skipped(record.name, f"GRES gpu:{one.count} names no type")
     accelerator = products.find(one.type)
     if isinstance(accelerator, str):
         return Skipped(record.name, accelerator)
-    used = held(record, one)
     if used.count >= one.count:
         return Skipped(record.name, f"all {one.count} gpu:{one.type} are held by jobs")
     if one.count > MAX_DEVICES:
@@ -108,12 +127,7 @@ def _node(record: Record, one: Gres, place: int, products: Products) -> Node | S
 def _warn_of_numbers(records: list[Record], nodes: list[Node]) -> list[str]:
     """Say that nobody knows which devices of a node in part use are free."""
     kept = {node.name.partition("/")[0] for node in nodes}
-    unknown = [
-        record.name
-        for record in records
-        if record.name in kept
-        and any(held(record, one).numbers is None for one in gres(record.gres))
-    ]
+    unknown = [r.name for r in records if r.name in kept and _has_unknown_numbers(r)]
     if not unknown:
         return []
     more = f" and {len(unknown) - 1:,} more" if unknown[1:] else ""
@@ -122,3 +136,8 @@ def _warn_of_numbers(records: list[Record], nodes: list[Node]) -> list[str]:
         f"the free ones from 0: `{COMMAND}` tells."
     )
     return [warning]
+
+
+def _has_unknown_numbers(record: Record) -> bool:
+    usage = Usage.of(record)
+    return any(usage.held(one).numbers is None for one in _devices(record))

@@ -1,8 +1,8 @@
 """Takes apart what `scontrol show nodes` prints: a record a node, and what its GRES say."""
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import msgspec
@@ -10,9 +10,13 @@ from msgspec.json import Decoder
 
 from rackfit.errors import InvalidInput
 from rackfit.inventory.model import MAX_NODES
-from rackfit.inventory.reading import MAX_NAME, decode_json
+from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, decode_json
 
 COMMAND = "scontrol show nodes --detail"
+MAX_TOLD = 100_000
+"""Characters that Slurm tells of one node; usual are one or two thousand."""
+MAX_KINDS = 32
+"""Kinds of GRES of one node."""
 
 _RECORD = re.compile(r"^[ \t]*NodeName=", re.MULTILINE)
 _FIELDS = {
@@ -95,6 +99,8 @@ def parse(text: str) -> list[Record]:
     for record in records:
         if not 0 < len(record.name) <= MAX_NAME or not record.name.isprintable():
             raise InvalidInput.at(record.pointer, f"A node's name has 1 to {MAX_NAME} characters.")
+        if len(record.gres) + len(record.used) + len(record.allocated) > MAX_TOLD:
+            raise InvalidInput.at(record.pointer, _too_long(record.name))
         if record.name in seen:
             raise InvalidInput.at(record.pointer, f"The node {record.name!r} is listed twice.")
         seen.add(record.name)
@@ -105,12 +111,18 @@ def _of_text(text: str) -> Iterator[Record]:
     ends = [match.start() for match in _RECORD.finditer(text)] + [len(text)]
     for start, end in pairwise(ends):
         record = text[start:end].strip()
+        if len(record) > MAX_TOLD:
+            raise InvalidInput.at("", _too_long(record[len("NodeName=") :][:MAX_NAME]))
         found = {field: pattern.search(record) for field, pattern in _FIELDS.items()}
         yield Record(
             name=record.removeprefix("NodeName=").split(None, 1)[0] if record[9:10].strip() else "",
             pointer="",
             **{field: match[1] if match else "" for field, match in found.items()},
         )
+
+
+def _too_long(name: str) -> str:
+    return f"More than {MAX_TOLD:,} characters about the node {name!r:.80} are not Slurm's."
 
 
 def _of_json(text: str) -> list[Record]:
@@ -141,14 +153,25 @@ def gres(text: str) -> Sequence[Gres]:
     ]
 
 
-def held(record: Record, one: Gres) -> Held:
-    """Return what jobs hold of a kind of device of a node."""
-    for used in gres(record.used):
-        if used.name == one.name and used.type in {one.type, None}:
-            return Held(used.count, _numbers(used))
-    counts = {match["type"]: int(match["count"]) for match in _TRES.finditer(record.allocated)}
-    count = counts.get(one.type, counts.get(None, 0)) if one.name == "gpu" else 0
-    return Held(count, None if count else frozenset())
+class Usage(msgspec.Struct, frozen=True):
+    """What jobs hold of a node: of its GRES, and of its TRES by their type."""
+
+    kinds: Sequence[Gres]
+    counts: Mapping[str | None, int]
+
+    @classmethod
+    def of(cls, record: Record) -> "Usage":
+        """Read it, once for all kinds of devices of a node."""
+        counts = {m["type"]: int(m["count"]) for m in _TRES.finditer(record.allocated)}
+        return cls(gres(record.used), counts)
+
+    def held(self, one: Gres) -> Held:
+        """Return what jobs hold of a kind of device."""
+        for used in self.kinds:
+            if used.name == one.name and used.type in {one.type, None}:
+                return Held(used.count, _numbers(used))
+        count = self.counts.get(one.type, self.counts.get(None, 0)) if one.name == "gpu" else 0
+        return Held(count, None if count else frozenset())
 
 
 def _numbers(used: Gres) -> frozenset[int] | None:
@@ -156,5 +179,8 @@ def _numbers(used: Gres) -> frozenset[int] | None:
         return frozenset()
     found = _NUMBERS.search(used.about)
     pairs = _RANGE.findall(found["ranges"]) if found else []
-    numbers = frozenset(n for low, high in pairs for n in range(int(low), int(high or low) + 1))
+    ranges = [range(int(low), int(high or low) + 1) for low, high in pairs]
+    if used.count > MAX_DEVICES or sum(map(len, ranges)) != used.count:
+        return None
+    numbers = frozenset(chain.from_iterable(ranges))
     return numbers if len(numbers) == used.count else None

@@ -168,10 +168,17 @@ def test_more_nodes_than_a_plan_takes_are_refused(
     resolve: Resolve, node_object: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a plan would not accept is not handed out."""
-    monkeypatch.setattr("rackfit.inventory.normalize.MAX_NODES", 1)
+    monkeypatch.setattr("rackfit.inventory.reading.MAX_NODES", 1)
     items = [node_object("a"), node_object("b")]
     with pytest.raises(InvalidInput, match="2 nodes are more than 1"):
         normalize("kubernetes", json.dumps({"items": items}).encode(), resolve)
+    for format_, told in (
+        ("csv", b"name,accelerator,count\na,b,1\nc,d,1\n"),
+        ("slurm", b"NodeName=a\nNodeName=b\n"),
+        ("slurm", b'{"nodes": [{"name": "a"}, {"name": "b"}]}'),
+    ):
+        with pytest.raises(InvalidInput, match="2 nodes are more than 1"):
+            normalize(format_, told, resolve)
 
 
 @pytest.mark.parametrize(

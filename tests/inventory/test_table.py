@@ -61,6 +61,7 @@ HEAD = "name,accelerator,count,free_bytes\n"
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        (HEAD + "," * 20_001, "Line 2: more than 20,000 characters are no node"),
         ("", "name, accelerator, count must be among"),
         ("a,h200,8\n", "name, accelerator, count must be among"),
         ("name,accelerator\na,h200\n", "count must be among"),

@@ -5,8 +5,8 @@ A new format is one module with a `read` function and one line in `FORMATS`.
 
 from rackfit.errors import InvalidInput
 from rackfit.inventory import kubernetes, nvidia_smi, slurm, table
-from rackfit.inventory.model import MAX_NODES, Inventory
-from rackfit.inventory.reading import Reader, Resolve
+from rackfit.inventory.model import Inventory
+from rackfit.inventory.reading import Reader, Resolve, check_count
 
 FORMATS: dict[str, Reader] = {
     "kubernetes": kubernetes.read,
@@ -43,9 +43,7 @@ def normalize(
     inventory = reader(_text(body), resolve, node)
     if not inventory.nodes and not inventory.skipped:
         raise InvalidInput.at("", "The body lists no accelerator.")
-    if len(inventory.nodes) > MAX_NODES:
-        detail = f"{len(inventory.nodes):,} nodes are more than {MAX_NODES:,}."
-        raise InvalidInput.at("", detail)
+    check_count(len(inventory.nodes))
     return inventory
 
 

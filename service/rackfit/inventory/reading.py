@@ -9,7 +9,7 @@ from msgspec.json import Decoder
 
 from rackfit.catalog.entries import MEMORY_TOLERANCE, Accelerator
 from rackfit.errors import InvalidInput, UnknownName, escaped
-from rackfit.inventory.model import Inventory, plainly
+from rackfit.inventory.model import MAX_NODES, Inventory, plainly
 
 T = TypeVar("T")
 
@@ -37,6 +37,16 @@ MAX_PRODUCTS = 100
 
 _LOCATION = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+
+
+def check_count(nodes: int) -> None:
+    """Refuse more nodes than are planned on, before much is made of them.
+
+    Raises:
+        InvalidInput: there are too many.
+    """
+    if nodes > MAX_NODES:
+        raise InvalidInput.at("", f"{nodes:,} nodes are more than {MAX_NODES:,}.")
 
 
 def decode_json(decoder: Decoder[T], document: str | msgspec.Raw, pointer: str = "") -> T:

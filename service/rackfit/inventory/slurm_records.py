@@ -1,7 +1,7 @@
 """Takes apart what `scontrol show nodes` prints: a record a node, and what its GRES say."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
@@ -9,8 +9,7 @@ import msgspec
 from msgspec.json import Decoder
 
 from rackfit.errors import InvalidInput
-from rackfit.inventory.model import MAX_NODES
-from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, decode_json
+from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, check_count, decode_json
 
 COMMAND = "scontrol show nodes --detail"
 MAX_TOLD = 100_000
@@ -90,11 +89,10 @@ def parse(text: str) -> list[Record]:
     Raises:
         InvalidInput: it is no such text; the detail says what is.
     """
-    records = _of_json(text) if text.lstrip().startswith("{") else list(_of_text(text))
+    is_json = text.lstrip().startswith("{")
+    records = _of_json(text) if is_json else [_record(told) for told in _apart(text)]
     if not records:
         raise InvalidInput.at("", f"No node is listed: send what `{COMMAND}` prints.")
-    if len(records) > MAX_NODES:
-        raise InvalidInput.at("", f"{len(records):,} nodes are more than {MAX_NODES:,}.")
     seen: set[str] = set()
     for record in records:
         if not 0 < len(record.name) <= MAX_NAME or not record.name.isprintable():
@@ -107,18 +105,23 @@ def parse(text: str) -> list[Record]:
     return records
 
 
-def _of_text(text: str) -> Iterator[Record]:
-    ends = [match.start() for match in _RECORD.finditer(text)] + [len(text)]
-    for start, end in pairwise(ends):
-        record = text[start:end].strip()
-        if len(record) > MAX_TOLD:
-            raise InvalidInput.at("", _too_long(record[len("NodeName=") :][:MAX_NAME]))
-        found = {field: pattern.search(record) for field, pattern in _FIELDS.items()}
-        yield Record(
-            name=record.removeprefix("NodeName=").split(None, 1)[0] if record[9:10].strip() else "",
-            pointer="",
-            **{field: match[1] if match else "" for field, match in found.items()},
-        )
+def _apart(text: str) -> list[str]:
+    """Take a text apart into what is told of each node."""
+    begins = [match.start() for match in _RECORD.finditer(text)]
+    check_count(len(begins))
+    return [text[start:end].strip() for start, end in pairwise([*begins, len(text)])]
+
+
+def _record(told: str) -> Record:
+    name = told[len("NodeName=") :]
+    if len(told) > MAX_TOLD:
+        raise InvalidInput.at("", _too_long(name[:MAX_NAME]))
+    found = {field: pattern.search(told) for field, pattern in _FIELDS.items()}
+    return Record(
+        name=name.split(None, 1)[0] if name[:1].strip() else "",
+        pointer="",
+        **{field: match[1] if match else "" for field, match in found.items()},
+    )
 
 
 def _too_long(name: str) -> str:
@@ -127,6 +130,7 @@ def _too_long(name: str) -> str:
 
 def _of_json(text: str) -> list[Record]:
     listing: _Listing = decode_json(_LISTING, text)
+    check_count(len(listing.nodes))
     return [
         Record(
             name=node.name,

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from rackfit.catalog.entries import Accelerator
 from rackfit.errors import InvalidInput
-from rackfit.inventory.model import MAX_NODES, Inventory, Node, Skipped
-from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, Products, Resolve
+from rackfit.inventory.model import Inventory, Node, Skipped
+from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, Products, Resolve, check_count
 
 NEEDED = ("name", "accelerator", "count")
+MAX_LINE = 20_000
+"""Characters: of each of the most devices its memory, and names."""
+
 OTHERS = ("free_bytes", "domain", "rack", "fabric")
 _COUNT = re.compile(r"\d{1,4}", re.ASCII)
 _BYTES = re.compile(r"\d{1,15}", re.ASCII)
@@ -37,15 +40,16 @@ def read(text: str, resolve: Resolve, node: str | None) -> Inventory:
 
 def _rows(text: str) -> list[tuple[int, Row]]:
     """Return the rows by column, each with the number of its line."""
-    lines_read = (f"{line}\n" for line in text.removeprefix("\ufeff").split("\n"))
-    reader = csv.reader(lines_read, skipinitialspace=True)
+    printed = text.removeprefix("\ufeff").split("\n")
+    check_count(sum(map(bool, map(str.strip, printed))) - 1)
+    if longest := next((n for n, line in enumerate(printed, 1) if len(line) > MAX_LINE), 0):
+        raise InvalidInput.at("", f"Line {longest}: more than {MAX_LINE:,} characters are no node.")
+    reader = csv.reader((f"{line}\n" for line in printed), skipinitialspace=True)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if cells]
     except csv.Error as error:
         raise InvalidInput.at("", f"Line {reader.line_num}: {error}.") from None
     columns = _columns(lines[0][1] if lines else [])
-    if len(lines) - 1 > MAX_NODES:
-        raise InvalidInput.at("", f"{len(lines) - 1:,} nodes are more than {MAX_NODES:,}.")
     for line, cells in lines[1:]:
         if len(cells) != len(columns):
             detail = f"Line {line}: {len(cells)} cells for {len(columns)} columns."

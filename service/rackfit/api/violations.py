@@ -61,16 +61,15 @@ class _Fault(msgspec.Struct, frozen=True):
             return f"A name in `{last}`"
         if last == ANY:
             return f"A value in `{outer}`"
-        if last.isdecimal():
-            return f"Item {last} of {_list(self.steps[:-1])}"
-        return f"`{last}`" if last else "The body"
+        named = _named_by(self.steps)
+        return named[0].upper() + named[1:]
 
 
-def _list(steps: tuple[str, ...]) -> str:
-    """Name a list by the steps to it; a list in a list by its place there."""
+def _named_by(steps: Sequence[str]) -> str:
+    """Name what the steps lead to: a field, an item by its place in its list, or the body."""
     *outer, last = steps or ("",)
     if last.isdecimal():
-        return f"item {last} of {_list(tuple(outer))}"
+        return f"item {last} of {_named_by(outer)}"
     return f"`{last}`" if last else "the body"
 
 

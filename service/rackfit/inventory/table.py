@@ -14,12 +14,12 @@ from rackfit.inventory.model import Inventory, Node, Skipped
 from rackfit.inventory.reading import MAX_DEVICES, MAX_NAME, Products, Resolve, check_count
 
 NEEDED = ("name", "accelerator", "count")
-MAX_LINE = 20_000
-"""Characters: of each of the most devices its memory, and names."""
-
 OTHERS = ("free_bytes", "domain", "rack", "fabric")
 _COUNT = re.compile(r"\d{1,4}", re.ASCII)
 _BYTES = re.compile(r"\d{1,15}", re.ASCII)
+
+MAX_LINE = 20_000
+"""Characters of a line: there is room for the memory of as many devices as a node may have."""
 
 Row = Mapping[str, str]
 

@@ -76,10 +76,8 @@ def _read(record: Record, products: Products) -> Iterator[Node | Skipped]:
 def _devices(record: Record) -> list[Gres]:
     kinds = gres(record.gres)
     if len(kinds) > MAX_KINDS:
-        detail = (
-            f"{len(kinds):,} kinds of GRES on the node {record.name!r:.80}: {MAX_KINDS} may be."
-        )
-        raise InvalidInput.at(record.pointer, detail)
+        told = f"{len(kinds):,} kinds of GRES on the node {record.name!r:.80}"
+        raise InvalidInput.at(record.pointer, f"{told} are more than {MAX_KINDS}.")
     return [one for one in kinds if one.name == "gpu"]
 
 

@@ -1,6 +1,7 @@
 """How plans are started: every node's command, and manifests that shells and clusters take."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import truths
 from planning.asking import answer, nodes_of, request
@@ -196,10 +198,88 @@ def test_replicas_of_one_node_listen_on_ports_of_their_own() -> None:
     assert found[1].command.startswith("HIP_VISIBLE_DEVICES=2,3 vllm serve m ")
 
 
-@pytest.mark.parametrize(("engine", "sizes"), [("generic", (8,)), ("tensorrt-llm", (8, 8))])
+@pytest.mark.parametrize(("engine", "sizes"), [("generic", (8,)), ("tensorrt-llm", (8, 4))])
 def test_no_command_is_better_than_a_wrong_one(engine: str, sizes: Sequence[int]) -> None:
     """No engine is named, or it takes more than a command on every node."""
     assert not commands(engine, Split(tensor=8, pipeline=len(sizes)), *sizes)
+
+
+def run_with_stubs(command: str, directory: Path) -> list[str]:
+    """Run a command where every program only tells how it was called; return its words."""
+    for name in ("mpirun", "trtllm-serve"):
+        stub = directory / name
+        stub.write_text('#!/bin/sh\nprintf \'%s\\n\' "$0" "$@"\n')
+        stub.chmod(0o755)
+    path = f"{directory}:{os.environ['PATH']}"
+    done = subprocess.run(  # noqa: S603 (our own command)
+        ["sh", "-c", command],  # noqa: S607 (the shell that is there)
+        cwd=directory,
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    program, *words = done.stdout.splitlines()
+    return [Path(program).name, *words]
+
+
+def test_mpi_starts_every_rank_of_several_nodes_from_the_first(tmp_path: Path) -> None:
+    """TP8 PP2 of TensorRT-LLM on two nodes of eight: sixteen ranks, a node's after another's."""
+    (command,) = commands("tensorrt-llm", Split(tensor=8, pipeline=2), 8, 8)
+    assert (command.node, command.devices) == ("gpu-00", tuple(range(8)))
+    words = run_with_stubs(command.command, tmp_path)
+    before, _, after = " ".join(words).partition(" trtllm-llmapi-launch ")
+    assert before == (
+        "mpirun -np 16 --host gpu-00:8,gpu-01:8 --map-by slot "
+        "-x CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7"
+    )
+    assert after.startswith("trtllm-serve deepseek-ai/DeepSeek-V3 --tp_size=8 --pp_size=2 ")
+
+
+@pytest.mark.parametrize("sizes", [(8,), (4, 4)])
+def test_options_without_an_argument_are_in_a_file_that_is_there_in_time(
+    sizes: Sequence[int], tmp_path: Path
+) -> None:
+    """Attention DP, an FP8 cache and MTP of TensorRT-LLM, for one node and for two."""
+    split = Split(data=8, expert=8)
+    command, *_ = commands("tensorrt-llm", split, *sizes, speculative_tokens=2)
+    (name,) = (
+        word.partition("=")[2]
+        for word in run_with_stubs(command.command, tmp_path)
+        if word.startswith("--extra_llm_api_options=")
+    )
+    assert yaml.safe_load((tmp_path / name).read_text()) == {
+        "enable_attention_dp": True,
+        "kv_cache_config": {"dtype": "fp8", "free_gpu_memory_fraction": 0.92},
+        "speculative_config": {"decoding_type": "MTP", "num_nextn_predict_layers": 2},
+    }
+
+
+def test_a_pod_writes_the_files_its_engine_reads(tmp_path: Path) -> None:
+    """The one pod of a replica on one node."""
+    engine, split = engine_for(EngineChoice(name="tensorrt-llm"), 0.1), Split(tensor=8)
+    told = launched(split)
+    manifest = leader_worker_set(engine, told, "m", [hosts(8)], image="i", vendor="nvidia")
+    assert manifest is not None
+    template = manifest["spec"]["leaderWorkerTemplate"]["leaderTemplate"]
+    (container,) = template["spec"]["containers"]
+    run_with_stubs(container["command"][-1], tmp_path)
+    (written,) = engine.files(told).items()
+    assert (tmp_path / written[0]).read_text() == written[1] + "\n"
+
+
+def test_a_plan_that_mpi_starts_has_no_manifest() -> None:
+    """Asked for both, two nodes of eight get the command alone."""
+    question = request(
+        nodes_of("NVIDIA-H200", 2),
+        "deepseek-ai/DeepSeek-V3",
+        engine={"name": "tensorrt-llm"},
+        launch={"model": "m", "slurm": True, "kubernetes_image": "i"},
+        constraints={"tensor": 8, "pipeline": 2},
+    )
+    told = answer(truths.catalog(), question)["plans"][0]["launch"]
+    assert [command["command"].split()[0] for command in told["commands"]] == ["mpirun"]
+    assert (told["slurm"], told["kubernetes"], told["no_commands"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("options", [{}, {"slurm": True}, {"kubernetes_image": "vllm/vllm-openai"}])

@@ -6,7 +6,7 @@ its source.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Self
 
@@ -249,6 +249,16 @@ class Engine(ABC):
         """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
         del launched, hosts, number
         return ()
+
+    def mpi_program(self, model: str) -> tuple[str, ...]:
+        """The words that MPI starts as every rank of several nodes; none: it is not started so."""
+        del model
+        return ()
+
+    def files(self, launched: Launched) -> Mapping[str, str]:
+        """Return the files that the arguments name, to be written where it is started."""
+        del launched
+        return {}
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """The engine's own command-line arguments for a plan."""

@@ -1,7 +1,9 @@
 """TensorRT-LLM: rules, memory and arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+import msgspec
 
 from rackfit.engines.hardware import (
     BLACKWELL,
@@ -11,7 +13,7 @@ from rackfit.engines.hardware import (
     Hardware,
 )
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Launched, degree
+from rackfit.engines.launch import Host, Launched, degree
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
@@ -21,6 +23,8 @@ from rackfit.engines.terms import Fixed, Limits, Term
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
+OPTIONS_FILE = "trtllm-options.yaml"
+QUANTIZED_CACHES = ("fp8", "nvfp4")  # KvCacheConfig.dtype beside "auto"
 CONTEXT_BYTES = 512 * MIB
 NCCL_BYTES = {1: 0, 2: 342 * MIB, 4: 392 * MIB}
 """Communication buffers by group size (aiconfigurator systems/*.yaml, nccl_mem)."""
@@ -108,8 +112,41 @@ class TensorRtLlm(Engine):
         return {"yaml": "".join(lines)}
 
     def program(self, model: str) -> tuple[str, ...]:
-        """`trtllm-serve`; over several nodes each rank is started by MPI or Slurm."""
+        """`trtllm-serve`, which starts its other ranks itself on one node."""
         return ("trtllm-serve", model)
+
+    def mpi_program(self, model: str) -> tuple[str, ...]:
+        """Rank 0 serves, the others wait for it (examples/llm-api/llm_mgmn_trtllm_serve.sh)."""
+        return ("trtllm-llmapi-launch", *self.program(model))
+
+    def starts_on(self, split: Split, hosts: Sequence[Host]) -> bool:
+        """The same devices of each node: one variable tells all ranks which."""
+        del split
+        return len({host.devices for host in hosts}) == 1
+
+    def files(self, launched: Launched) -> Mapping[str, str]:
+        """The options that have no argument, as JSON, which YAML takes (llmapi/llm_args.py).
+
+        A section given here replaces what arguments say of it, so it is complete.
+        """
+        options: dict[str, Any] = {}
+        if launched.split.data > 1:
+            options["enable_attention_dp"] = True
+        if launched.model.kv_cache_dtype in QUANTIZED_CACHES:
+            options["kv_cache_config"] = {
+                "dtype": launched.model.kv_cache_dtype,
+                "free_gpu_memory_fraction": launched.utilization,
+            }
+        if self.choice.speculative_tokens:
+            options["speculative_config"] = {
+                "decoding_type": "MTP",
+                "num_nextn_predict_layers": self.choice.speculative_tokens,
+            }
+        if not options:
+            return {}
+        # YAML wants the blank behind a colon that JSON may leave out.
+        text = msgspec.json.format(msgspec.json.encode(options), indent=0)
+        return {OPTIONS_FILE: text.decode()}
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `trtllm-serve`, whose names have underscores."""
@@ -122,5 +159,6 @@ class TensorRtLlm(Engine):
             "max_batch_size": choice.max_sequences,
             "max_num_tokens": choice.max_batched_tokens,
             "kv_cache_free_gpu_memory_fraction": f"{launched.utilization:g}",
+            "extra_llm_api_options": next(iter(self.files(launched)), None),
         }
         return tuple(f"--{name}={value}" for name, value in values.items() if value is not None)

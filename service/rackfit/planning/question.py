@@ -1,5 +1,6 @@
 """Plan requests and answers, as they stand on the wire."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -160,13 +161,16 @@ class NodeCommand(msgspec.Struct, frozen=True, kw_only=True):
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """How to start a plan: the engine's own arguments, the same on every node.
 
-    Where the request has `launch`, `commands` has every node's for the listed replicas, and
+    Where the request has `launch`, `commands` has every node's for the listed replicas (with
+    TensorRT-LLM over several nodes the first one's: MPI starts the others' ranks), and
     `slurm` and `kubernetes` the manifests asked for. `no_commands` says why there are none.
+    `files` has the contents of those that the arguments name; commands write them.
     """
 
     engine: str
     gpu_memory_utilization: float | None
     arguments: tuple[str, ...]
+    files: Mapping[str, str] = msgspec.field(default_factory=dict)
     commands: tuple[NodeCommand, ...] = ()
     slurm: str | None = None
     kubernetes: dict[str, Any] | None = None

@@ -47,7 +47,8 @@ def node_commands(
 ) -> tuple[NodeCommand, ...]:
     """Write the command of every node of every replica.
 
-    None at all where the engine is not started by one command a node: see `missing`.
+    Where MPI starts all ranks, a replica over several nodes has one command, for its first node.
+    None at all where there is no such command: see `missing`.
     """
     if missing(engine, launched, model, replicas):
         return ()
@@ -79,17 +80,31 @@ def _commands(
     visible: str | None,
 ) -> Iterator[NodeCommand]:
     led: Counter[str] = Counter()
+    before = preparation(engine, launched)
     for replica, hosts in enumerate(replicas):
         leader = hosts[0].name
-        for number, host in enumerate(hosts):
-            words = node_words(engine, launched, model, hosts, number, FIRST_PORT + led[leader])
+        port = FIRST_PORT + led[leader]
+        if len(hosts) > 1 and (program := engine.mpi_program(model)):
+            words = (*program, *engine.arguments(launched), *listening(port))
+            lines = [_mpi_line(words, hosts, visible)]
+        else:
+            lines = [
+                _line(node_words(engine, launched, model, hosts, number, port), host, visible)
+                for number, host in enumerate(hosts)
+            ]
+        for host, line in zip(hosts, lines, strict=False):  # MPI: of the first node only
             yield NodeCommand(
-                replica=replica,
-                node=host.name,
-                devices=host.devices,
-                command=_line(words, host.devices, visible),
+                replica=replica, node=host.name, devices=host.devices, command=before + line
             )
         led[leader] += 1
+
+
+def preparation(engine: Engine, launched: Launched) -> str:
+    """Return what a shell does before the engine is started: it writes the files it reads."""
+    return "".join(
+        f"printf '%s\\n' {shlex.quote(text)} > {shlex.quote(name)} && "
+        for name, text in engine.files(launched).items()
+    )
 
 
 def node_words(  # noqa: PLR0917 (what a command is made of)
@@ -109,6 +124,19 @@ def node_words(  # noqa: PLR0917 (what a command is made of)
     )
 
 
-def _line(words: Sequence[str], devices: Sequence[int], visible: str | None) -> str:
-    shown = f"{visible}={','.join(map(str, devices))} " if visible else ""
+def _line(words: Sequence[str], host: Host, visible: str | None) -> str:
+    shown = f"{_shown(host, visible)} " if visible else ""
     return shown + shlex.join(words)
+
+
+def _mpi_line(words: Sequence[str], hosts: Sequence[Host], visible: str | None) -> str:
+    """Start a rank for each device, node by node, from the first one (mpirun of Open MPI)."""
+    slots = ",".join(f"{host.name}:{len(host.devices)}" for host in hosts)
+    ranks = sum(len(host.devices) for host in hosts)
+    exported = ("-x", _shown(hosts[0], visible)) if visible else ()
+    start = ("mpirun", "-np", str(ranks), "--host", slots, "--map-by", "slot", *exported)
+    return shlex.join((*start, *words))
+
+
+def _shown(host: Host, visible: str) -> str:
+    return f"{visible}={','.join(map(str, host.devices))}"

@@ -62,6 +62,7 @@ def launch(
         engine=engine.name,
         gpu_memory_utilization=launched.utilization,
         arguments=engine.arguments(launched),
+        files=engine.files(launched),
     )
     if options is None:
         return told
@@ -72,6 +73,9 @@ def launch(
         return msgspec.structs.replace(
             told, no_commands=missing(engine, launched, options.model, replicas)
         )
+    by_mpi = any(len(hosts) > 1 for hosts in replicas) and engine.mpi_program(options.model)
+    if by_mpi:  # which brings its own way to the other nodes, and no manifest here describes it
+        return msgspec.structs.replace(told, commands=commands)
     return msgspec.structs.replace(
         told,
         commands=commands,

@@ -10,7 +10,7 @@ from typing import Any
 
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched
-from rackfit.planning.launching.commands import node_words
+from rackfit.planning.launching.commands import node_words, preparation
 from rackfit.planning.launching.sbatch import job_name
 
 LEADER = "leader-of-the-group"
@@ -71,7 +71,7 @@ def _script(engine: Engine, launched: Launched, model: str, hosts: Sequence[Host
         for number in range(len(group))
     ]
     if len(lines) == 1:
-        return f"exec {lines[0]}"
+        return f"{preparation(engine, launched)}exec {lines[0]}"
     cases = " ".join(f"{number}) exec {line};;" for number, line in enumerate(lines))
     return f'case "$LWS_WORKER_INDEX" in {cases} esac'
 

@@ -23,7 +23,7 @@ from rackfit.engines.split import Split
 from rackfit.errors import InvalidInput
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
-from rackfit.planning.launching.commands import node_commands
+from rackfit.planning.launching.commands import Step, steps
 from rackfit.planning.launching.leader_worker_set import leader_worker_set
 from rackfit.planning.launching.sbatch import job_name, sbatch_script
 from rackfit.planning.question import NodeCommand
@@ -48,16 +48,26 @@ def hosts(*sizes: int) -> list[Host]:
     return [Host(name=f"gpu-{n:02}", devices=tuple(range(s))) for n, s in enumerate(sizes)]
 
 
+def steps_of(
+    engine: str,
+    split: Split,
+    *sizes: int,
+    **options: Any,  # noqa: ANN401 (any option)
+) -> Sequence[Step]:
+    """Return what is started of one replica over nodes of so many devices."""
+    started = engine_for(EngineChoice(name=engine, **options), 0.1)
+    name = "deepseek-ai/DeepSeek-V3"
+    return steps(started, launched(split), name, [hosts(*sizes)], vendor="nvidia")
+
+
 def commands(
     engine: str,
     split: Split,
     *sizes: int,
     **options: Any,  # noqa: ANN401 (any option)
 ) -> list[NodeCommand]:
-    """Return the commands of one replica over nodes of so many devices."""
-    started = engine_for(EngineChoice(name=engine, **options), 0.1)
-    name = "deepseek-ai/DeepSeek-V3"
-    return list(node_commands(started, launched(split), name, [hosts(*sizes)], vendor="nvidia"))
+    """Return their commands."""
+    return [step.command for step in steps_of(engine, split, *sizes, **options)]
 
 
 def option(command: NodeCommand, name: str) -> str | None:
@@ -144,7 +154,7 @@ def test_what_was_counted_is_what_is_started() -> None:
 
 def test_an_sbatch_script_is_a_shell_script() -> None:
     """Bash reads it, every node has a step, and names cannot break out of their words."""
-    found = commands("vllm", Split(tensor=8, pipeline=2), 8, 8)
+    found = steps_of("vllm", Split(tensor=8, pipeline=2), 8, 8)
     script = sbatch_script("deepseek-ai/DeepSeek-V3; rm -rf /", found)
     subprocess.run(["bash", "-n"], input=script.encode(), check=True)  # noqa: S607 (a shell is what is tested)
     assert "#SBATCH --gpus-per-node=8" in script
@@ -193,7 +203,8 @@ def test_replicas_of_one_node_listen_on_ports_of_their_own() -> None:
     """Two replicas on node 1 and one on node 2: 8000, 8001 and 8000."""
     nodes = [Host(name="a", devices=(0, 1)), Host(name="a", devices=(2, 3)), hosts(2)[0]]
     engine, split = engine_for(EngineChoice(name="vllm"), 0.1), Split(tensor=2, replicas=3)
-    found = node_commands(engine, launched(split), "m", [[n] for n in nodes], vendor="amd")
+    started = steps(engine, launched(split), "m", [[n] for n in nodes], vendor="amd")
+    found = [step.command for step in started]
     assert ["8000", "8001", "8000"] == [option(command, "--port") for command in found]
     assert found[1].command.startswith("HIP_VISIBLE_DEVICES=2,3 vllm serve m ")
 
@@ -206,13 +217,13 @@ def test_no_command_is_better_than_a_wrong_one(engine: str, sizes: Sequence[int]
 
 def run_with_stubs(command: str, directory: Path) -> list[str]:
     """Run a command where every program only tells how it was called; return its words."""
-    for name in ("mpirun", "trtllm-serve"):
+    for name in ("mpirun", "srun", "trtllm-llmapi-launch", "trtllm-serve"):
         stub = directory / name
         stub.write_text('#!/bin/sh\nprintf \'%s\\n\' "$0" "$@"\n')
         stub.chmod(0o755)
     path = f"{directory}:{os.environ['PATH']}"
     done = subprocess.run(  # noqa: S603 (our own command)
-        ["sh", "-c", command],  # noqa: S607 (the shell that is there)
+        ["bash", "-c", command],  # noqa: S607 (the shell that is there)
         cwd=directory,
         env={"PATH": path},
         capture_output=True,
@@ -231,7 +242,7 @@ def test_mpi_starts_every_rank_of_several_nodes_from_the_first(tmp_path: Path) -
     before, _, after = " ".join(words).partition(" trtllm-llmapi-launch ")
     assert before == (
         "mpirun -np 16 --host gpu-00:8,gpu-01:8 --map-by slot "
-        "-x CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7"
+        "env CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7"
     )
     assert after.startswith("trtllm-serve deepseek-ai/DeepSeek-V3 --tp_size=8 --pp_size=2 ")
 
@@ -268,8 +279,29 @@ def test_a_pod_writes_the_files_its_engine_reads(tmp_path: Path) -> None:
     assert (tmp_path / written[0]).read_text() == written[1] + "\n"
 
 
-def test_a_plan_that_mpi_starts_has_no_manifest() -> None:
-    """Asked for both, two nodes of eight get the command alone."""
+def test_slurm_starts_the_ranks_that_mpi_joins(tmp_path: Path) -> None:
+    """TP8 PP2 on two nodes of eight is one step of sixteen tasks, after the file they read."""
+    script = sbatch_script("m", steps_of("tensorrt-llm", Split(tensor=8, pipeline=2), 8, 8))
+    assert "#SBATCH --ntasks=16\n" in script
+    words = run_with_stubs(script, tmp_path)
+    assert words[:-2] == [
+        "srun",
+        "--nodes=2",
+        "--ntasks=16",
+        "--nodelist=gpu-00,gpu-01",
+        "--gpus=16",
+        "--ntasks-per-node=8",
+        "--mpi=pmix",
+        "--overlap",
+        "bash",
+    ]
+    assert "fp8" in (tmp_path / "trtllm-options.yaml").read_text()
+    program, *_ = run_with_stubs(words[-1], tmp_path)
+    assert program == "trtllm-llmapi-launch"
+
+
+def test_pods_cannot_start_the_ranks_of_others() -> None:
+    """Asked for both manifests, what MPI starts over two nodes of eight has the script alone."""
     question = request(
         nodes_of("NVIDIA-H200", 2),
         "deepseek-ai/DeepSeek-V3",
@@ -279,7 +311,8 @@ def test_a_plan_that_mpi_starts_has_no_manifest() -> None:
     )
     told = answer(truths.catalog(), question)["plans"][0]["launch"]
     assert [command["command"].split()[0] for command in told["commands"]] == ["mpirun"]
-    assert (told["slurm"], told["kubernetes"], told["no_commands"]) == (None, None, None)
+    assert told["slurm"].startswith("#!/bin/bash\n")
+    assert (told["kubernetes"], told["no_commands"]) == (None, None)
 
 
 @pytest.mark.parametrize("options", [{}, {"slurm": True}, {"kubernetes_image": "vllm/vllm-openai"}])
@@ -322,14 +355,14 @@ def test_replicas_that_would_meet_at_one_node_have_no_commands() -> None:
         [Host(name="a", devices=(0, 1)), Host(name="b", devices=(0, 1))],
         [Host(name="a", devices=(2, 3)), Host(name="b", devices=(2, 3))],
     ]
-    assert not node_commands(engine, launched(split), "m", groups, vendor="nvidia")
+    assert not steps(engine, launched(split), "m", groups, vendor="nvidia")
 
 
 def test_a_job_has_the_devices_before_its_own_too() -> None:
     """Devices 2 and 3 of a node are only there under these numbers if 0 and 1 are given too."""
     engine = engine_for(EngineChoice(name="vllm"), 0.1)
     host = Host(name="a", devices=(2, 3))
-    found = node_commands(engine, launched(Split(tensor=2)), "m", [[host]], vendor="nvidia")
+    found = steps(engine, launched(Split(tensor=2)), "m", [[host]], vendor="nvidia")
     script = sbatch_script("m", found)
     assert "#SBATCH --gpus-per-node=4" in script
     assert " --gpus=4 " in script

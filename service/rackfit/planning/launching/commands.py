@@ -4,6 +4,8 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched, listening
 from rackfit.engines.split import Split
@@ -37,22 +39,58 @@ def _hosts(ranks: Sequence[PlannedRank]) -> Iterator[Host]:
         yield Host(name=name, devices=tuple(held))
 
 
-def node_commands(
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What is started at once: one process on one node, or by MPI one for each device of several.
+
+    `before` is for the shell of the first node; `line` is what each process is.
+    """
+
+    replica: int
+    hosts: tuple[Host, ...]
+    before: str
+    line: str
+
+    @property
+    def by_mpi(self) -> bool:
+        """Whether MPI starts it."""
+        return len(self.hosts) > 1
+
+    @property
+    def tasks(self) -> int:
+        """How many processes are started."""
+        return sum(len(host.devices) for host in self.hosts) if self.by_mpi else 1
+
+    @property
+    def command(self) -> NodeCommand:
+        """What is typed on its first node; MPI is Open MPI's `mpirun`, filling node by node."""
+        start = ""
+        if self.by_mpi:
+            slots = ",".join(f"{host.name}:{len(host.devices)}" for host in self.hosts)
+            start = f"mpirun -np {self.tasks} --host {shlex.quote(slots)} --map-by slot env "
+        host = self.hosts[0]
+        return NodeCommand(
+            replica=self.replica,
+            node=host.name,
+            devices=host.devices,
+            command=self.before + start + self.line,
+        )
+
+
+def steps(
     engine: Engine,
     launched: Launched,
     model: str,
     replicas: Sequence[Sequence[Host]],
     *,
     vendor: str,
-) -> tuple[NodeCommand, ...]:
-    """Write the command of every node of every replica.
+) -> tuple[Step, ...]:
+    """Write what is started on every node of every replica.
 
-    Where MPI starts all ranks, a replica over several nodes has one command, for its first node.
-    None at all where there is no such command: see `missing`.
+    None at all where the engine is not started on such nodes: see `missing`.
     """
     if missing(engine, launched, model, replicas):
         return ()
-    return tuple(_commands(engine, launched, model, replicas, VISIBLE.get(vendor.lower())))
+    return tuple(_steps(engine, launched, model, replicas, VISIBLE.get(vendor.lower())))
 
 
 def missing(
@@ -72,31 +110,28 @@ def missing(
     return None
 
 
-def _commands(
+def _steps(
     engine: Engine,
     launched: Launched,
     model: str,
     replicas: Sequence[Sequence[Host]],
     visible: str | None,
-) -> Iterator[NodeCommand]:
+) -> Iterator[Step]:
     led: Counter[str] = Counter()
     before = preparation(engine, launched)
     for replica, hosts in enumerate(replicas):
         leader = hosts[0].name
         port = FIRST_PORT + led[leader]
+        led[leader] += 1
         if len(hosts) > 1 and (program := engine.mpi_program(model)):
             words = (*program, *engine.arguments(launched), *listening(port))
-            lines = [_mpi_line(words, hosts, visible)]
-        else:
-            lines = [
-                _line(node_words(engine, launched, model, hosts, number, port), host, visible)
-                for number, host in enumerate(hosts)
-            ]
-        for host, line in zip(hosts, lines, strict=False):  # MPI: of the first node only
-            yield NodeCommand(
-                replica=replica, node=host.name, devices=host.devices, command=before + line
-            )
-        led[leader] += 1
+            line = _line(words, hosts[0], visible)
+            yield Step(replica=replica, hosts=tuple(hosts), before=before, line=line)
+            continue
+        for number, host in enumerate(hosts):
+            words = node_words(engine, launched, model, hosts, number, port)
+            line = _line(words, host, visible)
+            yield Step(replica=replica, hosts=(host,), before=before, line=line)
 
 
 def preparation(engine: Engine, launched: Launched) -> str:
@@ -125,18 +160,5 @@ def node_words(  # noqa: PLR0917 (what a command is made of)
 
 
 def _line(words: Sequence[str], host: Host, visible: str | None) -> str:
-    shown = f"{_shown(host, visible)} " if visible else ""
+    shown = f"{visible}={','.join(map(str, host.devices))} " if visible else ""
     return shown + shlex.join(words)
-
-
-def _mpi_line(words: Sequence[str], hosts: Sequence[Host], visible: str | None) -> str:
-    """Start a rank for each device, node by node, from the first one (mpirun of Open MPI)."""
-    slots = ",".join(f"{host.name}:{len(host.devices)}" for host in hosts)
-    ranks = sum(len(host.devices) for host in hosts)
-    exported = ("-x", _shown(hosts[0], visible)) if visible else ()
-    start = ("mpirun", "-np", str(ranks), "--host", slots, "--map-by", "slot", *exported)
-    return shlex.join((*start, *words))
-
-
-def _shown(host: Host, visible: str) -> str:
-    return f"{visible}={','.join(map(str, host.devices))}"

@@ -9,7 +9,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Launched
 from rackfit.errors import InvalidInput, Violation
 from rackfit.inventory.model import Node
-from rackfit.planning.launching.commands import missing, node_commands, replicas_of
+from rackfit.planning.launching.commands import missing, replicas_of, steps
 from rackfit.planning.launching.leader_worker_set import leader_worker_set
 from rackfit.planning.launching.sbatch import sbatch_script
 from rackfit.planning.placement import Placement
@@ -67,21 +67,25 @@ def launch(
     if options is None:
         return told
     replicas = replicas_of(launched.split, placed.ranks)
-    commands = node_commands(engine, launched, options.model, replicas, vendor=vendor)
-    image = options.kubernetes_image
-    if not commands:
+    started = steps(engine, launched, options.model, replicas, vendor=vendor)
+    if not started:
         return msgspec.structs.replace(
             told, no_commands=missing(engine, launched, options.model, replicas)
         )
-    by_mpi = any(len(hosts) > 1 for hosts in replicas) and engine.mpi_program(options.model)
-    if by_mpi:  # which brings its own way to the other nodes, and no manifest here describes it
-        return msgspec.structs.replace(told, commands=commands)
+    manifest = None
+    # A pod cannot start MPI's ranks in others: that takes an operator of its own.
+    if options.kubernetes_image and not any(step.by_mpi for step in started):
+        manifest = leader_worker_set(
+            engine,
+            launched,
+            options.model,
+            replicas,
+            image=options.kubernetes_image,
+            vendor=vendor,
+        )
     return msgspec.structs.replace(
         told,
-        commands=commands,
-        slurm=sbatch_script(options.model, commands) if options.slurm else None,
-        kubernetes=image
-        and leader_worker_set(
-            engine, launched, options.model, replicas, image=image, vendor=vendor
-        ),
+        commands=tuple(step.command for step in started),
+        slurm=sbatch_script(options.model, started) if options.slurm else None,
+        kubernetes=manifest,
     )

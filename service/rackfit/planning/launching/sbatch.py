@@ -3,34 +3,34 @@
 import shlex
 from collections.abc import Sequence
 
-from rackfit.planning.question import NodeCommand
+from rackfit.planning.launching.commands import Step
 
 LONGEST_NAME = 60
 
 
-def sbatch_script(name: str, commands: Sequence[NodeCommand]) -> str:
-    """Write an sbatch script that starts every node's command and ends with the first to fail.
+def sbatch_script(name: str, steps: Sequence[Step]) -> str:
+    """Write an sbatch script that starts every step and ends with the first to fail.
 
     Every node is taken with its devices up to the last one used, so that a command sees those
     before its own too and its numbers mean what they mean on the node.
 
     Args:
         name: of the job; anything but letters, digits and `-_.` becomes a dash.
-        commands: of every node; their names are host names.
+        steps: of every replica; their nodes' names are host names.
     """
     nodes: dict[str, int] = {}
-    for command in commands:
-        nodes[command.node] = max(nodes.get(command.node, 0), max(command.devices) + 1)
+    for host in (host for step in steps for host in step.hosts):
+        nodes[host.name] = max(nodes.get(host.name, 0), max(host.devices) + 1)
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name={job_name(name)}",
         f"#SBATCH --nodes={len(nodes)}",
         f"#SBATCH --nodelist={','.join(nodes)}",
-        f"#SBATCH --ntasks={len(commands)}",
+        f"#SBATCH --ntasks={sum(step.tasks for step in steps)}",
         f"#SBATCH {_gpus(tuple(nodes.values()))}",
         "#SBATCH --exclusive",
         "set -euo pipefail",
-        *(_step(command, nodes[command.node]) for command in commands),
+        *(_step(step, sum(nodes[host.name] for host in step.hosts)) for step in steps),
         "wait -n",
     ]
     return "\n".join(lines) + "\n"
@@ -49,7 +49,15 @@ def _gpus(numbers: Sequence[int]) -> str:
     return f"--gpus={sum(numbers)}"
 
 
-def _step(command: NodeCommand, gpus: int) -> str:
-    node = shlex.quote(command.node)
-    step = f"srun --nodes=1 --ntasks=1 --nodelist={node} --gpus={gpus} --overlap"
-    return f"{step} bash -c {shlex.quote(command.command)} &"
+def _step(step: Step, gpus: int) -> str:
+    """A job step; MPI's ranks are started by Slurm itself, after what the first of them reads.
+
+    Source: TensorRT-LLM, examples/llm-api/llm_mgmn_trtllm_serve.sh.
+    """
+    nodes = ",".join(shlex.quote(host.name) for host in step.hosts)
+    start = f"srun --nodes={len(step.hosts)} --ntasks={step.tasks} --nodelist={nodes} --gpus={gpus}"
+    if not step.by_mpi:
+        return f"{start} --overlap bash -c {shlex.quote(step.before + step.line)} &"
+    each = len(step.hosts[0].devices)
+    mpi = f"--ntasks-per-node={each} --mpi=pmix --overlap"
+    return f"{step.before}{start} {mpi} bash -c {shlex.quote(step.line)} &"

@@ -251,9 +251,9 @@ def test_mpi_starts_every_rank_of_several_nodes_from_the_first(tmp_path: Path) -
 def test_options_without_an_argument_are_in_a_file_that_is_there_in_time(
     sizes: Sequence[int], tmp_path: Path
 ) -> None:
-    """Attention DP, an FP8 cache and MTP of TensorRT-LLM, for one node and for two."""
-    split = Split(data=8, expert=8)
-    command, *_ = commands("tensorrt-llm", split, *sizes, speculative_tokens=2)
+    """What TensorRT-LLM has no arguments for, on one node and on two."""
+    split, options = Split(data=8, expert=8), {"speculative_tokens": 2, "redundant_experts": 32}
+    command, *_ = commands("tensorrt-llm", split, *sizes, **options)
     (name,) = (
         word.partition("=")[2]
         for word in run_with_stubs(command.command, tmp_path)
@@ -263,6 +263,10 @@ def test_options_without_an_argument_are_in_a_file_that_is_there_in_time(
         "enable_attention_dp": True,
         "kv_cache_config": {"dtype": "fp8", "free_gpu_memory_fraction": 0.92},
         "speculative_config": {"decoding_type": "MTP", "num_nextn_predict_layers": 2},
+        "moe_config": {
+            "backend": "WIDEEP",
+            "load_balancer": {"num_slots": 288, "layer_updates_per_iter": 1},
+        },
     }
 
 

@@ -1,6 +1,6 @@
 """TensorRT-LLM: rules, memory and arguments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -129,24 +129,27 @@ class TensorRtLlm(Engine):
 
         A section given here replaces what arguments say of it, so it is complete.
         """
-        options: dict[str, Any] = {}
-        if launched.split.data > 1:
-            options["enable_attention_dp"] = True
-        if launched.model.kv_cache_dtype in QUANTIZED_CACHES:
-            options["kv_cache_config"] = {
-                "dtype": launched.model.kv_cache_dtype,
-                "free_gpu_memory_fraction": launched.utilization,
-            }
-        if self.choice.speculative_tokens:
-            options["speculative_config"] = {
-                "decoding_type": "MTP",
-                "num_nextn_predict_layers": self.choice.speculative_tokens,
-            }
+        options = dict(self._options(launched))
         if not options:
             return {}
         # YAML wants the blank behind a colon that JSON may leave out.
         text = msgspec.json.format(msgspec.json.encode(options), indent=0)
         return {OPTIONS_FILE: text.decode()}
+
+    def _options(self, launched: Launched) -> Iterator[tuple[str, bool | dict[str, Any]]]:
+        """Sections of the file (examples/wide_ep/README.md for redundant experts)."""
+        dtype, experts = launched.model.kv_cache_dtype, launched.model.architecture.experts
+        if launched.split.data > 1:
+            yield "enable_attention_dp", True
+        if dtype in QUANTIZED_CACHES:
+            share = launched.utilization
+            yield "kv_cache_config", {"dtype": dtype, "free_gpu_memory_fraction": share}
+        if count := self.choice.speculative_tokens:
+            mtp = {"decoding_type": "MTP", "num_nextn_predict_layers": count}
+            yield "speculative_config", mtp
+        if experts and (redundant := self.choice.redundant_experts):
+            slots = {"num_slots": experts.experts + redundant, "layer_updates_per_iter": 1}
+            yield "moe_config", {"backend": "WIDEEP", "load_balancer": slots}
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `trtllm-serve`, whose names have underscores."""

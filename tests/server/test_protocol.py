@@ -141,11 +141,32 @@ async def test_a_head_without_end_is_refused_long_before_its_end() -> None:
         assert connection[1].transport.is_closing() or await is_over(connection)
 
 
-async def test_a_bad_request_behind_a_good_one_ends_the_connection_after_the_answer() -> None:
-    """The answer that is due is not spoilt."""
+@pytest.mark.parametrize("good", [1, 2, 5])
+async def test_a_bad_request_is_refused_after_the_good_ones_before_it(good: int) -> None:
+    """The answers that are due are not spoilt, and what follows is never read."""
     async with listening() as server:
-        connection = await server.open(get("/") + b"garbage\r\n\r\n")
+        connection = await server.open(get("/") * good + b"garbage\r\n\r\n" + get("/"))
+        for _ in range(good):
+            assert 200 == (await replied(connection)).status
+        assert 400 == (await replied(connection)).status
+        assert await is_over(connection)
+
+
+async def test_a_bad_request_behind_one_that_ends_the_connection_is_not_answered() -> None:
+    """Who asked for the end has no use for more."""
+    async with listening() as server:
+        last = b"GET / HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n"
+        connection = await server.open(last + b"garbage\r\n\r\n")
         assert 200 == (await replied(connection)).status
+        assert await is_over(connection)
+
+
+async def test_a_bad_request_is_refused_after_a_large_answer() -> None:
+    """It waits for an answer that a client is still fetching."""
+    async with listening() as server:
+        connection = await server.open(get("/large") + b"garbage\r\n\r\n")
+        assert LARGE_BYTES == len((await replied(connection)).body)
+        assert 400 == (await replied(connection)).status
         assert await is_over(connection)
 
 

@@ -47,6 +47,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._unread_bytes = 0
         self._is_deaf = False
+        self._refused_next: Refusal | None = None
         self.idle_since = self.loop.time()
 
     @property
@@ -173,7 +174,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, detail: str) -> None:
         """Have the application refuse what has come, and listen to nothing more.
 
-        Nothing can be said in the midst of another answer: then the connection ends after it.
+        Requests before it are answered first.
         """
         if self._is_deaf:
             return
@@ -184,13 +185,14 @@ class HttpProtocol(HttpToolsProtocol):
         refusal = Refusal(status, detail)
         if self.is_idle:
             self._begin_refusal(refusal)
-            return
-        self.cycle.keep_alive = False
-        if self.cycle.more_body:
+        elif self.cycle.more_body:
             # It is the body of a request that is taken up already: that one is refused.
+            self.cycle.keep_alive = False
             cast("dict[str, Any]", self.cycle.scope)["extensions"] = {REFUSAL: refusal}
             self.cycle.more_body = False
             self.cycle.message_event.set()
+        else:
+            self._refused_next = refusal
 
     def _begin_refusal(self, refusal: Refusal) -> None:
         """Start the application on a request of which no more is known than could be read."""
@@ -218,9 +220,12 @@ class HttpProtocol(HttpToolsProtocol):
     # Answers
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request; refuse what had come behind the one that is answered."""
         self.idle_since = self.loop.time()
         super().on_response_complete()
+        if self._refused_next and self.is_idle and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self._begin_refusal(self._refused_next)
 
     def pause_writing(self) -> None:
         """Wait for the client to fetch what was sent, but not for ever."""

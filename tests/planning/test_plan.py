@@ -291,6 +291,26 @@ def _named(drawn: list[Json]) -> list[Json]:
     return nodes
 
 
+def test_nodes_are_in_the_order_of_their_first_rank() -> None:
+    """A stage's data ranks share a node, but ranks count through the stages of each data rank."""
+    least = CATALOG.accelerators[H100].usable_bytes // 2
+    free = [2 * least, *[least] * 3]
+    nodes = [
+        {"name": name, "accelerator": H100, "count": 4, "domain": "rack", "free_bytes": bytes_free}
+        for name, bytes_free in (("a", free), ("b", free), ("c", [2 * least] * 4))
+    ]
+    question = request(
+        nodes,
+        "deepseek-ai/DeepSeek-V2-Lite-Chat",
+        workload={"context_tokens": 32_768, "sequences": 300},
+        engine={"name": "tensorrt-llm"},
+        constraints={"pipeline": 3, "data": 2},
+    )
+    plan = answer(CATALOG, question)["plans"][0]
+    assert ["a", "c", "b"] == plan["nodes"]
+    assert ["a", "c", "c", "b", "c", "c"] == [rank["node"] for rank in plan["ranks"]]
+
+
 @given(
     drawn=NODES,
     model=st.sampled_from(

@@ -5,7 +5,7 @@ so that they share a node or a domain where they fit.
 """
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 
 import msgspec
 
@@ -94,7 +94,10 @@ def _sliced(devices: Sequence[Device], size: int) -> list[Cell]:
 
 
 class Placement(msgspec.Struct, frozen=True):
-    """Where a split's ranks are: every node used, and the ranks of `replicas_listed` replicas."""
+    """Where a split's ranks are: every node used, and the ranks of `replicas_listed` replicas.
+
+    Nodes are in the order of their first listed rank, then those of replicas not listed.
+    """
 
     nodes: tuple[str, ...]
     ranks: tuple[PlannedRank, ...]
@@ -116,7 +119,6 @@ def place(
     """
     split = fit.split
     cells = chosen or choose_cells(fit.pool, split.tensor, fit.least_free, fit.cells)
-    used = dict.fromkeys(node for cell in cells for node, _ in cell)
     listed = min(split.replicas, max(MAX_LISTED // split.devices_per_replica, 1))
     carried = sequences_per_rank(split, sequences)
     budgets = fit.stages.each(fit.budgets)
@@ -126,7 +128,8 @@ def place(
         )
         for at in islice(positions(split), listed * split.devices_per_replica)
     )
-    return Placement(tuple(nodes[number].name for number in used), ranks, listed)
+    used = (nodes[node].name for cell in cells for node, _ in cell)
+    return Placement(tuple(dict.fromkeys(chain((r.node for r in ranks), used))), ranks, listed)
 
 
 def _planned(

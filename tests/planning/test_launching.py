@@ -1,7 +1,6 @@
 """How plans are started: every node's command, and manifests that shells and clusters take."""
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -11,69 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import truths
 from planning.asking import answer, nodes_of, request
 from planning.checker import faults
+from planning.started import commands, hosts, launched, option, steps_of
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
-from rackfit.engines.launch import Host, Launched
+from rackfit.engines.launch import Host
 from rackfit.engines.split import Split
 from rackfit.errors import InvalidInput
-from rackfit.memory.question import ModelRef
-from rackfit.memory.resolve import resolve
-from rackfit.planning.launching.commands import Step, steps
+from rackfit.planning.launching.commands import steps
 from rackfit.planning.launching.leader_worker_set import leader_worker_set
 from rackfit.planning.launching.sbatch import job_name, sbatch_script
-from rackfit.planning.question import NodeCommand
 
 FLAGS = json.loads((Path(__file__).parent.parent / "engines/data/flags.json").read_text())
 PROGRAMS = {"vllm": ["vllm", "serve"], "sglang": ["python3", "-m", "sglang.launch_server"]}
-
-
-def launched(split: Split, kv_cache_dtype: str = "fp8") -> Launched:
-    """Return a plan of DeepSeek-V3."""
-    model = resolve(
-        ModelRef(id="deepseek-ai/DeepSeek-V3"),
-        truths.catalog(),
-        quantization=None,
-        kv_cache_dtype=kv_cache_dtype,
-    ).model
-    return Launched(model=model, split=split, utilization=0.92, context_tokens=65_536, sequences=4)
-
-
-def hosts(*sizes: int) -> list[Host]:
-    """Return nodes that give so many devices."""
-    return [Host(name=f"gpu-{n:02}", devices=tuple(range(s))) for n, s in enumerate(sizes)]
-
-
-def steps_of(
-    engine: str,
-    split: Split,
-    *sizes: int,
-    **options: Any,  # noqa: ANN401 (any option)
-) -> Sequence[Step]:
-    """Return what is started of one replica over nodes of so many devices."""
-    started = engine_for(EngineChoice(name=engine, **options), 0.1)
-    name = "deepseek-ai/DeepSeek-V3"
-    return steps(started, launched(split), name, [hosts(*sizes)], vendor="nvidia")
-
-
-def commands(
-    engine: str,
-    split: Split,
-    *sizes: int,
-    **options: Any,  # noqa: ANN401 (any option)
-) -> list[NodeCommand]:
-    """Return their commands."""
-    return [step.command for step in steps_of(engine, split, *sizes, **options)]
-
-
-def option(command: NodeCommand, name: str) -> str | None:
-    """Return an option's value in a command, None where it is not given."""
-    words = shlex.split(command.command)
-    return next((w.partition("=")[2] for w in words if w.partition("=")[0] == name), None)
 
 
 EVERY_OPTION = {
@@ -213,110 +165,6 @@ def test_replicas_of_one_node_listen_on_ports_of_their_own() -> None:
 def test_no_command_is_better_than_a_wrong_one(engine: str, sizes: Sequence[int]) -> None:
     """No engine is named, or it takes more than a command on every node."""
     assert not commands(engine, Split(tensor=8, pipeline=len(sizes)), *sizes)
-
-
-def run_with_stubs(command: str, directory: Path) -> list[str]:
-    """Run a command where every program only tells how it was called; return its words."""
-    for name in ("mpirun", "srun", "trtllm-llmapi-launch", "trtllm-serve"):
-        stub = directory / name
-        stub.write_text('#!/bin/sh\nprintf \'%s\\n\' "$0" "$@"\n')
-        stub.chmod(0o755)
-    path = f"{directory}:{os.environ['PATH']}"
-    done = subprocess.run(  # noqa: S603 (our own command)
-        ["bash", "-c", command],  # noqa: S607 (the shell that is there)
-        cwd=directory,
-        env={"PATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    program, *words = done.stdout.splitlines()
-    return [Path(program).name, *words]
-
-
-def test_mpi_starts_every_rank_of_several_nodes_from_the_first(tmp_path: Path) -> None:
-    """TP8 PP2 of TensorRT-LLM on two nodes of eight: sixteen ranks, a node's after another's."""
-    (command,) = commands("tensorrt-llm", Split(tensor=8, pipeline=2), 8, 8)
-    assert (command.node, command.devices) == ("gpu-00", tuple(range(8)))
-    words = run_with_stubs(command.command, tmp_path)
-    before, _, after = " ".join(words).partition(" trtllm-llmapi-launch ")
-    assert before == (
-        "mpirun -np 16 --host gpu-00:8,gpu-01:8 --map-by slot "
-        "env CUDA_VISIBLE_DEVICES=0,1,2,3,4,5,6,7"
-    )
-    assert after.startswith("trtllm-serve deepseek-ai/DeepSeek-V3 --tp_size=8 --pp_size=2 ")
-
-
-@pytest.mark.parametrize("sizes", [(8,), (4, 4)])
-def test_options_without_an_argument_are_in_a_file_that_is_there_in_time(
-    sizes: Sequence[int], tmp_path: Path
-) -> None:
-    """What TensorRT-LLM has no arguments for, on one node and on two."""
-    split, options = Split(data=8, expert=8), {"speculative_tokens": 2, "redundant_experts": 32}
-    command, *_ = commands("tensorrt-llm", split, *sizes, **options)
-    (name,) = (
-        word.partition("=")[2]
-        for word in run_with_stubs(command.command, tmp_path)
-        if word.startswith("--extra_llm_api_options=")
-    )
-    assert yaml.safe_load((tmp_path / name).read_text()) == {
-        "enable_attention_dp": True,
-        "kv_cache_config": {"dtype": "fp8", "free_gpu_memory_fraction": 0.92},
-        "speculative_config": {"decoding_type": "MTP", "num_nextn_predict_layers": 2},
-        "moe_config": {
-            "backend": "WIDEEP",
-            "load_balancer": {"num_slots": 288, "layer_updates_per_iter": 1},
-        },
-    }
-
-
-def test_a_pod_writes_the_files_its_engine_reads(tmp_path: Path) -> None:
-    """The one pod of a replica on one node."""
-    engine, split = engine_for(EngineChoice(name="tensorrt-llm"), 0.1), Split(tensor=8)
-    told = launched(split)
-    manifest = leader_worker_set(engine, told, "m", [hosts(8)], image="i", vendor="nvidia")
-    assert manifest is not None
-    template = manifest["spec"]["leaderWorkerTemplate"]["leaderTemplate"]
-    (container,) = template["spec"]["containers"]
-    run_with_stubs(container["command"][-1], tmp_path)
-    (written,) = engine.files(told).items()
-    assert (tmp_path / written[0]).read_text() == written[1] + "\n"
-
-
-def test_slurm_starts_the_ranks_that_mpi_joins(tmp_path: Path) -> None:
-    """TP8 PP2 on two nodes of eight is one step of sixteen tasks, after the file they read."""
-    script = sbatch_script("m", steps_of("tensorrt-llm", Split(tensor=8, pipeline=2), 8, 8))
-    assert "#SBATCH --ntasks=16\n" in script
-    words = run_with_stubs(script, tmp_path)
-    assert words[:-2] == [
-        "srun",
-        "--nodes=2",
-        "--ntasks=16",
-        "--nodelist=gpu-00,gpu-01",
-        "--gpus=16",
-        "--ntasks-per-node=8",
-        "--mpi=pmix",
-        "--overlap",
-        "bash",
-    ]
-    assert "fp8" in (tmp_path / "trtllm-options.yaml").read_text()
-    program, *_ = run_with_stubs(words[-1], tmp_path)
-    assert program == "trtllm-llmapi-launch"
-
-
-def test_pods_cannot_start_the_ranks_of_others() -> None:
-    """Asked for both manifests, what MPI starts over two nodes of eight has the script alone."""
-    question = request(
-        nodes_of("NVIDIA-H200", 2),
-        "deepseek-ai/DeepSeek-V3",
-        engine={"name": "tensorrt-llm"},
-        launch={"model": "m", "slurm": True, "kubernetes_image": "i"},
-        constraints={"tensor": 8, "pipeline": 2},
-    )
-    told = answer(truths.catalog(), question)["plans"][0]["launch"]
-    assert [command["command"].split()[0] for command in told["commands"]] == ["mpirun"]
-    assert told["slurm"].startswith("#!/bin/bash\n")
-    assert (told["kubernetes"], told["no_commands"]) == (None, None)
 
 
 @pytest.mark.parametrize("options", [{}, {"slurm": True}, {"kubernetes_image": "vllm/vllm-openai"}])

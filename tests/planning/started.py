@@ -1,0 +1,59 @@
+"""Plans of one replica as they are started, for the tests of launching."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import truths
+from rackfit.engines import engine_for
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.launch import Host, Launched
+from rackfit.engines.split import Split
+from rackfit.memory.question import ModelRef
+from rackfit.memory.resolve import resolve
+from rackfit.planning.launching.commands import Step, steps
+from rackfit.planning.question import NodeCommand
+
+
+def launched(split: Split, kv_cache_dtype: str = "fp8") -> Launched:
+    """Return a plan of DeepSeek-V3."""
+    model = resolve(
+        ModelRef(id="deepseek-ai/DeepSeek-V3"),
+        truths.catalog(),
+        quantization=None,
+        kv_cache_dtype=kv_cache_dtype,
+    ).model
+    return Launched(model=model, split=split, utilization=0.92, context_tokens=65_536, sequences=4)
+
+
+def hosts(*sizes: int) -> list[Host]:
+    """Return nodes that give so many devices."""
+    return [Host(name=f"gpu-{n:02}", devices=tuple(range(s))) for n, s in enumerate(sizes)]
+
+
+def steps_of(
+    engine: str,
+    split: Split,
+    *sizes: int,
+    **options: Any,  # noqa: ANN401 (any option)
+) -> Sequence[Step]:
+    """Return what is started of one replica over nodes of so many devices."""
+    started = engine_for(EngineChoice(name=engine, **options), 0.1)
+    name = "deepseek-ai/DeepSeek-V3"
+    return steps(started, launched(split), name, [hosts(*sizes)], vendor="nvidia")
+
+
+def commands(
+    engine: str,
+    split: Split,
+    *sizes: int,
+    **options: Any,  # noqa: ANN401 (any option)
+) -> list[NodeCommand]:
+    """Return their commands."""
+    return [step.command for step in steps_of(engine, split, *sizes, **options)]
+
+
+def option(command: NodeCommand, name: str) -> str | None:
+    """Return an option's value in a command, None where it is not given."""
+    words = shlex.split(command.command)
+    return next((w.partition("=")[2] for w in words if w.partition("=")[0] == name), None)

@@ -28,6 +28,7 @@ def faults(request: Json, plan: Json, *, usable_bytes: dict[str, int], experts: 
         *_constraint_faults(request, plan),
         *_time_faults(request, plan),
         *_reservation_faults(request, plan, usable_bytes),
+        *_loss_faults(request, plan),
     ]
 
 
@@ -161,3 +162,20 @@ def _reservation_faults(request: Json, plan: Json, usable_bytes: dict[str, int])
         if rank["memory"]["total_bytes"] > min(free, usable_bytes[name]) - kept:
             found.append(f"rank {rank['rank']} takes of what is reserved")
     return found
+
+
+def _loss_faults(request: Json, plan: Json) -> list[str]:
+    """Replicas that share a node fall with it; those left hold all sequences, if so asked."""
+    each = plan["accelerators"] // plan["split"]["replicas"]
+    on = defaultdict(set)
+    for rank in plan["ranks"]:
+        on[rank["node"]].add(rank["rank"] // each)
+    most = max(len(replicas) for replicas in on.values())
+    told = plan["replicas_lost_with_a_node"]
+    found = [f"{most} replicas share a node, {told} were told"] if most > (told or most) else []
+    if request.get("constraints", {}).get("node_loss") != "serve":
+        return found
+    held = plan["capacity"]["sequences"] // plan["split"]["replicas"]
+    left = (plan["split"]["replicas"] - most) * held
+    sequences = request["workload"].get("sequences", 1)
+    return [*found, *([f"{left} of {sequences} are left"] if left < sequences else [])]

@@ -64,6 +64,8 @@ CONSTRAINTS = st.fixed_dictionaries(
         "accelerators": st.lists(st.sampled_from(TYPES), min_size=1, max_size=2, unique=True),
         "max_seconds_per_output_token": st.sampled_from([0.001, 0.01, 0.03, 0.1]),
         "max_seconds_to_first_token": st.sampled_from([0.01, 0.3, 2.0, 20.0]),
+        "node_loss": st.sampled_from(["serve", "replan"]),
+        "placement": st.sampled_from(["pack", "spread"]),
         "reserved": st.sampled_from(
             [
                 {"nodes": 1},
@@ -84,11 +86,14 @@ def questions(draw: st.DrawFn) -> Json:
         "context_tokens": draw(st.sampled_from([1000, 8192, 40_000])),
         "sequences": draw(st.sampled_from([1, 3, 16, 200])),
     }
+    constraints = draw(CONSTRAINTS)
+    if constraints.get("node_loss") == "serve" and constraints.get("replicas") == 1:
+        constraints["replicas"] = 2  # one alone is refused
     question = request(
         draw(inventories()),
         draw(st.sampled_from(MODELS)),
         workload=workload,
-        constraints=draw(CONSTRAINTS),
+        constraints=constraints,
         limit=1,
         rejection_limit=10_000,
     )
@@ -132,6 +137,25 @@ def test_plans_are_sound(question: Json) -> None:
         for one in plans
         for fault in faults(question, one, usable_bytes=usable, experts=experts)
     ]
+
+
+@given(question=questions())
+@settings(max_examples=40, deadline=None)
+def test_what_may_be_replanned_can_be(question: Json) -> None:
+    """Whichever node is lost, the first plan's split finds room on those that are left."""
+    question["constraints"]["node_loss"] = "replan"
+    question["constraints"].pop("reserved", None)  # which nodes are spare would change
+    plans = answer(CATALOG, question)["plans"]
+    if not plans:
+        return
+    kept = ("tensor", "pipeline", "data", "expert", "replicas")
+    degrees = {name: plans[0]["split"][name] for name in kept}
+    again = {**question, "constraints": {**degrees, "accelerators": [plans[0]["accelerator"]]}}
+    nodes = question["inventory"]["nodes"]
+    for lost in nodes:
+        left = [node for node in nodes if node is not lost]
+        assert left, "there was one node only"
+        assert feasible({**again, "inventory": {"nodes": left}}), lost
 
 
 @given(question=questions())

@@ -54,4 +54,6 @@ def named(given: Degree) -> str:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "null"
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

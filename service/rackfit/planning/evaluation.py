@@ -13,6 +13,7 @@ from rackfit.memory.ranks import RankSizes
 from rackfit.memory.stages import UNBOUNDED, sequences_held, stage_memories
 from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, counted, lacking_bytes, nearer
 from rackfit.planning.pools import Offers, Pool
+from rackfit.planning.seating import Demand, Ground, NodeLoss, Seating, seat
 from rackfit.planning.times import Pace, Times
 
 MAX_REPLICAS = 65_536
@@ -27,6 +28,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     On as many `replicas` as it takes, or on exactly so many; on `most` accelerators at most.
     A context must hold a typical request of `request_tokens`; all within `times`, if given.
+    Any one node may be lost, with what `node_loss` wants then; replicas are kept `apart` if asked.
     """
 
     model: ServedModel
@@ -37,6 +39,13 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     most: int | None = None
     request_tokens: int = 1
     times: Times | None = None
+    node_loss: NodeLoss | None = None
+    apart: bool = False
+
+    @property
+    def spare(self) -> int:
+        """Replicas that do not count, as they may be lost: one at least."""
+        return int(self.node_loss == "serve")
 
 
 class Addition(msgspec.Struct, frozen=True):
@@ -99,13 +108,15 @@ class Evaluator:
             nodes: so many more, all free and as large as the pool's largest, are counted in.
         """
         self.evaluated += 1
-        offers = pool.offers(split.tensor)
+        offers, each = pool.offers(split.tensor), 0
         if nodes:
             devices, free = pool.new_node
-            offers = offers.with_more(free, nodes * (devices // split.tensor))
-        return self._first_fit(split, pool, offers)
+            each = devices // split.tensor
+            offers = offers.with_more(free, nodes * each)
+        bare = Ground(split=split, pool=pool, level=0, cells=0, each=each, new=nodes)
+        return self._first_fit(bare, offers)
 
-    def _first_fit(self, split: Split, pool: Pool, offers: Offers) -> Fit | Miss:
+    def _first_fit(self, bare: Ground, offers: Offers) -> Fit | Miss:
         """The fit on the freest devices.
 
         Fuller devices hold fewer sequences a rank, so more groups are needed the more there
@@ -114,15 +125,16 @@ class Evaluator:
         place: int | None = 0
         nearest: Miss | None = None
         while place is not None:
-            outcome = self._at_level(split, pool, offers.levels[place], offers.cells[place])
+            level, cells = offers.levels[place], offers.cells[place]
+            outcome = self._on(msgspec.structs.replace(bare, level=level, cells=cells))
             if isinstance(outcome, Fit):
                 return outcome
             nearest = nearer(nearest, outcome)
             if outcome.lacks != "devices":
                 break
-            place = offers.first(outcome.needed)
+            place = offers.first(outcome.needed, place + 1)
         if nearest is None:
-            msg = f"no place for tensor groups of {split.tensor}"
+            msg = f"no place for tensor groups of {bare.split.tensor}"
             raise AssertionError(msg)
         return nearest
 
@@ -141,7 +153,8 @@ class Evaluator:
             return None
         outcome = self.evaluate(split, pool, fewest)
         if isinstance(outcome, Miss):
-            fewest = self._bisected(split, pool, fewest + 1, -(-fit.cells // cells_a_node))
+            each = -(-split.pipeline * split.data // cells_a_node)
+            fewest = self._bisected(split, pool, fewest + 1, fit.split.replicas * each + 1)
             outcome = self.evaluate(split, pool, fewest)
         return Addition(fewest, outcome) if isinstance(outcome, Fit) and fewest < below else None
 
@@ -180,22 +193,25 @@ class Evaluator:
             self._sizes[key] = sizes
         return sizes
 
-    def _at_level(self, split: Split, pool: Pool, level: int, cells: int) -> Fit | Miss:
-        """The outcome on devices with at least `level` bytes free, of which `cells` groups are."""
+    def _on(self, ground: Ground) -> Fit | Miss:
+        """The outcome on devices with as many bytes free as a ground has."""
+        split, pool = ground.split, ground.pool
         stages, usable = self.stages(split, pool), pool.accelerator.usable_bytes
         engine = self.question.engine
-        budgets = tuple(s.budget_bytes(engine, split, usable, level) for s in stages.distinct)
+        budgets = tuple(
+            s.budget_bytes(engine, split, usable, ground.level) for s in stages.distinct
+        )
         room = sequences_held(stages.distinct, budgets)
         wanted = self._least_held(split)
         most = self._most_held(split, pool) if room >= wanted else UNBOUNDED
         held = min(room, most)
-        replicas = self._replicas(split, held) if held >= wanted else 0
-        needed = replicas * split.pipeline * split.data
+        seating = self._seated(ground, held) if held >= wanted else Seating(0, 0, ground.cells)
+        needed = seating.replicas * ground.replica_cells
         allowed = self._allowed(split)
-        whole = msgspec.structs.replace(split, replicas=max(min(replicas, MAX_REPLICAS), 1))
-        if 0 < needed <= min(allowed, cells):
-            return Fit(whole, pool, stages, budgets, level, held)
-        available = min(allowed, cells)
+        available = min(allowed, seating.available)
+        whole = msgspec.structs.replace(split, replicas=max(min(seating.replicas, MAX_REPLICAS), 1))
+        if 0 < needed <= available:
+            return Fit(whole, pool, stages, budgets, ground.level, held, seating.most_a_node)
         lacks = self._lacking(needed, allowed, wanted, fits=room >= wanted)
         short = self._short_bytes(split, Room(stages, budgets, available), most)
         return Miss(
@@ -210,7 +226,25 @@ class Evaluator:
             needed=needed,
             available=available,
             pace=self._pace,
+            node_loss=self.question.node_loss,
         )
+
+    def _budgets(self, stages: Stages, ground: Ground) -> tuple[int, ...]:
+        """What ranks of each distinct stage may take of their devices."""
+        engine, usable = self.question.engine, ground.pool.accelerator.usable_bytes
+        return tuple(
+            stage.budget_bytes(engine, ground.split, usable, ground.level)
+            for stage in stages.distinct
+        )
+
+    def _seated(self, ground: Ground, held: int) -> Seating:
+        """Replicas for the sequences, of which a data rank holds `held`."""
+        question = self.question
+        needed = -(-question.sequences // (held * ground.split.data))
+        if question.node_loss is None and not question.apart:
+            return Seating(question.replicas or needed, 0, ground.cells)
+        demand = Demand(needed, question.replicas)
+        return seat(ground, demand, question.node_loss, apart=question.apart)
 
     def _most_held(self, split: Split, pool: Pool) -> int:
         """Sequences a data rank may hold at once: the engine's limit, or what it does in time."""
@@ -219,11 +253,10 @@ class Evaluator:
 
     def _least_held(self, split: Split) -> int:
         """Sequences a data rank must hold: one, or its share where replicas are given."""
-        replicas = self.question.replicas
-        return 1 if replicas is None else -(-self.question.sequences // (replicas * split.data))
-
-    def _replicas(self, split: Split, held: int) -> int:
-        return self.question.replicas or -(-self.question.sequences // (held * split.data))
+        if self.question.replicas is None:
+            return 1
+        left = max(self.question.replicas - self.question.spare, 1)
+        return -(-self.question.sequences // (left * split.data))
 
     def _allowed(self, split: Split) -> int:
         """Tensor groups that the caller and the largest number of replicas allow."""
@@ -235,9 +268,10 @@ class Evaluator:
         sequences, given = self.question.sequences, self.question.replicas
         fewest = -(-sequences // (max(most, 1) * split.data))
         useful = -(-sequences // split.data)
-        there = max(min(room.cells // (split.pipeline * split.data), useful), fewest)
-        tried = {given} if given else {fewest, there}
-        return min(lacking_bytes(split, room, replicas, sequences) for replicas in tried)
+        spare = self.question.spare
+        there = max(min(room.cells // (split.pipeline * split.data) - spare, useful), fewest)
+        tried = {max(given - spare, 1)} if given else {fewest, there}
+        return min(lacking_bytes(split, room, (each, spare), sequences) for each in tried)
 
     def _lacking(self, needed: int, allowed: int, wanted: int, *, fits: bool) -> Lack:
         if needed:

@@ -95,6 +95,8 @@ class Finder:
             replicas=constraints.replicas,
             most=constraints.max_accelerators,
             times=self._times(constraints),
+            node_loss=constraints.node_loss,
+            apart=constraints.placement == "spread",
         )
         return self._searched(self.evaluator.asking(question), constraints, pool)
 

@@ -71,7 +71,7 @@ class Lighter:
     def fewer_sequences(self, miss: Miss) -> Iterator[Fix]:
         """As many sequences as there is room for."""
         groups = miss.split.pipeline * miss.split.data
-        replicas = self.question.replicas or miss.available // groups
+        replicas = (self.question.replicas or miss.available // groups) - self.question.spare
         sequences = replicas * miss.split.data * miss.held
         if not 0 < sequences < self.question.sequences:
             return

@@ -9,6 +9,7 @@ import msgspec
 from rackfit.engines.split import Split
 from rackfit.memory.stages import StageMemory
 from rackfit.planning.pools import Pool
+from rackfit.planning.seating import NodeLoss
 from rackfit.planning.times import Pace
 
 
@@ -35,7 +36,8 @@ def counted(stages: tuple[StageMemory, ...]) -> Stages:
 class Fit(msgspec.Struct, frozen=True):
     """A split that fits: its stages, each distinct one's budget, and the devices it may take.
 
-    Devices need at least `least_free` bytes; `held` sequences fit a data rank.
+    Devices need at least `least_free` bytes; `held` sequences fit a data rank. Replicas are kept
+    apart, at most `most_a_node` on a node, unless that is 0.
     """
 
     split: Split
@@ -44,6 +46,7 @@ class Fit(msgspec.Struct, frozen=True):
     budgets: tuple[int, ...]
     least_free: int
     held: int
+    most_a_node: int = 0
 
     @property
     def cells(self) -> int:
@@ -71,6 +74,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
     - `devices`: of the groups of tensor ranks `needed`, only as many as are `available`;
     - `allowance`: the same, `available` being what the caller allows.
 
+    With a `node_loss` to be prepared for, more replicas are needed or fewer groups are available.
     `short_bytes` is what all devices together lack to serve the whole workload; where it is time
     that lacks, none would help.
     """
@@ -86,6 +90,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
     needed: int
     available: int
     pace: Pace | None = None
+    node_loss: NodeLoss | None = None
 
 
 def nearer(before: Miss | None, now: Miss) -> Miss:
@@ -108,17 +113,24 @@ class Room(msgspec.Struct, frozen=True):
     cells: int
 
 
-def lacking_bytes(split: Split, room: Room, replicas: int, sequences: int) -> int:
-    """What all devices lack together for `replicas` that serve `sequences` between them.
+def lacking_bytes(split: Split, room: Room, replicas: tuple[int, int], sequences: int) -> int:
+    """What all devices lack together for replicas that serve `sequences` between them.
 
     What the ranks need beyond their budgets, and what the devices that are missing would hold.
+
+    Args:
+        split: how each replica is divided.
+        room: what there is.
+        replicas: those that serve, and those beside them in case a node is lost.
+        sequences: of the whole deployment.
     """
-    held = -(-sequences // (replicas * split.data))
+    serving, number = replicas[0], sum(replicas)
+    held = -(-sequences // (serving * split.data))
     beyond = each = 0
     stages = room.stages
     for stage, count, budget in zip(stages.distinct, stages.counts, room.budgets, strict=True):
         need = stage.largest_fixed_bytes + held * stage.sequence_bytes
         beyond += count * max(need - budget, 0)
         each = max(each, min(need, budget))
-    missing = max(replicas * split.pipeline * split.data - room.cells, 0)
-    return split.tensor * (beyond * split.data * replicas + missing * each)
+    missing = max(number * split.pipeline * split.data - room.cells, 0)
+    return split.tensor * (beyond * split.data * number + missing * each)

@@ -15,12 +15,13 @@ from rackfit.memory.answer import check_options
 from rackfit.memory.resolve import check_context, resolve
 from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.performance.estimate import Speeds
+from rackfit.planning.cells import Cell, even_cells
 from rackfit.planning.evaluation import Addition, Evaluator, Question
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
 from rackfit.planning.launching import check_names, launch
 from rackfit.planning.outcomes import Fit, Miss
-from rackfit.planning.placement import Cell, place, spread_cells
+from rackfit.planning.placement import place
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.prices import read_prices
 from rackfit.planning.question import (
@@ -80,6 +81,8 @@ def plan(
         most=request.constraints.max_accelerators,
         request_tokens=max(workload.request_tokens, 1),
         times=_times(request, catalog),
+        node_loss=request.constraints.node_loss,
+        apart=request.constraints.placement == "spread",
     )
     search = _Search(request, catalog, Evaluator(question), expired)
     search.run(pools.pools)
@@ -101,7 +104,7 @@ def _spread(fit: Fit) -> list[Cell] | None:
     """The groups of one replica dealt out evenly, as launchers of several nodes want them."""
     if fit.split.replicas > 1:
         return None
-    return spread_cells(fit.pool, fit.split.tensor, fit.least_free, fit.cells)
+    return even_cells(fit.pool, fit.split.tensor, fit.least_free, fit.cells)
 
 
 class _Search:
@@ -206,6 +209,7 @@ class _Search:
             nodes=placed.nodes,
             ranks=placed.ranks,
             replicas_listed=placed.replicas_listed,
+            replicas_lost_with_a_node=fit.most_a_node or None,
             headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
             capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),
             performance=self._performance(fit),

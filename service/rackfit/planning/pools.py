@@ -22,11 +22,17 @@ NodeShape = tuple[int, ...]
 
 Resolve = Callable[[str, str], tuple[Accelerator, tuple[str, ...]]]
 
+Area = tuple[str, str]
+"""The labels of fabric and rack that a domain's nodes have, empty where they have none."""
+
+UNLABELLED: Area = ("", "")
+
 
 class Domain(msgspec.Struct, frozen=True):
     """One scale-up domain: the places of its nodes in the inventory, in the order given."""
 
     nodes: tuple[int, ...]
+    area: Area = UNLABELLED
 
 
 class DomainGroup(msgspec.Struct, frozen=True):
@@ -50,9 +56,12 @@ class Offers(msgspec.Struct, frozen=True):
     levels: tuple[int, ...]
     cells: tuple[int, ...]
 
-    def first(self, needed: int) -> int | None:
-        """The place of the highest level with room for `needed` groups; None if none has."""
-        place = bisect_left(self.cells, needed)
+    def first(self, needed: int, after: int) -> int | None:
+        """The place of the highest level with room for `needed` groups; None if none has.
+
+        Places before `after` are passed over.
+        """
+        place = max(bisect_left(self.cells, needed), after)
         return place if place < len(self.cells) else None
 
     def with_more(self, level: int, cells: int) -> "Offers":
@@ -156,6 +165,7 @@ class _Reader:
         self.known: dict[str, Accelerator | Violation] = {}
         self.accelerators: dict[str, Accelerator] = {}
         self.domains: dict[tuple[str, str | int], list[tuple[int, NodeShape]]] = {}
+        self.areas: dict[int, Area] = {}
         self.names: set[str] = set()
         self.violations: list[Violation] = []
         self.warnings: list[str] = []
@@ -170,6 +180,8 @@ class _Reader:
             return
         key = (accelerator.id, number if node.domain is None else node.domain)
         shape = self._free(number, node, accelerator)
+        if node.rack is not None or node.fabric is not None:
+            self.areas[number] = (node.fabric or "", node.rack or "")
         self.domains.setdefault(key, []).append((number, shape))
 
     def _accelerator(self, number: int, node: Node) -> Accelerator | None:
@@ -244,12 +256,15 @@ class _Reader:
             kept = [node for node in nodes if node[0] not in spares] if spares else nodes
             if kept:
                 shape = tuple(free for _, free in kept)
-                shapes.setdefault(shape, []).append(Domain(tuple(number for number, _ in kept)))
+                numbers = tuple(number for number, _ in kept)
+                domain = Domain(numbers, self.areas.get(numbers[0], UNLABELLED))
+                shapes.setdefault(shape, []).append(domain)
         return Pool(
             accelerator=accelerator,
             groups=tuple(
                 DomainGroup(
-                    tuple(map(reserved.left, shape)) if reserved != NOTHING else shape, tuple(found)
+                    tuple(map(reserved.left, shape)) if reserved != NOTHING else shape,
+                    self._by_area(found),
                 )
                 for shape, found in shapes.items()
             ),
@@ -257,3 +272,16 @@ class _Reader:
             reserved=reserved,
             spares_missing=reserved.nodes - len(spares),
         )
+
+    def _by_area(self, domains: list[Domain]) -> tuple[Domain, ...]:
+        """Domains of one fabric and rack next to each other, those with most domains first."""
+        if not self.areas:
+            return tuple(domains)
+        racks = Counter(domain.area for domain in domains)
+        fabrics = Counter(domain.area[0] for domain in domains)
+
+        def order(domain: Domain) -> tuple[int, str, int, str]:
+            fabric, rack = domain.area
+            return -fabrics[fabric], fabric, -racks[domain.area], rack
+
+        return tuple(sorted(domains, key=order))

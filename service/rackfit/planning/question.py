@@ -14,6 +14,7 @@ from rackfit.inventory.model import NO_CONTROLS, Inventory
 from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
 from rackfit.performance.estimate import Estimate
 from rackfit.planning.reserving import Reserved
+from rackfit.planning.seating import NodeLoss
 
 Objective = Literal[
     "fewest-accelerators", "highest-throughput", "lowest-latency", "lowest-cost", "most-headroom"
@@ -41,6 +42,11 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Times are held by the estimates of `performance`: as many replicas as it takes share the
     sequences, and a split that serves not even one of them in time is `too-slow`. What is
     `reserved` is taken from the inventory before the search.
+
+    Any one node may be lost: with `node_loss` "serve" the replicas that have no rank on it hold
+    all sequences, with "replan" the same plan finds room without it. `placement` "pack" takes as
+    few nodes as it can; "spread" puts as few replicas on a node as it can, and takes racks by
+    turns.
     """
 
     max_accelerators: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
@@ -53,6 +59,13 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_seconds_to_first_token: Seconds | None = None
     max_seconds_per_output_token: Seconds | None = None
     reserved: Reserved | None = None
+    node_loss: NodeLoss | None = None
+    placement: Literal["pack", "spread"] = "pack"
+
+    def __post_init__(self) -> None:
+        if self.node_loss == "serve" and self.replicas == 1:
+            msg = '`node_loss` "serve" needs `replicas` of 2 or more: one alone may be lost'
+            raise ValueError(msg)
 
 
 Word = Annotated[str, Meta(min_length=1, max_length=1000, pattern=NO_CONTROLS)]
@@ -182,7 +195,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `headroom_bytes` is the least over ranks of what the engine may use less the rank's
     total; `capacity` is for the whole plan. Replicas are alike: of a plan with thousands of
-    ranks, those of the first `replicas_listed` replicas are listed.
+    ranks, those of the first `replicas_listed` replicas are listed. Where replicas are kept
+    apart, as many as `replicas_lost_with_a_node` share one at most.
     """
 
     split: Split
@@ -191,6 +205,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[str, ...]
     ranks: tuple[PlannedRank, ...]
     replicas_listed: int
+    replicas_lost_with_a_node: int | None
     headroom_bytes: int
     capacity: Capacity
     performance: Performance | None

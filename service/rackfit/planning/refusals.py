@@ -90,7 +90,7 @@ def _too_few(miss: Miss, name: str) -> Rejection:
         detail=(
             f"{things(split.replicas, 'replica')} {wanted} {miss.needed * split.tensor:,} {name}, "
             f"in groups of {split.tensor} inside a domain; there is room for {miss.available:,} "
-            f"of {things(miss.needed, 'group')}.{_paced(miss)}"
+            f"of {things(miss.needed, 'group')}.{_lost(miss)}{_paced(miss)}"
         ),
         numbers={
             "groups_needed": miss.needed,
@@ -100,6 +100,17 @@ def _too_few(miss: Miss, name: str) -> Rejection:
         source="the inventory",
         accelerator=name,
     )
+
+
+def _lost(miss: Miss) -> str:
+    """Say what the loss of a node has to do with it, where the caller is prepared for one."""
+    match miss.node_loss:
+        case "serve":
+            return " With any one node lost, the replicas that are left must hold all sequences."
+        case "replan":
+            return " The room on any one node does not count, as it may be lost."
+        case None:
+            return ""
 
 
 def _paced(miss: Miss) -> str:

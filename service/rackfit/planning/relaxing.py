@@ -103,7 +103,7 @@ class Relaxer:
 
     def given_up(self, pool: Pool) -> Iterator[Fix]:
         """What the caller insists on, one kind after the other, as the smallest plan has it."""
-        kinds = (("max_accelerators",), ("replicas",), DEGREES)
+        kinds = (("max_accelerators",), ("replicas",), ("node_loss",), DEGREES)
         for names in (*kinds, [name for kind in kinds for name in kind]):
             given = [name for name in names if getattr(self.constraints, name) is not None]
             fit = self._fit(dict.fromkeys(given), pool) if given else None
@@ -114,10 +114,9 @@ class Relaxer:
         yield from self.other_accelerators()
 
     def _as_planned(self, given: Sequence[str], fit: Fit) -> Changed:
-        devices = fit.split.devices
+        others = {"max_accelerators": fit.split.devices, "node_loss": None}
         planned = {
-            name: devices if name == "max_accelerators" else getattr(fit.split, name)
-            for name in given
+            name: others[name] if name in others else getattr(fit.split, name) for name in given
         }
         return {n: value for n, value in planned.items() if value != getattr(self.constraints, n)}
 

@@ -96,3 +96,34 @@ def test_two_objectives_are_the_best_of_each_at_their_ends() -> None:
     (fastest,) = plans(objective="lowest-latency", limit=1)
     assert found[0]["accelerators"] == smallest["accelerators"]
     assert AIMS["lowest-latency"](found[-1]) == AIMS["lowest-latency"](fastest)
+
+
+def test_prompts_found_in_the_cache_are_sooner_read() -> None:
+    """Nine of ten tokens of a prompt that are there leave a tenth to read."""
+    workload = {
+        "context_tokens": 32_768,
+        "sequences": 8,
+        "input_tokens": 16_384,
+        "output_tokens": 500,
+    }
+    none, most = (
+        plans(workload={**workload, "prefix_hit": hit}, limit=1)[0]["performance"]
+        for hit in (0, 0.9)
+    )
+    assert most["seconds_to_first_token"] < none["seconds_to_first_token"] / 4
+    assert most["seconds_per_output_token"] < none["seconds_per_output_token"]
+
+
+def test_drafts_that_are_right_more_often_make_tokens_sooner() -> None:
+    """By the chance that the caller gives; the engine drafts one token a step."""
+    question = request(NODES, "deepseek-ai/DeepSeek-V3", limit=1)
+    question["engine"] = {"name": "vllm", "speculative_tokens": 1}
+    workload = {"context_tokens": 4096, "sequences": 8}
+    seconds = [
+        answer(
+            truths.catalog(), {**question, "workload": {**workload, "draft_acceptance": chance}}
+        )["plans"][0]["performance"]["seconds_per_output_token"]
+        for chance in (0.0, 0.85, 1.0)
+    ]
+    assert sorted(seconds, reverse=True) == seconds
+    assert pytest.approx(seconds[0] / 2) == seconds[2]

@@ -34,7 +34,8 @@ class Engine(ABC):
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
     batch it prepares for where the caller names none; `takes_utilization` tells whether it is
     started with a share of each device, `even_slots` whether expert ranks hold equally many
-    experts even without redundant ones. One that `reads_gguf` reads nothing else.
+    experts even without redundant ones, `disaggregates` whether replicas may be of one phase. One
+    that `reads_gguf` reads nothing else.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -54,6 +55,7 @@ class Engine(ABC):
     hardware: ClassVar[Hardware]
     takes_utilization: ClassVar[bool] = True
     even_slots: ClassVar[bool] = False
+    disaggregates: ClassVar[bool] = True
     slots_source: ClassVar[str] = "(experts + redundant experts) % EP == 0, all engines alike"
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:
@@ -249,6 +251,12 @@ class Engine(ABC):
         """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
         del launched, hosts, number
         return ()
+
+    @classmethod
+    def environment(cls, launched: Launched, host: Host, place: int) -> Mapping[str, str]:
+        """Variables that a process on `host` is started with, the `place`th replica there."""
+        del launched, host, place
+        return {}
 
     def mpi_program(self, model: str) -> tuple[str, ...]:
         """The words that MPI starts as every rank of several nodes; none: it is not started so."""

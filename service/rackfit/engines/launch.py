@@ -1,15 +1,21 @@
 """What an engine is started with beyond its own options: the plan it is to be."""
 
+from typing import Literal
+
 import msgspec
 
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 
+Phase = Literal["both", "prefill", "decode"]
+"""What replicas do: read prompts, write tokens, or both."""
+
 
 class Launched(msgspec.Struct, frozen=True, kw_only=True):
     """One plan as its engine is told of it.
 
-    `sequences` are those a data rank holds at once, each of `context_tokens` at most.
+    `sequences` are those a data rank holds at once, each of `context_tokens` at most. Replicas
+    of one `phase` hand the cache on to, or get it from, those of the other.
     """
 
     model: ServedModel
@@ -17,6 +23,7 @@ class Launched(msgspec.Struct, frozen=True, kw_only=True):
     utilization: float
     context_tokens: int
     sequences: int
+    phase: Phase = "both"
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

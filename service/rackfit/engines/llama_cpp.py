@@ -38,6 +38,7 @@ class LlamaCpp(Engine):
     reads_gguf: ClassVar[bool] = True
     hardware: ClassVar[Hardware] = Hardware(source="llama.cpp: CUDA, HIP, Vulkan back ends")
     takes_utilization: ClassVar[bool] = False
+    disaggregates: ClassVar[bool] = False
     rules: ClassVar[tuple[Rule, ...]] = (layers_only, *COMMON_RULES)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("f16", "bf16", "f32", "q8_0", "q4_0")
     batched_tokens: ClassVar[int] = 512  # common.h n_ubatch

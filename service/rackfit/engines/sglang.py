@@ -193,6 +193,7 @@ class Sglang(Engine):
             kv_cache_dtype="fp8_e4m3" if model.kv_cache_dtype == "fp8" else None,
             quantization="fp8" if model.scheme and model.scheme.id == "fp8" else None,
             ep_num_redundant_experts=choice.redundant_experts or None,
+            disaggregation_mode=None if launched.phase == "both" else launched.phase,
         )
         return (*arguments, *self._optional_arguments(split))
 

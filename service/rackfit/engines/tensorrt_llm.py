@@ -137,7 +137,11 @@ class TensorRtLlm(Engine):
         return {OPTIONS_FILE: text.decode()}
 
     def _options(self, launched: Launched) -> Iterator[tuple[str, bool | dict[str, Any]]]:
-        """Sections of the file (examples/wide_ep/README.md for redundant experts)."""
+        """Sections of the file.
+
+        Sources: examples/wide_ep/README.md for redundant experts, examples/disaggregated for
+        replicas of one phase.
+        """
         dtype, experts = launched.model.kv_cache_dtype, launched.model.architecture.experts
         if launched.split.data > 1:
             yield "enable_attention_dp", True
@@ -150,6 +154,10 @@ class TensorRtLlm(Engine):
         if experts and (redundant := self.choice.redundant_experts):
             slots = {"num_slots": experts.experts + redundant, "layer_updates_per_iter": 1}
             yield "moe_config", {"backend": "WIDEEP", "load_balancer": slots}
+        if launched.phase != "both":
+            yield "cache_transceiver_config", {"backend": "DEFAULT"}
+        if launched.phase == "prefill":
+            yield "disable_overlap_scheduler", True
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `trtllm-serve`, whose names have underscores."""

@@ -16,6 +16,7 @@ Method = Literal["architecture", "rule-of-thumb"]
 Tokens = Annotated[int, Meta(ge=1, le=1 << 32)]
 Sequences = Annotated[int, Meta(ge=1, le=10_000_000)]
 Share = Annotated[float, Meta(ge=0, le=10)]
+Part = Annotated[float, Meta(ge=0, le=1)]
 
 
 Base64 = Annotated[
@@ -63,13 +64,16 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What is served at once: `sequences` over the whole deployment, of `context_tokens` each.
 
     `input_tokens` and `output_tokens` describe a typical request, for speed; together they fit
-    the context.
+    the context. `prefix_hit` is the share of its prompt that is found in the cache, and
+    `draft_acceptance` the chance that a drafted token is right (0.85 if nothing is said).
     """
 
     context_tokens: Tokens
     sequences: Sequences = 1
     input_tokens: Tokens | None = None
     output_tokens: Tokens | None = None
+    prefix_hit: Part = 0.0
+    draft_acceptance: Part | None = None
 
     @property
     def request_tokens(self) -> int:

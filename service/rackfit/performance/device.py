@@ -75,6 +75,10 @@ class Device(msgspec.Struct, frozen=True, dict=True):
         """Seconds to hand `size` bytes to the next of `ranks` in a pipeline."""
         if ranks <= self.accelerator.domain_size:
             return INNER_HOP_SECONDS + size / self._inner
+        return self.send_far(size)
+
+    def send_far(self, size: float) -> float:
+        """Seconds to hand `size` bytes to a rank of another domain."""
         return OUTER_HOP_SECONDS + size / self._outer
 
     @cached_property

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from math import ceil
+from typing import Self
 
 import msgspec
 
 from rackfit.catalog.entries import Accelerator, Efficiency
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Phase
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.memory.question import Workload
 from rackfit.performance.efficiency import Applied, applied
 from rackfit.performance.forward import Batch, Common, Forward
 
@@ -22,7 +25,8 @@ class Serving(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     With both `input_tokens` and `output_tokens`, requests of that size follow each other: steps
     are shared by prompts being read and sequences being written, whose context grows from input
     to input + output. `prefix_hit` is the share of prompts found in the cache, `acceptance` the
-    chance that a drafted token is right, `speculative_tokens` how many are drafted a step.
+    chance that a drafted token is right, `speculative_tokens` how many are drafted a step. A
+    `phase` served alone is not held up by the other.
     """
 
     sequences: int
@@ -32,6 +36,24 @@ class Serving(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     prefix_hit: float = 0.0
     speculative_tokens: int = 0
     acceptance: float = ACCEPTANCE
+    phase: Phase = "both"
+
+    @classmethod
+    def of(
+        cls, workload: Workload, sequences: int, speculative_tokens: int, phase: Phase = "both"
+    ) -> Self:
+        """What a data rank serves of a deployment's workload."""
+        accepted = workload.draft_acceptance
+        return cls(
+            sequences=sequences,
+            context_tokens=workload.context_tokens,
+            input_tokens=workload.input_tokens,
+            output_tokens=workload.output_tokens,
+            prefix_hit=workload.prefix_hit,
+            speculative_tokens=speculative_tokens,
+            acceptance=ACCEPTANCE if accepted is None else accepted,
+            phase=phase,
+        )
 
     @property
     def prompt(self) -> int:
@@ -107,6 +129,13 @@ class Speeds:
         run = self._run(split, accelerator, serving)
         return None if run is None else run.seconds_to_first_token
 
+    def prompts_per_second(
+        self, split: Split, accelerator: Accelerator, serving: Serving
+    ) -> float | None:
+        """Prompts read a second, nothing else; None where the bandwidth is not known."""
+        run = self._run(split, accelerator, serving)
+        return None if run is None else run.prompts_per_second
+
     def estimate(self, split: Split, accelerator: Accelerator, serving: Serving) -> Estimate | None:
         """The speed of a split; None where the accelerator's bandwidth is not known."""
         run = self._run(split, accelerator, serving)
@@ -161,7 +190,8 @@ class _Run:
         """
         serving, pipeline = self._serving, self._split.pipeline
         part = max(serving.sequences / pipeline, 1)
-        if serving.input_tokens is None or serving.output_tokens is None:
+        alone = serving.phase != "both"
+        if alone or serving.input_tokens is None or serving.output_tokens is None:
             seconds = self._forward.stage_seconds(self._writing(part), pipeline)
             return pipeline * seconds / self._decode.factor + self._drafting(part)
         steps = max(serving.output_tokens / serving.tokens_a_step, 1)
@@ -238,6 +268,14 @@ class _Run:
             full = msgspec.structs.replace(chunk, new=length, end=self._serving.prompt)
             seconds += (pipeline - 1) * self._forward.stage_seconds(full, pipeline)
         return seconds / (self._mixed if others else self._prefill.factor)
+
+    @property
+    def prompts_per_second(self) -> float:
+        """Prompts a second of all replicas that read and do not write: each stage has one."""
+        split = self._split
+        chunk = self._batch(0, self._new / self._chunks)
+        seconds = self._chunks * self._forward.stage_seconds(chunk, split.pipeline)
+        return split.data * split.replicas * self._prefill.factor / seconds
 
     def estimate(self) -> Estimate:
         """All of it, with bands."""

@@ -5,14 +5,15 @@ other, stage by stage, those of one stage over all its data ranks (its expert gr
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from operator import itemgetter
 
 import msgspec
 
 from rackfit.engines.split import Split
 from rackfit.planning.hosts import hosts_in, sliced
-from rackfit.planning.pools import Domain, DomainGroup, Pool
+from rackfit.planning.pools import Domain, DomainGroup, NodeShape, Pool
+from rackfit.planning.reserving import TAKEN
 
 Device = tuple[int, int]
 """A node's place in the inventory and the device's number on it."""
@@ -90,6 +91,29 @@ def apart_cells(pool: Pool, split: Split, least_free: int, most: int) -> list[Ce
     if len(found) < split.replicas:
         found += _joined(small, cells)
     return [cell for replica in found[: split.replicas] for cell in replica]
+
+
+def without(pool: Pool, cells: Iterable[Cell]) -> Pool:
+    """Return the same pool with these groups' devices taken."""
+    taken: dict[int, set[int]] = {}
+    for node, device in (device for cell in cells for device in cell):
+        taken.setdefault(node, set()).add(device)
+    shapes: dict[tuple[NodeShape, ...], list[Domain]] = {}
+    for group in pool.groups:
+        for domain in group.domains:
+            shape = tuple(
+                _less(free, taken.get(node))
+                for node, free in zip(domain.nodes, group.shape, strict=True)
+            )
+            shapes.setdefault(shape, []).append(domain)
+    groups = (DomainGroup(shape, tuple(domains)) for shape, domains in shapes.items())
+    return msgspec.structs.replace(pool, groups=tuple(groups))
+
+
+def _less(free: NodeShape, taken: Container[int] | None) -> NodeShape:
+    if taken is None:
+        return free
+    return tuple(TAKEN if device in taken else there for device, there in enumerate(free))
 
 
 def _offers(pool: Pool, size: int, least_free: int, needed: int) -> list[Offer]:

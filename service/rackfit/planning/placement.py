@@ -43,7 +43,7 @@ def place(
     taken instead of those that leave fewest domains in use.
     """
     split = fit.split
-    cells = chosen or _cells(fit)
+    cells = chosen or cells_of(fit)
     listed = min(split.replicas, max(MAX_LISTED // split.devices_per_replica, 1))
     carried = sequences_per_rank(split, sequences)
     budgets = fit.stages.each(fit.budgets)
@@ -57,7 +57,7 @@ def place(
     return Placement(tuple(dict.fromkeys(chain((r.node for r in ranks), used))), ranks, listed)
 
 
-def _cells(fit: Fit) -> list[Cell]:
+def cells_of(fit: Fit) -> list[Cell]:
     """The groups a fit takes: replicas apart where it says so, else packed."""
     if fit.most_a_node:
         return apart_cells(fit.pool, fit.split, fit.least_free, fit.most_a_node)

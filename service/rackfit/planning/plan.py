@@ -8,34 +8,25 @@ import msgspec
 
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
-from rackfit.engines.launch import Launched
 from rackfit.engines.rejection import Rejection
-from rackfit.inventory.model import Node
 from rackfit.memory.answer import check_options
 from rackfit.memory.resolve import check_context, resolve
-from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.performance.estimate import Speeds
-from rackfit.planning.cells import Cell, even_cells
+from rackfit.planning.disaggregating import Disaggregator, check_disaggregated
 from rackfit.planning.evaluation import Addition, Evaluator, Question
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
-from rackfit.planning.launching import check_names, launch
+from rackfit.planning.launching import check_names
 from rackfit.planning.outcomes import Fit, Miss
-from rackfit.planning.placement import place
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.prices import read_prices
-from rackfit.planning.question import (
-    Performance,
-    Plan,
-    PlanAnswer,
-    PlanRequest,
-    performance,
-)
+from rackfit.planning.question import Disaggregated, Plan, PlanAnswer, PlanRequest, performance
 from rackfit.planning.ranking import Order
 from rackfit.planning.refusals import all_reserved, miss_rejection, no_such_accelerators
 from rackfit.planning.reserving import NOTHING
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.shortfall import find_additions, shortfall
+from rackfit.planning.telling import Told, as_plan
 from rackfit.planning.times import Times
 
 
@@ -67,6 +58,8 @@ def plan(
     )
     check_context(request.workload, resolved.model.architecture)
     check_options(resolved.model, engine)
+    if request.disaggregate:
+        check_disaggregated(request, engine)
     reserved = request.constraints.reserved or NOTHING
     pools = read_pools(request.inventory, catalog.accelerator, reserved)
     if request.launch is not None:
@@ -98,13 +91,6 @@ def _times(request: PlanRequest, catalog: Catalog) -> Times | None:
     return Times(
         first=first, each=each, workload=request.workload, efficiencies=catalog.efficiencies
     )
-
-
-def _spread(fit: Fit) -> list[Cell] | None:
-    """The groups of one replica dealt out evenly, as launchers of several nodes want them."""
-    if fit.split.replicas > 1:
-        return None
-    return even_cells(fit.pool, fit.split.tensor, fit.least_free, fit.cells)
 
 
 class _Search:
@@ -168,11 +154,13 @@ class _Search:
         evaluated, fits = self.evaluator.evaluated, self.findings.fits
         rejections = self._rejections()
         plans = tuple(self._plan(fit) for fit in fits)
+        apart = self._disaggregated() if self.request.disaggregate else ()
         misses = [miss for _, miss in self.findings.misses]
         return PlanAnswer(
             feasible=bool(fits),
             complete=self.findings.complete and not self.expired(),
             plans=plans,
+            disaggregated=apart,
             rejections=tuple(rejections),
             rejections_total=self.findings.rejected,
             splits_evaluated=evaluated,
@@ -181,44 +169,23 @@ class _Search:
         )
 
     def _plan(self, fit: Fit) -> Plan:
-        nodes: Sequence[Node] = self.request.inventory.nodes
-        sequences = self.request.workload.sequences
-        question = self.evaluator.question
-        engine, model = question.engine, question.model
-        experts = model.architecture.experts
-        placed = place(fit, nodes, experts, sequences)
-        launched = Launched(
-            model=model,
-            split=fit.split,
-            utilization=engine.utilization(
-                fit.pool.accelerator.usable_bytes, fit.least_free, fit.split
-            ),
-            context_tokens=question.tokens,
-            sequences=sequences_per_rank(fit.split, sequences),
-        )
-        vendor, options = fit.pool.accelerator.vendor, self.request.launch
-        started = launch(engine, launched, placed, vendor, options)
-        if started.no_commands is not None and (even := _spread(fit)) is not None:
-            other = place(fit, nodes, experts, sequences, chosen=even)
-            told = launch(engine, launched, other, vendor, options)
-            placed, started = (other, told) if told.no_commands is None else (placed, started)
-        return Plan(
-            split=fit.split,
-            accelerator=fit.pool.accelerator.id,
-            accelerators=fit.split.devices,
-            nodes=placed.nodes,
-            ranks=placed.ranks,
-            replicas_listed=placed.replicas_listed,
-            replicas_lost_with_a_node=fit.most_a_node or None,
-            headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, sequences)),
-            capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),
-            performance=self._performance(fit),
-            launch=started,
-        )
-
-    def _performance(self, fit: Fit) -> Performance | None:
         estimate = self.findings.order.estimate(fit)
-        return None if estimate is None else performance(estimate)
+        told = Told(
+            question=self.evaluator.question,
+            nodes=self.request.inventory.nodes,
+            sequences=self.request.workload.sequences,
+            options=self.request.launch,
+            performance=None if estimate is None else performance(estimate),
+        )
+        return as_plan(fit, told)
+
+    def _disaggregated(self) -> tuple[Disaggregated, ...]:
+        """Plans of two kinds of replicas."""
+        request, order = self.request, self.findings.order
+        pairs = Disaggregator(request, self.evaluator, order, self.pools, self.expired)
+        found = tuple(pairs.told(pair) for pair in pairs.best())
+        self.findings.complete = self.findings.complete and pairs.complete
+        return found
 
     def _rejections(self) -> list[Rejection]:
         """Broken rules and near misses by turns, so that neither crowds out the other."""

@@ -89,7 +89,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `objective` is what the first plan is best at. Given two, the plans are those that no other
     beats in one without losing in the other, at most `limit` of them. `prices` an
     accelerator-hour, by any name of the accelerator, are for `lowest-cost`; types without one
-    cost 1.
+    cost 1. With `disaggregate` there are also plans whose prompts are read on other replicas than
+    tokens are written on, by the (first) objective.
     """
 
     model: ModelRef
@@ -102,6 +103,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     objective: Objective | Pair = "fewest-accelerators"
     prices: Annotated[dict[Name, Price], Meta(max_length=1000)] = {}
     launch: LaunchOptions | None = None
+    disaggregate: bool = False
     limit: Annotated[int, Meta(ge=1, le=100)] = 5
     rejection_limit: Annotated[int, Meta(ge=0, le=10_000)] = 20
 
@@ -212,6 +214,29 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     launch: Launch | None
 
 
+class Disaggregated(msgspec.Struct, frozen=True, kw_only=True):
+    """Prompts read on some replicas, tokens written on others (xPyD), no device used by both.
+
+    The `decode` replicas hold the workload's sequences and finish `requests_per_second`; the
+    `prefill` replicas are as many as read the prompts of these, `prefill_busy` of the time. The
+    time to the first token includes `seconds_to_transfer`, what a prompt's cache takes over the
+    network. Estimates, with bounds as those of `performance`.
+    """
+
+    prefill: Plan
+    decode: Plan
+    accelerators: int
+    requests_per_second: float
+    prefill_busy: float
+    seconds_to_transfer: float
+    seconds_to_first_token: float
+    seconds_to_first_token_low: float
+    seconds_to_first_token_high: float
+    seconds_per_output_token: float
+    seconds_per_output_token_low: float
+    seconds_per_output_token_high: float
+
+
 class Shortfall(msgspec.Struct, frozen=True, kw_only=True):
     """What an infeasible inventory lacks under the request's constraints.
 
@@ -233,12 +258,14 @@ class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
     splits rejected; a tensor degree that no split may have counts as one. `rejections` are the
     nearest misses, by what they lack to serve the whole workload, and broken rules by turns.
     Splits of one accelerator that break a rule alike are one entry: over all entries, `alike`
-    sums up to `rejections_total`.
+    sums up to `rejections_total`. `disaggregated` plans are there if asked for and if any fits;
+    nothing else speaks of them.
     """
 
     feasible: bool
     complete: bool
     plans: tuple[Plan, ...]
+    disaggregated: tuple[Disaggregated, ...]
     rejections: tuple[Rejection, ...]
     rejections_total: int
     splits_evaluated: int

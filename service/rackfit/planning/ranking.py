@@ -5,9 +5,10 @@ from math import inf
 
 import msgspec
 
+from rackfit.engines.launch import Phase
 from rackfit.memory.question import Workload
 from rackfit.memory.stages import sequences_per_rank
-from rackfit.performance.estimate import Estimate, Serving, Speeds
+from rackfit.performance.estimate import Estimate, Rates, Serving, Speeds
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Objective
 
@@ -19,7 +20,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     A `second` objective makes it a choice: plans that none beats in one without losing in the
     other, in the order of the first. `speeds` are the model's; `prices` the caller's, by
-    accelerator id; what has none costs 1 an hour. `speculative_tokens` are drafted a step.
+    accelerator id; what has none costs 1 an hour. `speculative_tokens` are drafted a step. Plans
+    are of replicas that serve one `phase` or both.
     """
 
     objective: Objective
@@ -28,6 +30,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload
     speculative_tokens: int = 0
     prices: Mapping[str, float] = {}
+    phase: Phase = "both"
 
     def key(self, fit: Fit) -> Key:
         """Sort key of a plan, best first.
@@ -37,7 +40,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         always break alike.
         """
         split = fit.split
-        ties = (split.pipeline, -self._headroom(fit), self._slowness("lowest-latency", fit))
+        ties = (split.pipeline, -self.headroom(fit), self._slowness("lowest-latency", fit))
         degrees = (-split.tensor, split.data, -split.expert)
         aim = self._aim(self.objective, fit)
         return (aim, split.devices, *ties, *degrees, fit.pool.accelerator.id)
@@ -64,30 +67,39 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return self.speeds.estimate(fit.split, fit.pool.accelerator, self._serving(fit))
 
     def _serving(self, fit: Fit) -> Serving:
-        return Serving(
-            sequences=sequences_per_rank(fit.split, self.workload.sequences),
-            context_tokens=self.workload.context_tokens,
-            input_tokens=self.workload.input_tokens,
-            output_tokens=self.workload.output_tokens,
-            speculative_tokens=self.speculative_tokens,
-        )
+        sequences = sequences_per_rank(fit.split, self.workload.sequences)
+        return Serving.of(self.workload, sequences, self.speculative_tokens, self.phase)
 
     def _aim(self, objective: Objective, fit: Fit) -> float:
         match objective:
             case "fewest-accelerators":
                 return fit.split.devices
             case "lowest-cost":
-                return fit.split.devices * self.prices.get(fit.pool.accelerator.id, 1.0)
+                return self.price(fit)
             case "most-headroom":
-                return -self._headroom(fit)
+                return -self.headroom(fit)
             case "lowest-latency" | "highest-throughput":
                 return self._slowness(objective, fit)
 
-    def _headroom(self, fit: Fit) -> int:
+    def headroom(self, fit: Fit) -> int:
+        """What is left on the fullest rank, in bytes."""
         return fit.headroom_bytes(sequences_per_rank(fit.split, self.workload.sequences))
 
+    def price(self, fit: Fit) -> float:
+        """What a plan's accelerators cost an hour."""
+        return fit.split.devices * self.prices.get(fit.pool.accelerator.id, 1.0)
+
+    def rates(self, fit: Fit) -> Rates | None:
+        """How fast a plan serves the workload, without bands."""
+        return self.speeds.rates(fit.split, fit.pool.accelerator, self._serving(fit))
+
+    def seconds_to_first_token(self, fit: Fit) -> float | None:
+        """Seconds to read a prompt."""
+        serving, part = self._serving(fit), fit.pool.accelerator
+        return self.speeds.seconds_to_first_token(fit.split, part, serving)
+
     def _slowness(self, objective: Objective, fit: Fit) -> float:
-        rates = self.speeds.rates(fit.split, fit.pool.accelerator, self._serving(fit))
+        rates = self.rates(fit)
         if rates is None:
             return inf
         if objective == "lowest-latency":

@@ -7,6 +7,7 @@ import msgspec
 
 from rackfit.catalog.entries import Accelerator, Efficiency
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Phase
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.memory.question import Workload
@@ -16,13 +17,15 @@ from rackfit.performance.estimate import Estimate, Serving, Speeds
 class Times(msgspec.Struct, frozen=True, kw_only=True):
     """At most so many seconds to the first token and between tokens, None for any.
 
-    `workload` says what requests are like, `efficiencies` what engines reach of the roofline.
+    `workload` says what requests are like, `efficiencies` what engines reach of the roofline;
+    a `phase` served alone is not held up by the other.
     """
 
     first: float | None
     each: float | None
     workload: Workload
     efficiencies: Sequence[Efficiency]
+    phase: Phase = "both"
 
     @property
     def asked(self) -> dict[str, float]:
@@ -54,7 +57,7 @@ class Pace:
         self.times = times
         self._speeds = Speeds(model, engine, times.efficiencies, tokens)
         self._drafted = engine.choice.speculative_tokens
-        self._tokens = tokens
+        self._workload = msgspec.structs.replace(times.workload, context_tokens=tokens)
         self._most: dict[tuple[str, Split], int] = {}
 
     def estimate(self, split: Split, accelerator: Accelerator, sequences: int) -> Estimate | None:
@@ -62,14 +65,7 @@ class Pace:
         return self._speeds.estimate(split, accelerator, self._serving(sequences))
 
     def _serving(self, sequences: int) -> Serving:
-        workload = self.times.workload
-        return Serving(
-            sequences=sequences,
-            context_tokens=self._tokens,
-            input_tokens=workload.input_tokens,
-            output_tokens=workload.output_tokens,
-            speculative_tokens=self._drafted,
-        )
+        return Serving.of(self._workload, sequences, self._drafted, self.times.phase)
 
     def _in_time(self, split: Split, accelerator: Accelerator, sequences: int) -> bool:
         """Tell whether so many sequences keep within the times that are asked for."""

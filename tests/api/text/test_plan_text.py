@@ -43,6 +43,7 @@ def answer(
         feasible=bool(plans),
         complete=complete,
         plans=plans,
+        disaggregated=(),
         rejections=rejections,
         rejections_total=len(rejections),
         splits_evaluated=95,

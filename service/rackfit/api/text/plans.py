@@ -10,7 +10,14 @@ from rackfit.api.text.rejections import rejections
 from rackfit.api.text.table import Lines, page, paragraph, section, sentences, table
 from rackfit.memory.answer import gib
 from rackfit.memory.question import RankMemory
-from rackfit.planning.question import Launch, Plan, PlanAnswer, PlannedRank, Shortfall
+from rackfit.planning.question import (
+    Disaggregated,
+    Launch,
+    Plan,
+    PlanAnswer,
+    PlannedRank,
+    Shortfall,
+)
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -28,6 +35,7 @@ def plan_answer(answer: PlanAnswer) -> str:
     return page(
         _verdict(answer),
         _plans(answer.plans),
+        section("Prefill and decode apart", _disaggregated(answer.disaggregated)),
         _placement(best.ranks) if best else [],
         _unlisted(best) if best else [],
         capacity(best.capacity) if best else [],
@@ -75,6 +83,26 @@ def _plan(plan: Plan) -> tuple[str, ...]:
         f"{speed.tokens_per_second:,.1f}" if speed else NONE,
         f"{speed.seconds_per_output_token * 1000:,.1f}" if speed else NONE,
     )
+
+
+def _disaggregated(pairs: Sequence[Disaggregated]) -> Lines:
+    titles = ("PREFILL", "DECODE", ">ALL", ">REQ/s", ">FIRST s", ">ms/TOKEN")
+    return table(titles, map(_pair, pairs)) if pairs else []
+
+
+def _pair(pair: Disaggregated) -> tuple[str, ...]:
+    return (
+        _on(pair.prefill),
+        _on(pair.decode),
+        f"{pair.accelerators:,}",
+        f"{pair.requests_per_second:,.2f}",
+        f"{pair.seconds_to_first_token:.2f}",
+        f"{pair.seconds_per_output_token * 1e3:,.1f}",
+    )
+
+
+def _on(plan: Plan) -> str:
+    return f"{split_label(plan.split)} on {plan.accelerators:,} {plan.accelerator}"
 
 
 def _placement(ranks: Sequence[PlannedRank]) -> Lines:

@@ -1,6 +1,6 @@
 """vLLM: rules, memory and arguments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
@@ -29,6 +29,15 @@ from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
 from rackfit.engines.vllm import memory, nodes, pages
 from rackfit.engines.vllm.padding import mxfp4_padding
+
+NIXL = '{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'
+"""How caches go from prefill to decode replicas (documentation: NixlConnector Usage Guide)."""
+
+SIDE_CHANNEL_PORT = 5600
+"""Where they are asked for, if nothing is said (vllm/envs.py)."""
+
+SIDE_CHANNEL_PORTS = 64
+"""Ports from it that one replica's ranks on a node may take."""
 
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
 CURRENT: Version = (0, 19)
@@ -235,7 +244,18 @@ class Vllm(Engine):
             kv_cache_dtype="fp8" if model.kv_cache_dtype == "fp8" else None,
             quantization=ONLINE.get(model.scheme.id) if model.scheme else None,
         )
-        return (*arguments, *self._optional_arguments(split))
+        handing_on = () if launched.phase == "both" else (f"--kv-transfer-config={NIXL}",)
+        return (*arguments, *self._optional_arguments(split), *handing_on)
+
+    @classmethod
+    def environment(cls, launched: Launched, host: Host, place: int) -> Mapping[str, str]:
+        """Where a replica's cache is asked for (documentation: NixlConnector Usage Guide)."""
+        if launched.phase == "both":
+            return {}
+        return {
+            "VLLM_NIXL_SIDE_CHANNEL_HOST": host.name,
+            "VLLM_NIXL_SIDE_CHANNEL_PORT": str(SIDE_CHANNEL_PORT + place * SIDE_CHANNEL_PORTS),
+        }
 
     def _optional_arguments(self, split: Split) -> Iterator[str]:
         choice = self.choice

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -13,6 +13,9 @@ from rackfit.planning.question import NodeCommand, PlannedRank
 
 FIRST_PORT = 8000
 """Where a node's first replica listens; further ones of the same node follow."""
+
+DECODE_PLACE = 32
+"""Decode replicas come after so many prefill replicas of the same node."""
 
 VISIBLE = {
     "nvidia": "CUDA_VISIBLE_DEVICES",
@@ -119,19 +122,28 @@ def _steps(
 ) -> Iterator[Step]:
     led: Counter[str] = Counter()
     before = preparation(engine, launched)
+    first = DECODE_PLACE if launched.phase == "decode" else 0
     for replica, hosts in enumerate(replicas):
         leader = hosts[0].name
-        port = FIRST_PORT + led[leader]
+        place = first + led[leader]
         led[leader] += 1
         if len(hosts) > 1 and (program := engine.mpi_program(model)):
-            words = (*program, *engine.arguments(launched), *listening(port))
-            line = _line(words, hosts[0], visible)
+            words = (*program, *engine.arguments(launched), *listening(FIRST_PORT + place))
+            line = _line(words, _variables(engine, launched, hosts[0], place, visible))
             yield Step(replica=replica, hosts=tuple(hosts), before=before, line=line)
             continue
         for number, host in enumerate(hosts):
-            words = node_words(engine, launched, model, hosts, number, port)
-            line = _line(words, host, visible)
+            words = node_words(engine, launched, model, hosts, number, FIRST_PORT + place)
+            line = _line(words, _variables(engine, launched, host, place, visible))
             yield Step(replica=replica, hosts=(host,), before=before, line=line)
+
+
+def _variables(
+    engine: Engine, launched: Launched, host: Host, place: int, visible: str | None
+) -> dict[str, str]:
+    """The environment of a process: the devices it sees, and what the engine wants there."""
+    shown = {visible: ",".join(map(str, host.devices))} if visible else {}
+    return {**shown, **engine.environment(launched, host, place)}
 
 
 def preparation(engine: Engine, launched: Launched) -> str:
@@ -159,6 +171,6 @@ def node_words(  # noqa: PLR0917 (what a command is made of)
     )
 
 
-def _line(words: Sequence[str], host: Host, visible: str | None) -> str:
-    shown = f"{visible}={','.join(map(str, host.devices))} " if visible else ""
-    return shown + shlex.join(words)
+def _line(words: Sequence[str], variables: Mapping[str, str]) -> str:
+    shown = (f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    return " ".join([*shown, shlex.join(words)])

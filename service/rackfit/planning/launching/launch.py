@@ -73,8 +73,10 @@ def launch(
             told, no_commands=missing(engine, launched, options.model, replicas)
         )
     manifest = None
-    # A pod cannot start MPI's ranks in others: that takes an operator of its own.
-    if options.kubernetes_image and not any(step.by_mpi for step in started):
+    # A pod cannot start MPI's ranks in others: that takes an operator of its own. Nor does it know
+    # beforehand where the other phase's replicas will find it.
+    alone = launched.phase == "both" and not any(step.by_mpi for step in started)
+    if options.kubernetes_image and alone:
         manifest = leader_worker_set(
             engine,
             launched,

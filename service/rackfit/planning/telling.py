@@ -1,0 +1,71 @@
+"""A fit as a plan on the wire: its ranks on their devices, what it holds, how it is started."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from rackfit.engines.launch import Launched, Phase
+from rackfit.inventory.model import Node
+from rackfit.memory.stages import capacity, sequences_per_rank
+from rackfit.planning.cells import Cell, even_cells
+from rackfit.planning.evaluation import Question
+from rackfit.planning.launching import launch
+from rackfit.planning.outcomes import Fit
+from rackfit.planning.placement import place
+from rackfit.planning.question import LaunchOptions, Performance, Plan
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan is told from, beside its fit.
+
+    `sequences` are held by all its replicas together; `options` are the caller's for `launch`.
+    """
+
+    question: Question
+    nodes: Sequence[Node]
+    sequences: int
+    options: LaunchOptions | None = None
+    performance: Performance | None = None
+    phase: Phase = "both"
+
+
+def as_plan(fit: Fit, told: Told) -> Plan:
+    """Put a fit's ranks on devices and say how they are started."""
+    question = told.question
+    engine, model, carried = question.engine, question.model, told.sequences
+    experts, usable = model.architecture.experts, fit.pool.accelerator.usable_bytes
+    launched = Launched(
+        model=model,
+        split=fit.split,
+        utilization=engine.utilization(usable, fit.least_free, fit.split),
+        context_tokens=question.tokens,
+        sequences=sequences_per_rank(fit.split, carried),
+        phase=told.phase,
+    )
+    vendor = fit.pool.accelerator.vendor
+    placed = place(fit, told.nodes, experts, carried)
+    started = launch(engine, launched, placed, vendor, told.options)
+    if started.no_commands is not None and (even := _even(fit)) is not None:
+        other = place(fit, told.nodes, experts, carried, chosen=even)
+        again = launch(engine, launched, other, vendor, told.options)
+        placed, started = (other, again) if again.no_commands is None else (placed, started)
+    return Plan(
+        split=fit.split,
+        accelerator=fit.pool.accelerator.id,
+        accelerators=fit.split.devices,
+        nodes=placed.nodes,
+        ranks=placed.ranks,
+        replicas_listed=placed.replicas_listed,
+        replicas_lost_with_a_node=fit.most_a_node or None,
+        headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, carried)),
+        capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),
+        performance=told.performance,
+        launch=started,
+    )
+
+
+def _even(fit: Fit) -> list[Cell] | None:
+    """The groups of one replica dealt out evenly, as launchers of several nodes want them."""
+    if fit.split.replicas > 1:
+        return None
+    return even_cells(fit.pool, fit.split.tensor, fit.least_free, fit.cells)

@@ -24,7 +24,7 @@ def faults(request: Json, plan: Json, *, usable_bytes: dict[str, int], experts: 
         *_device_faults(plan, nodes),
         *_memory_faults(plan, nodes, usable_bytes),
         *_domain_faults(plan, nodes),
-        *_expert_faults(plan, experts),
+        *_expert_faults(request, plan, experts),
         *_constraint_faults(request, plan),
         *_time_faults(request, plan),
         *_reservation_faults(request, plan, usable_bytes),
@@ -89,8 +89,10 @@ def _domain_faults(plan: Json, nodes: dict[str, Json]) -> list[str]:
     return found
 
 
-def _expert_faults(plan: Json, experts: int) -> list[str]:
-    split = plan["split"]
+def _expert_faults(request: Json, plan: Json, experts: int) -> list[str]:
+    """Each replica and stage holds every expert once a tensor part, and redundant ones beside."""
+    split, engine = plan["split"], request.get("engine", {})
+    redundant = engine.get("redundant_experts", 0) if split["expert"] > 1 else 0
     held: dict[tuple[int, int], Counter[int]] = defaultdict(Counter)
     replica_ranks = plan["accelerators"] // split["replicas"]
     for rank in plan["ranks"]:
@@ -102,7 +104,12 @@ def _expert_faults(plan: Json, experts: int) -> list[str]:
         held[group].update(_expanded(rank["experts"]))
     wanted = dict.fromkeys(range(experts), split["expert_tensor"])
     stages = split["replicas"] * split["pipeline"] if experts else 0
-    wrong = [f"replica and stage {group}: {c}" for group, c in held.items() if dict(c) != wanted]
+    wrong = [
+        f"replica and stage {group}: {c}"
+        for group, c in held.items()
+        if any(c[expert] < parts for expert, parts in wanted.items())
+        or c.total() != (experts + redundant) * split["expert_tensor"]
+    ]
     return wrong + ([f"{len(held)} expert groups"] if len(held) != stages else [])
 
 

@@ -100,6 +100,9 @@ def questions(draw: st.DrawFn) -> Json:
     engine = draw(ENGINES)
     if engine:
         question["engine"] = {"name": engine}
+    if question["model"]["id"] in MODELS[2:]:
+        more = draw(st.sampled_from([0, 0, 8, 32]))
+        question.setdefault("engine", {"name": "generic"})["redundant_experts"] = more
     return question
 
 

@@ -28,6 +28,17 @@ from rackfit.engines.terms import Fixed, Limits, Term, linked
 PLAIN_SCHEMES = ("f32", "bf16", "f16")
 
 
+def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
+    """So many experts from `first` on, in runs, from 0 again after the last."""
+    runs = []
+    while number:
+        first %= experts
+        run = range(first, min(first + number, experts))
+        runs.append(run)
+        first, number = run.stop, number - len(run)
+    return tuple(runs)
+
+
 class Engine(ABC):
     """A serving engine with the options it is started with.
 
@@ -219,6 +230,23 @@ class Engine(ABC):
         """What a rank may take in all, given all that it takes besides the cache."""
         del fixed
         return int(self.utilization(usable, free, split) * usable)
+
+    def held_experts(
+        self, mixture: ExpertFeedForward, split: Split, place: int
+    ) -> tuple[range, ...]:
+        """The experts that expert rank `place` starts with, in runs.
+
+        Without redundant ones consecutive experts, one more on the first ranks where they do not
+        divide; with them slots are filled in order, from the first expert again after the last
+        (vLLM EplbState.build_initial_global_physical_to_logical_map, SGLang's trivial location).
+        """
+        redundant = self.choice.redundant_experts
+        if redundant and split.expert > 1:
+            held = (mixture.experts + redundant) // split.expert
+            return wrapped(place * held, held, mixture.experts)
+        few, more = divmod(mixture.experts, split.expert)
+        first = place * few + min(place, more)
+        return (range(first, first + few + (place < more)),)
 
     @classmethod
     def expert_placement(

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from rackfit.architecture.model import ExpertFeedForward
 from rackfit.engines.hardware import (
     BLACKWELL,
     FROM_ADA,
@@ -12,7 +13,7 @@ from rackfit.engines.hardware import (
     FROM_HOPPER,
     Hardware,
 )
-from rackfit.engines.interface import Engine
+from rackfit.engines.interface import Engine, wrapped
 from rackfit.engines.launch import Host, Launched, degree
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rejection import Rejection
@@ -123,6 +124,19 @@ class TensorRtLlm(Engine):
         """The same devices of each node: one variable tells all ranks which."""
         del split
         return len({host.devices for host in hosts}) == 1
+
+    def held_experts(
+        self, mixture: ExpertFeedForward, split: Split, place: int
+    ) -> tuple[range, ...]:
+        """With redundant ones ranks start where they would without, and go on further.
+
+        Source: tensorrt_llm/_torch/modules/fused_moe/interface.py, initial_global_assignments.
+        """
+        redundant = self.choice.redundant_experts
+        if not redundant or split.expert == 1:
+            return super().held_experts(mixture, split, place)
+        held = (mixture.experts + redundant) // split.expert
+        return wrapped(place * mixture.experts // split.expert, held, mixture.experts)
 
     def files(self, launched: Launched) -> Mapping[str, str]:
         """The options that have no argument, as JSON, which YAML takes (llmapi/llm_args.py).

@@ -33,12 +33,3 @@ def positions(split: Split) -> Iterator[Position]:
                     expert = place % split.expert
                     yield Position(rank, replica, data, stage, tensor, expert)
                     rank += 1
-
-
-def held_experts(experts: int, degree: int, place: int) -> tuple[int, int]:
-    """The first expert and the number of experts of expert rank `place` of `degree`.
-
-    Consecutive experts; the first ranks hold one more where they do not divide.
-    """
-    few, more = divmod(experts, degree)
-    return place * few + min(place, more), few + (place < more)

@@ -14,6 +14,7 @@ from rackfit.engines.split import Split
 from rackfit.memory.question import Workload
 from rackfit.performance.efficiency import Applied, applied
 from rackfit.performance.forward import Batch, Common, Forward
+from rackfit.performance.layers import Measured
 
 ACCEPTANCE = 0.85
 """Chance that a drafted token is accepted (DeepSeek-V3 report, 5.4.3: 85 to 90 %)."""
@@ -109,9 +110,14 @@ class Speeds:
     """Speeds of one model under one engine; what splits have in common is worked out once."""
 
     def __init__(
-        self, model: ServedModel, engine: Engine, fitted: Sequence[Efficiency], context_tokens: int
+        self,
+        model: ServedModel,
+        engine: Engine,
+        fitted: Sequence[Efficiency],
+        context_tokens: int,
+        measured: Measured | None = None,
     ) -> None:
-        self._common = Common(model, engine)
+        self._common = Common(model, engine, measured)
         self._fitted = fitted
         self._context_tokens = context_tokens
         self._forwards: dict[tuple[str, int, int, int, int], Forward] = {}

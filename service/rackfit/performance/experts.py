@@ -32,7 +32,7 @@ class Experts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `seconds_per_token` is what a token takes in one expert's matrices, `seconds_per_expert`
     what reading one expert takes. `active` experts serve each token, of `hidden` elements that
-    are sent to them in `sent_bytes` each. `balanced` tells that hot experts are redundant.
+    are sent to them in `sent_bytes` each. The fullest rank gets `excess` times the mean.
     """
 
     ranks: int
@@ -40,14 +40,13 @@ class Experts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     active: int
     hidden: int
     sent_bytes: float
-    balanced: bool
+    excess: float
     seconds_per_token: float
     seconds_per_expert: float
 
     def seconds(self, tokens: float, device: Device) -> float:
         """Seconds the fullest rank takes for `tokens` of all data ranks together."""
-        fullest = BALANCED_EXCESS if self.balanced else hottest(self.ranks, self.held)
-        load = tokens * self.active / self.ranks * fullest
+        load = tokens * self.active / self.ranks * self.excess
         touched = self.held * touched_share(load / self.held)
         computing = self.seconds_per_token * (load + touched * TILE_TOKENS)
         moving = COPIES * load * self.hidden * ELEMENT_BYTES / device.read

@@ -14,7 +14,7 @@ from rackfit.memory.ranks import RankSizes, stage_counts
 from rackfit.performance.attention import Core
 from rackfit.performance.device import Device
 from rackfit.performance.experts import Experts
-from rackfit.performance.layers import Divided, Layers, LayerWork
+from rackfit.performance.layers import Divided, Layers, LayerWork, Measured
 from rackfit.performance.mechanism import ELEMENT_BYTES, KERNEL_SECONDS, together
 
 
@@ -40,11 +40,17 @@ class Batch(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Common:
-    """What splits of one model under one engine have in common, worked out once."""
+    """What splits of one model under one engine have in common, worked out once.
 
-    def __init__(self, model: ServedModel, engine: Engine) -> None:
+    `measured` loads of experts say how even expert ranks are, if there are any.
+    """
+
+    def __init__(
+        self, model: ServedModel, engine: Engine, measured: Measured | None = None
+    ) -> None:
         self.model = model
         self.engine = engine
+        self.measured = measured
         self._stages: dict[int, tuple[Stage, ...]] = {}
         self._limits: dict[tuple[str, int], Limits] = {}
         self._divided: dict[tuple[str, int, int, int], Divided] = {}
@@ -95,7 +101,8 @@ class Forward:
         self.split = split
         self.device = Device(accelerator)
         self.chunk_tokens = limits.batched_tokens
-        layers = Layers(RankSizes(common.model, common.engine, split, limits), self.device)
+        sizes = RankSizes(common.model, common.engine, split, limits)
+        layers = Layers(sizes, self.device, common.measured)
         self._divided = common.divided(layers)
         self._experts = layers.experts(self._divided.routed)
         self._known: dict[Batch, tuple[tuple[float, ...], float]] = {}

@@ -1,6 +1,6 @@
 """What one layer costs on one rank: its matrices, the core of its attention, its experts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -10,7 +10,7 @@ from rackfit.engines.served import StoredTensor
 from rackfit.memory.ranks import RankSizes
 from rackfit.performance.attention import OPERATIONS, Core, core_of
 from rackfit.performance.device import Device
-from rackfit.performance.experts import Experts
+from rackfit.performance.experts import BALANCED_EXCESS, Experts, hottest
 from rackfit.performance.mechanism import (
     ELEMENT_BYTES,
     GROUPED_COMPUTE_SHARE,
@@ -81,12 +81,20 @@ class Divided(msgspec.Struct, frozen=True, kw_only=True):
     head: Matrix
 
 
-class Layers:
-    """The work of a model's layers, for given tensor, data and expert degrees."""
+Measured = Callable[[int], float | None]
+"""What the fullest of so many expert ranks gets over the mean, as measured; None: unknown."""
 
-    def __init__(self, sizes: RankSizes, device: Device) -> None:
+
+class Layers:
+    """The work of a model's layers, for given tensor, data and expert degrees.
+
+    Where the loads of experts were `measured` they say how even ranks are.
+    """
+
+    def __init__(self, sizes: RankSizes, device: Device, measured: Measured | None = None) -> None:
         self.sizes = sizes
         self.device = device
+        self._measured = measured
 
     @property
     def division(self) -> tuple[str, int, int, int]:
@@ -110,13 +118,14 @@ class Layers:
         split = self.sizes.split
         parts = split.expert_tensor or 1
         redundant = self.sizes.engine.choice.redundant_experts
+        excess = self._measured(split.expert) if self._measured else None
         return tuple(
             Experts(
                 ranks=split.expert,
-                held=(whole.experts + redundant) / split.expert,
+                held=(held := (whole.experts + redundant) / split.expert),
                 active=whole.active,
                 sent_bytes=whole.sent_bytes,
-                balanced=redundant > 0,
+                excess=excess or (BALANCED_EXCESS if redundant else hottest(split.expert, held)),
                 hidden=self.sizes.model.architecture.hidden_size,
                 seconds_per_token=whole.seconds_per_token / parts,
                 seconds_per_expert=whole.seconds_per_expert / parts,

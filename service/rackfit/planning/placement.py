@@ -6,9 +6,9 @@ from itertools import chain, islice
 import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward
-from rackfit.engines.split import Split
+from rackfit.engines.interface import Engine
 from rackfit.inventory.model import Node
-from rackfit.memory.rank_order import Position, held_experts, positions
+from rackfit.memory.rank_order import Position, positions
 from rackfit.memory.stages import RankLoad, sequences_per_rank
 from rackfit.planning.cells import Cell, apart_cells, packed_cells
 from rackfit.planning.outcomes import Fit
@@ -32,6 +32,7 @@ class Placement(msgspec.Struct, frozen=True):
 def place(
     fit: Fit,
     nodes: Sequence[Node],
+    engine: Engine,
     experts: ExpertFeedForward | None,
     sequences: int,
     *,
@@ -49,7 +50,14 @@ def place(
     budgets = fit.stages.each(fit.budgets)
     ranks = tuple(
         _planned(
-            fit, at, cells=cells, nodes=nodes, experts=experts, carried=carried, budgets=budgets
+            fit,
+            at,
+            cells=cells,
+            nodes=nodes,
+            engine=engine,
+            experts=experts,
+            carried=carried,
+            budgets=budgets,
         )
         for at in islice(positions(split), listed * split.devices_per_replica)
     )
@@ -70,6 +78,7 @@ def _planned(
     *,
     cells: Sequence[Cell],
     nodes: Sequence[Node],
+    engine: Engine,
     experts: ExpertFeedForward | None,
     carried: int,
     budgets: Sequence[int],
@@ -90,14 +99,12 @@ def _planned(
         node=nodes[node].name,
         device=device,
         stage=at.stage,
-        experts=expert_ranges(experts, split, at.expert),
+        experts=None
+        if experts is None
+        else _ranges(engine.held_experts(experts, split, at.expert)),
         memory=fit.stages.all[at.stage].rank_memory(load),
     )
 
 
-def expert_ranges(experts: ExpertFeedForward | None, split: Split, place: int) -> str | None:
-    """The experts of one expert rank as a range list; None for a dense model."""
-    if experts is None:
-        return None
-    first, count = held_experts(experts.experts, split.expert, place)
-    return f"{first}-{first + count - 1}" if count > 1 else str(first)
+def _ranges(held: Sequence[range]) -> str:
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in held)

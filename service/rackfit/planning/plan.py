@@ -8,12 +8,15 @@ import msgspec
 
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
+from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
+from rackfit.engines.served import ServedModel
 from rackfit.memory.answer import check_options
 from rackfit.memory.resolve import check_context, resolve
 from rackfit.performance.estimate import Speeds
 from rackfit.planning.disaggregating import Disaggregator, check_disaggregated
 from rackfit.planning.evaluation import Addition, Evaluator, Question
+from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
 from rackfit.planning.launching import check_names
@@ -64,7 +67,7 @@ def plan(
     pools = read_pools(request.inventory, catalog.accelerator, reserved)
     if request.launch is not None:
         check_names(request.launch, request.inventory.nodes)
-    workload = request.workload
+    workload, loads = request.workload, _loads(request, resolved.model, engine, expired)
     question = Question(
         model=resolved.model,
         engine=engine,
@@ -73,23 +76,38 @@ def plan(
         replicas=request.constraints.replicas,
         most=request.constraints.max_accelerators,
         request_tokens=max(workload.request_tokens, 1),
-        times=_times(request, catalog),
+        times=_times(request, catalog, loads),
         node_loss=request.constraints.node_loss,
         apart=request.constraints.placement == "spread",
     )
-    search = _Search(request, catalog, Evaluator(question), expired)
+    search = _Search(request, catalog, Evaluator(question), expired, loads)
     search.run(pools.pools)
     return search.answer((*resolved.warnings, *engine.warnings(), *pools.warnings))
 
 
-def _times(request: PlanRequest, catalog: Catalog) -> Times | None:
+def _loads(
+    request: PlanRequest, model: ServedModel, engine: Engine, expired: Callable[[], bool]
+) -> ExpertLoads | None:
+    """The measured loads of experts, if there are any."""
+    if request.expert_loads is None:
+        return None
+    loads = ExpertLoads(request.expert_loads, engine.choice.redundant_experts, expired)
+    loads.check(model)
+    return loads
+
+
+def _times(request: PlanRequest, catalog: Catalog, loads: ExpertLoads | None) -> Times | None:
     """The times the caller insists on; None where there are none."""
     first = request.constraints.max_seconds_to_first_token
     each = request.constraints.max_seconds_per_output_token
     if first is None and each is None:
         return None
     return Times(
-        first=first, each=each, workload=request.workload, efficiencies=catalog.efficiencies
+        first=first,
+        each=each,
+        workload=request.workload,
+        efficiencies=catalog.efficiencies,
+        measured=loads.excess if loads else None,
     )
 
 
@@ -102,8 +120,10 @@ class _Search:
         catalog: Catalog,
         evaluator: Evaluator,
         expired: Callable[[], bool],
+        loads: ExpertLoads | None,
     ) -> None:
         self.request = request
+        self.loads = loads
         self.catalog = catalog
         self.evaluator = evaluator
         self.expired = expired
@@ -117,6 +137,7 @@ class _Search:
                 evaluator.question.engine,
                 catalog.efficiencies,
                 request.workload.context_tokens,
+                loads.excess if loads else None,
             ),
             workload=request.workload,
             speculative_tokens=evaluator.question.engine.choice.speculative_tokens,
@@ -176,6 +197,7 @@ class _Search:
             sequences=self.request.workload.sequences,
             options=self.request.launch,
             performance=None if estimate is None else performance(estimate),
+            loads=self.loads,
         )
         return as_plan(fit, told)
 

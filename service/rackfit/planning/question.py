@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from rackfit.balancing.question import Balance, Layers
 from rackfit.catalog.entries import Name
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
@@ -90,7 +91,8 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     beats in one without losing in the other, at most `limit` of them. `prices` an
     accelerator-hour, by any name of the accelerator, are for `lowest-cost`; types without one
     cost 1. With `disaggregate` there are also plans whose prompts are read on other replicas than
-    tokens are written on, by the (first) objective.
+    tokens are written on, by the (first) objective. `expert_loads`, how much each expert was used
+    by layer and expert, say how even expert ranks can be made; without them it is assumed.
     """
 
     model: ModelRef
@@ -104,6 +106,7 @@ class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     prices: Annotated[dict[Name, Price], Meta(max_length=1000)] = {}
     launch: LaunchOptions | None = None
     disaggregate: bool = False
+    expert_loads: Layers | None = None
     limit: Annotated[int, Meta(ge=1, le=100)] = 5
     rejection_limit: Annotated[int, Meta(ge=0, le=10_000)] = 20
 
@@ -198,7 +201,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `headroom_bytes` is the least over ranks of what the engine may use less the rank's
     total; `capacity` is for the whole plan. Replicas are alike: of a plan with thousands of
     ranks, those of the first `replicas_listed` replicas are listed. Where replicas are kept
-    apart, as many as `replicas_lost_with_a_node` share one at most.
+    apart, as many as `replicas_lost_with_a_node` share one at most. With `expert_loads`,
+    `expert_balancedness` is what `/v1/expert-placements` reaches on the plan's expert ranks.
     """
 
     split: Split
@@ -208,6 +212,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ranks: tuple[PlannedRank, ...]
     replicas_listed: int
     replicas_lost_with_a_node: int | None
+    expert_balancedness: Balance | None
     headroom_bytes: int
     capacity: Capacity
     performance: Performance | None

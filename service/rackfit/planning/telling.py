@@ -9,6 +9,7 @@ from rackfit.inventory.model import Node
 from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.planning.cells import Cell, even_cells
 from rackfit.planning.evaluation import Question
+from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.launching import launch
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.placement import place
@@ -18,7 +19,8 @@ from rackfit.planning.question import LaunchOptions, Performance, Plan
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan is told from, beside its fit.
 
-    `sequences` are held by all its replicas together; `options` are the caller's for `launch`.
+    `sequences` are held by all its replicas together; `options` are the caller's for `launch`, and
+    so are `loads` of experts.
     """
 
     question: Question
@@ -26,6 +28,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     sequences: int
     options: LaunchOptions | None = None
     performance: Performance | None = None
+    loads: ExpertLoads | None = None
     phase: Phase = "both"
 
 
@@ -43,10 +46,10 @@ def as_plan(fit: Fit, told: Told) -> Plan:
         phase=told.phase,
     )
     vendor = fit.pool.accelerator.vendor
-    placed = place(fit, told.nodes, experts, carried)
+    placed = place(fit, told.nodes, engine, experts, carried)
     started = launch(engine, launched, placed, vendor, told.options)
     if started.no_commands is not None and (even := _even(fit)) is not None:
-        other = place(fit, told.nodes, experts, carried, chosen=even)
+        other = place(fit, told.nodes, engine, experts, carried, chosen=even)
         again = launch(engine, launched, other, vendor, told.options)
         placed, started = (other, again) if again.no_commands is None else (placed, started)
     return Plan(
@@ -57,6 +60,7 @@ def as_plan(fit: Fit, told: Told) -> Plan:
         ranks=placed.ranks,
         replicas_listed=placed.replicas_listed,
         replicas_lost_with_a_node=fit.most_a_node or None,
+        expert_balancedness=told.loads.balance(fit.split.expert) if told.loads else None,
         headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, carried)),
         capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),
         performance=told.performance,

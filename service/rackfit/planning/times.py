@@ -12,13 +12,15 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.memory.question import Workload
 from rackfit.performance.estimate import Estimate, Serving, Speeds
+from rackfit.performance.layers import Measured
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
     """At most so many seconds to the first token and between tokens, None for any.
 
     `workload` says what requests are like, `efficiencies` what engines reach of the roofline;
-    a `phase` served alone is not held up by the other.
+    a `phase` served alone is not held up by the other, and `measured` loads say how even experts
+    are.
     """
 
     first: float | None
@@ -26,6 +28,7 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     workload: Workload
     efficiencies: Sequence[Efficiency]
     phase: Phase = "both"
+    measured: Measured | None = None
 
     @property
     def asked(self) -> dict[str, float]:
@@ -55,7 +58,7 @@ class Pace:
 
     def __init__(self, model: ServedModel, engine: Engine, times: Times, tokens: int) -> None:
         self.times = times
-        self._speeds = Speeds(model, engine, times.efficiencies, tokens)
+        self._speeds = Speeds(model, engine, times.efficiencies, tokens, times.measured)
         self._drafted = engine.choice.speculative_tokens
         self._workload = msgspec.structs.replace(times.workload, context_tokens=tokens)
         self._most: dict[tuple[str, Split], int] = {}

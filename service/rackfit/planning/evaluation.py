@@ -99,6 +99,15 @@ class Evaluator:
             self._unsupported[name] = next(found, None)
         return self._unsupported[name]
 
+    def least_short(self, split: Split, pool: Pool) -> int:
+        """Bytes that `split` lacks at least: weights beyond all memory of one replica's devices.
+
+        Ranks hold no less than all weights together, so that above 0 it is a miss however it is
+        placed; 0 and below say nothing.
+        """
+        room = split.devices_per_replica * pool.accelerator.usable_bytes
+        return self.question.model.weights_bytes - room
+
     def evaluate(self, split: Split, pool: Pool, nodes: int = 0) -> Fit | Miss:
         """Fit `split` on `pool` with as many replicas as the sequences need.
 
@@ -144,6 +153,8 @@ class Evaluator:
         Nor if it takes `below` or more.
         """
         cells_a_node = pool.new_node[0] // split.tensor
+        if self.least_short(split, pool) > 0:
+            return None
         fit = self.evaluate(split, pool, MANY) if cells_a_node else None
         if not isinstance(fit, Fit):
             return None

@@ -146,6 +146,7 @@ class _Search:
         self.findings = Findings(
             limit=request.limit, rejection_limit=request.rejection_limit, order=order
         )
+        self.tried = 0
         self.pools: dict[str, Pool] = {}
         self.others: dict[str, Pool] = {}
 
@@ -162,6 +163,8 @@ class _Search:
             self.findings.add_illegal(all_reserved(pool), pool.accelerator.id)
         for pool in self.pools.values():
             search_pool(self.evaluator, pool, self.request.constraints, self.findings, self.expired)
+        self.tried = self.evaluator.evaluated + len(self.findings.passed_over)
+        self.findings.catch_up(self.evaluator, self.expired)
 
     def _wanted_types(self) -> set[str]:
         names = self.request.constraints.accelerators or []
@@ -172,7 +175,7 @@ class _Search:
 
     def answer(self, warnings: tuple[str, ...]) -> PlanAnswer:
         """Turn the findings into an answer."""
-        evaluated, fits = self.evaluator.evaluated, self.findings.fits
+        fits = self.findings.fits
         rejections = self._rejections()
         plans = tuple(self._plan(fit) for fit in fits)
         apart = self._disaggregated() if self.request.disaggregate else ()
@@ -184,7 +187,7 @@ class _Search:
             disaggregated=apart,
             rejections=tuple(rejections),
             rejections_total=self.findings.rejected,
-            splits_evaluated=evaluated,
+            splits_evaluated=self.tried,
             shortfall=None if fits else shortfall(self.evaluator, misses, self._additions),
             warnings=tuple(dict.fromkeys(warnings)),
         )

@@ -30,7 +30,8 @@ Refusal = tuple[str | None, str, str]
 class Findings(msgspec.Struct, kw_only=True):
     """What a search has found so far; the one mutable thing in it.
 
-    Splits that break a rule alike are kept once and counted in `alike`.
+    Splits that break a rule alike are kept once and counted in `alike`. Those `passed_over` lack
+    so many bytes at least, and are evaluated only if they may be among the nearest misses.
     """
 
     limit: int
@@ -39,6 +40,7 @@ class Findings(msgspec.Struct, kw_only=True):
     best: list[tuple[Key, Fit]] = []
     unbeaten: dict[tuple[float, ...], tuple[Key, Fit]] = {}
     misses: list[tuple[tuple[int, ...], Miss]] = []
+    passed_over: list[tuple[int, Split, Pool]] = []
     illegal: dict[Refusal, Rejection] = {}
     alike: Counter[Refusal] = msgspec.field(default_factory=Counter)
     rejected: int = 0
@@ -50,7 +52,26 @@ class Findings(msgspec.Struct, kw_only=True):
             self._add_fit(outcome)
             return
         self.rejected += 1
-        _keep(self.misses, (nearness(outcome), outcome), max(self.rejection_limit, 1))
+        self._add_miss(outcome)
+
+    def _add_miss(self, miss: Miss) -> None:
+        _keep(self.misses, (nearness(miss), miss), max(self.rejection_limit, 1))
+
+    def pass_over(self, short: int, split: Split, pool: Pool) -> None:
+        """Count a split that lacks `short` bytes at least, which is not yet evaluated."""
+        self.rejected += 1
+        self.passed_over.append((short, split, pool))
+
+    def catch_up(self, evaluator: Evaluator, expired: Callable[[], bool]) -> None:
+        """Evaluate what was passed over as long as it may be nearer than the misses kept."""
+        for short, split, pool in sorted(self.passed_over, key=itemgetter(0)):
+            enough = len(self.misses) >= max(self.rejection_limit, 1)
+            if expired() or (enough and short > self.misses[-1][0][0]):
+                break
+            outcome = evaluator.evaluate(split, pool)
+            if isinstance(outcome, Miss):
+                self._add_miss(outcome)
+        self.passed_over.clear()
 
     def _add_fit(self, fit: Fit) -> None:
         ranked = self.order.key(fit), fit
@@ -209,5 +230,7 @@ def _try(evaluator: Evaluator, pool: Pool, split: Split, findings: Findings) -> 
     rejection = evaluator.illegal(split)
     if rejection is not None:
         findings.add_illegal(rejection, pool.accelerator.id)
+    elif (short := evaluator.least_short(split, pool)) > 0:
+        findings.pass_over(short, split, pool)
     else:
         findings.add(evaluator.evaluate(split, pool))

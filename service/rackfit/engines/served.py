@@ -44,6 +44,13 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self, architecture=architecture, storage=storage, scheme=scheme
         )
 
+    def caching(self, kv_cache_dtype: str) -> "ServedModel":
+        """Return this model with a KV cache of another type; what is known of weights is kept."""
+        other = msgspec.structs.replace(self, kv_cache_dtype=kv_cache_dtype)
+        kept = ((name, value) for name, value in vars(self).items() if name != "_cache_terms")
+        vars(other).update(kept)
+        return other
+
     @property
     def dtype(self) -> str:
         """The plain type that computes: the chosen scheme's where it is plain, else the model's."""

@@ -6,8 +6,10 @@ rank.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from operator import sub
+from typing import Self
 
 from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Tensor
 from rackfit.engines.cache_pool import StageCache
@@ -41,6 +43,12 @@ class RankSizes:
         self.split = split
         self.limits = limits
         self._caches = {} if caches is None else caches
+
+    def caching(self, model: ServedModel, caches: dict[tuple[int, ...], StageCache]) -> Self:
+        """The same ranks with the same weights, whose `model` has a KV cache of another type."""
+        other = copy(self)
+        vars(other).update(model=model, _caches=caches)
+        return other
 
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:

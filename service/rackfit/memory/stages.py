@@ -29,6 +29,17 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
     sequence_bytes: int
     cache: StageCache
 
+    def of_tokens(self, tokens: int) -> "StageMemory":
+        """The same with sequences of so many tokens."""
+        return StageMemory(
+            weights_bytes=self.weights_bytes,
+            extra_expert_bytes=self.extra_expert_bytes,
+            activation_bytes=self.activation_bytes,
+            overhead_bytes=self.overhead_bytes,
+            sequence_bytes=self.cache.sequence_bytes(tokens),
+            cache=self.cache,
+        )
+
     @property
     def other_bytes(self) -> int:
         """What is neither weights nor cache."""
@@ -81,29 +92,39 @@ class RankLoad(msgspec.Struct, frozen=True, kw_only=True):
     budget_bytes: int | None
 
 
-def stage_memories(sizes: RankSizes, split: Split, tokens: int) -> tuple[StageMemory, ...]:
+Shape = tuple[int, tuple[int, ...], bool, bool]
+"""A stage: how many there are, its layers of each kind, whether it is the first and the last."""
+
+
+def stage_memories(
+    sizes: RankSizes, split: Split, tokens: int, known: dict[Shape, StageMemory] | None = None
+) -> tuple[StageMemory, ...]:
     """Memory of every stage of `split` for sequences of `tokens` tokens.
 
-    `sizes` are those of the split's tensor, data and expert degrees.
+    `sizes` are those of the split's tensor, data and expert degrees; stages `known` of these, of
+    sequences of any length, are taken from there and added.
     """
     partition = sizes.engine.partition(len(sizes.model.order), split.pipeline)
     counted = stage_counts(sizes.model, partition)
     last = split.pipeline - 1
-    known: dict[tuple[tuple[int, ...], bool, bool], StageMemory] = {}
+    known = {} if known is None else known
+    each = -(-tokens // split.context)
+    found: dict[Shape, StageMemory] = {}
     stages = []
     for number, counts in enumerate(counted):
-        shape = (counts, number == 0, number == last)
-        stage = known.get(shape)
+        shape = (split.pipeline, counts, number == 0, number == last)
+        stage = found.get(shape)
         if stage is None:
-            stage = known[shape] = _stage(sizes, split, tokens, shape)
+            if shape not in known:
+                known[shape] = _stage(sizes, split, shape)
+            stage = found[shape] = known[shape].of_tokens(each)
         stages.append(stage)
     return tuple(stages)
 
 
-def _stage(
-    sizes: RankSizes, split: Split, tokens: int, shape: tuple[tuple[int, ...], bool, bool]
-) -> StageMemory:
-    counts, first, last = shape
+def _stage(sizes: RankSizes, split: Split, shape: Shape) -> StageMemory:
+    """A stage without sequences."""
+    _, counts, first, last = shape
     engine = sizes.engine
     cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts, split)
     activations = engine.activation_terms(sizes.model, split, sizes.limits, first=first, last=last)
@@ -112,7 +133,7 @@ def _stage(
         extra_expert_bytes=sizes.extra_expert_bytes(counts),
         activation_bytes=total(activations),
         overhead_bytes=total(engine.overhead_terms(sizes.model, split, sizes.limits)),
-        sequence_bytes=cache.sequence_bytes(-(-tokens // split.context)),
+        sequence_bytes=0,
         cache=cache,
     )
 

@@ -2,18 +2,18 @@
 
 import msgspec
 
-from rackfit.catalog.entries import Accelerator
-from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
-from rackfit.engines.terms import Limits
-from rackfit.memory.ranks import RankSizes
-from rackfit.memory.stages import UNBOUNDED, sequences_held, stage_memories
-from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, counted, lacking_bytes, nearer
+from rackfit.memory.stages import (
+    UNBOUNDED,
+    sequences_held,
+)
+from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, lacking_bytes, nearer
 from rackfit.planning.pools import Offers, Pool
 from rackfit.planning.seating import Demand, Ground, NodeLoss, Seating, seat
+from rackfit.planning.sizing import Sizing
 from rackfit.planning.times import Pace, Times
 
 MAX_REPLICAS = 65_536
@@ -56,17 +56,19 @@ class Addition(msgspec.Struct, frozen=True):
 
 
 class Evaluator:
-    """Evaluates splits of one question; sizes are worked out once a tensor, data and expert."""
+    """Evaluates splits of one question.
 
-    def __init__(self, question: Question) -> None:
+    Args:
+        question: what every split is asked.
+        sizing: sizes of the question's model that are known already.
+    """
+
+    def __init__(self, question: Question, sizing: Sizing | None = None) -> None:
         self.question = question
         self.evaluated = 0
-        self._sizes: dict[tuple[Limits, int, int, int], RankSizes] = {}
-        self._stages: dict[tuple[Limits, int, int, int, int, int], Stages] = {}
-        self._caches: dict[tuple[Limits, int], dict[tuple[int, ...], StageCache]] = {}
+        self._sizing = sizing or Sizing(question.model, question.engine)
         self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
-        self._limits: dict[tuple[str, int], Limits] = {}
         self._pace = (
             None
             if question.times is None
@@ -75,11 +77,14 @@ class Evaluator:
 
     def asking(self, question: Question) -> "Evaluator":
         """The same model with another demand; what was worked out about it is shared."""
-        other = Evaluator(question)
-        other._sizes, other._rejections = self._sizes, self._rejections
-        other._stages, other._limits = self._stages, self._limits
-        other._unsupported, other._caches = self._unsupported, self._caches
+        other = Evaluator(question, self._sizing)
+        other._rejections, other._unsupported = self._rejections, self._unsupported
         return other
+
+    def caching(self, kv_cache_dtype: str) -> "Evaluator":
+        """The same demand with a KV cache of another type; the weights' sizes are shared."""
+        sizing = self._sizing.caching(kv_cache_dtype)
+        return Evaluator(msgspec.structs.replace(self.question, model=sizing.model), sizing)
 
     def illegal(self, split: Split) -> Rejection | None:
         """The first rule a split's tensor, data and expert degrees break, pipeline aside."""
@@ -100,13 +105,15 @@ class Evaluator:
         return self._unsupported[name]
 
     def least_short(self, split: Split, pool: Pool) -> int:
-        """Bytes that `split` lacks at least: weights beyond all memory of one replica's devices.
+        """Bytes that `split` lacks at least: what is beyond all memory of one replica's devices.
 
-        Ranks hold no less than all weights together, so that above 0 it is a miss however it is
-        placed; 0 and below say nothing.
+        Ranks hold no less than all weights together, and each data rank the rows of what it must
+        serve: above 0 it is a miss however it is placed; 0 and below say nothing.
         """
-        room = split.devices_per_replica * pool.accelerator.usable_bytes
-        return self.question.model.weights_bytes - room
+        sequence = self._sizing.least_sequence_bytes(self.question.tokens)
+        needed = self.question.model.weights_bytes
+        needed += split.data * self._least_held(split) * sequence
+        return needed - split.devices_per_replica * pool.accelerator.usable_bytes
 
     def evaluate(self, split: Split, pool: Pool, nodes: int = 0) -> Fit | Miss:
         """Fit `split` on `pool` with as many replicas as the sequences need.
@@ -177,40 +184,13 @@ class Evaluator:
             fewest, most = (fewest, middle) if fits else (middle + 1, most)
         return fewest
 
-    def stages(self, split: Split, pool: Pool) -> Stages:
-        """Memory of every stage of a split on a pool's devices."""
-        limits, tokens = self._limits_on(pool.accelerator), self.question.tokens
-        key = (limits, split.tensor, split.data, split.expert, split.pipeline, tokens)
-        stages = self._stages.get(key)
-        if stages is None:
-            stages = counted(stage_memories(self._sizes_of(split, limits), split, tokens))
-            self._stages[key] = stages
-        return stages
-
-    def _limits_on(self, accelerator: Accelerator) -> Limits:
-        key = (accelerator.id, self.question.tokens)
-        limits = self._limits.get(key)
-        if limits is None:
-            limits = self.question.engine.limits(accelerator, self.question.tokens)
-            self._limits[key] = limits
-        return limits
-
-    def _sizes_of(self, split: Split, limits: Limits) -> RankSizes:
-        key = (limits, split.tensor, split.data, split.expert)
-        sizes = self._sizes.get(key)
-        if sizes is None:
-            caches = self._caches.setdefault((limits, split.tensor), {})
-            sizes = RankSizes(self.question.model, self.question.engine, split, limits, caches)
-            self._sizes[key] = sizes
-        return sizes
-
     def _on(self, ground: Ground) -> Fit | Miss:
         """The outcome on devices with as many bytes free as a ground has."""
         split, pool = ground.split, ground.pool
-        stages, usable = self.stages(split, pool), pool.accelerator.usable_bytes
-        engine = self.question.engine
+        stages = self._sizing.stages(split, pool.accelerator, self.question.tokens)
+        engine, usable = self.question.engine, pool.accelerator.usable_bytes
         budgets = tuple(
-            s.budget_bytes(engine, split, usable, ground.level) for s in stages.distinct
+            stage.budget_bytes(engine, split, usable, ground.level) for stage in stages.distinct
         )
         room = sequences_held(stages.distinct, budgets)
         wanted = self._least_held(split)

@@ -40,7 +40,7 @@ class Lighter:
         """The model with every other cache the engine can keep, largest first."""
         engine, model = self.question.engine, self.question.model
         return [
-            (dtype, self._with_model(msgspec.structs.replace(model, kv_cache_dtype=dtype)))
+            (dtype, self.evaluator.caching(dtype))
             for dtype in CACHES
             if dtype in engine.kv_cache_dtypes and dtype != model.kv_cache_dtype
         ]

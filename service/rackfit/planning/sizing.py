@@ -1,0 +1,96 @@
+"""Memory of the stages of one model's splits, each worked out once."""
+
+from rackfit.catalog.entries import Accelerator
+from rackfit.engines.cache_layout import merged, sequence_bytes
+from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.interface import Engine
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits
+from rackfit.memory.ranks import RankSizes
+from rackfit.memory.stages import Shape, StageMemory, stage_memories
+from rackfit.planning.outcomes import Stages, counted
+
+
+class Sizing:
+    """Sizes of one model under one engine, on any accelerator.
+
+    Those of a model that differs in its KV cache alone are taken from `alike`, but for the cache.
+    """
+
+    def __init__(self, model: ServedModel, engine: Engine, alike: "Sizing | None" = None) -> None:
+        self.model = model
+        self.engine = engine
+        self.alike = alike
+        self._prepared: dict[tuple[str, int], Prepared] = {}
+        self._by_limits: dict[Limits, Prepared] = {}
+        self._sequences: dict[int, int] = {}
+
+    def stages(self, split: Split, accelerator: Accelerator, tokens: int) -> Stages:
+        """Memory of every stage of a split, for sequences of so many tokens."""
+        return self.prepared(accelerator, tokens).stages(split, tokens)
+
+    def least_sequence_bytes(self, tokens: int) -> int:
+        """Bytes of one sequence, undivided and without any padding."""
+        if tokens not in self._sequences:
+            model = self.model
+            numbers = map(model.order.count, range(len(model.kinds)))
+            terms = merged(zip(numbers, model.cache_terms(1), strict=True))
+            self._sequences[tokens] = sequence_bytes(terms, tokens)
+        return self._sequences[tokens]
+
+    def caching(self, kv_cache_dtype: str) -> "Sizing":
+        """Return the sizes with a KV cache of another type."""
+        return Sizing(self.model.caching(kv_cache_dtype), self.engine, self)
+
+    def prepared(self, accelerator: Accelerator, tokens: int) -> "Prepared":
+        """Return the sizes for the batch the engine prepares for on an accelerator."""
+        key = (accelerator.id, tokens)
+        found = self._prepared.get(key)
+        if found is None:
+            limits = self.engine.limits(accelerator, tokens)
+            found = self._by_limits.get(limits)
+            if found is None:
+                alike = self.alike.prepared(accelerator, tokens) if self.alike else None
+                found = self._by_limits[limits] = Prepared(self.model, self.engine, limits, alike)
+            self._prepared[key] = found
+        return found
+
+
+class Prepared:
+    """Sizes for one batch that the engine prepares for."""
+
+    def __init__(
+        self, model: ServedModel, engine: Engine, limits: Limits, alike: "Prepared | None"
+    ) -> None:
+        self._model = model
+        self._engine = engine
+        self._limits = limits
+        self._alike = alike
+        self._stages: dict[tuple[int, int, int, int, int], Stages] = {}
+        self._shapes: dict[tuple[int, int, int], dict[Shape, StageMemory]] = {}
+        self._sizes: dict[tuple[int, int, int], RankSizes] = {}
+        self._caches: dict[int, dict[tuple[int, ...], StageCache]] = {}
+
+    def stages(self, split: Split, tokens: int) -> Stages:
+        """Memory of every stage of a split, for sequences of so many tokens."""
+        key = (split.tensor, split.data, split.expert, split.pipeline, tokens)
+        stages = self._stages.get(key)
+        if stages is None:
+            shapes = self._shapes.setdefault(key[:3], {})
+            found = stage_memories(self.sizes(split), split, tokens, shapes)
+            stages = self._stages[key] = counted(found)
+        return stages
+
+    def sizes(self, split: Split) -> RankSizes:
+        """Sizes on the ranks of a split's tensor, data and expert degrees."""
+        key = (split.tensor, split.data, split.expert)
+        sizes = self._sizes.get(key)
+        if sizes is None:
+            caches = self._caches.setdefault(split.tensor, {})
+            if self._alike is None:
+                sizes = RankSizes(self._model, self._engine, split, self._limits, caches)
+            else:
+                sizes = self._alike.sizes(split).caching(self._model, caches)
+            self._sizes[key] = sizes
+        return sizes

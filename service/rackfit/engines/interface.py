@@ -231,6 +231,10 @@ class Engine(ABC):
         del fixed
         return int(self.utilization(usable, free, split) * usable)
 
+    def most_held(self, usable: int, split: Split) -> int:
+        """Bytes of weights and cache that a rank can hold at most, all of its device being free."""
+        return int(self.utilization(usable, usable, split) * usable)
+
     def held_experts(
         self, mixture: ExpertFeedForward, split: Split, place: int
     ) -> tuple[range, ...]:

@@ -92,6 +92,11 @@ class TensorRtLlm(Engine):
         left = max(room - fixed.all, 0)
         return min(fixed.all, room) + int(self.utilization(usable, free, split) * left)
 
+    def most_held(self, usable: int, split: Split) -> int:
+        """The share is of what weights leave, so they may take all."""
+        del split
+        return usable
+
     @classmethod
     def expert_placement(
         cls, layers: Sequence[Sequence[int]], experts: int, first_layer: int

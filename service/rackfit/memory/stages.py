@@ -6,6 +6,7 @@ import msgspec
 
 from rackfit.engines.cache_pool import StageCache, fewest_tokens
 from rackfit.engines.interface import Engine
+from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Fixed, total
 from rackfit.memory.question import Capacity, RankMemory
@@ -96,30 +97,50 @@ Shape = tuple[int, tuple[int, ...], bool, bool]
 """A stage: how many there are, its layers of each kind, whether it is the first and the last."""
 
 
-def stage_memories(
-    sizes: RankSizes, split: Split, tokens: int, known: dict[Shape, StageMemory] | None = None
-) -> tuple[StageMemory, ...]:
-    """Memory of every stage of `split` for sequences of `tokens` tokens.
+class Layout(msgspec.Struct, frozen=True):
+    """The stages of a pipeline: each distinct shape, how often it stands there, and which where."""
 
-    `sizes` are those of the split's tensor, data and expert degrees; stages `known` of these, of
-    sequences of any length, are taken from there and added.
-    """
-    partition = sizes.engine.partition(len(sizes.model.order), split.pipeline)
-    counted = stage_counts(sizes.model, partition)
-    last = split.pipeline - 1
-    known = {} if known is None else known
-    each = -(-tokens // split.context)
-    found: dict[Shape, StageMemory] = {}
-    stages = []
+    shapes: tuple[Shape, ...]
+    counts: tuple[int, ...]
+    places: tuple[int, ...]
+
+
+def stage_layout(model: ServedModel, engine: Engine, pipeline: int) -> Layout:
+    """The stages that `engine` divides the layers of `model` into."""
+    counted = stage_counts(model, engine.partition(len(model.order), pipeline))
+    found: dict[Shape, int] = {}
+    places = []
     for number, counts in enumerate(counted):
-        shape = (split.pipeline, counts, number == 0, number == last)
-        stage = found.get(shape)
+        shape = (pipeline, counts, number == 0, number == pipeline - 1)
+        places.append(found.setdefault(shape, len(found)))
+    return Layout(tuple(found), tuple(map(places.count, found.values())), tuple(places))
+
+
+def stage_memories(sizes: RankSizes, split: Split, tokens: int) -> tuple[StageMemory, ...]:
+    """Memory of every stage of `split` for sequences of `tokens` tokens; alike ones are the same.
+
+    `sizes` are those of the split's tensor, data and expert degrees.
+    """
+    layout = stage_layout(sizes.model, sizes.engine, split.pipeline)
+    distinct = distinct_stages(sizes, split, tokens, layout, {})
+    return tuple(map(distinct.__getitem__, layout.places))
+
+
+def distinct_stages(
+    sizes: RankSizes, split: Split, tokens: int, layout: Layout, known: dict[Shape, StageMemory]
+) -> tuple[StageMemory, ...]:
+    """The same of each distinct stage of its `layout`.
+
+    Stages `known` of these sizes, of sequences of any length, are taken from there and added.
+    """
+    each = -(-tokens // split.context)
+    found = []
+    for shape in layout.shapes:
+        stage = known.get(shape)
         if stage is None:
-            if shape not in known:
-                known[shape] = _stage(sizes, split, shape)
-            stage = found[shape] = known[shape].of_tokens(each)
-        stages.append(stage)
-    return tuple(stages)
+            stage = known[shape] = _stage(sizes, split, shape)
+        found.append(stage.of_tokens(each))
+    return tuple(found)
 
 
 def _stage(sizes: RankSizes, split: Split, shape: Shape) -> StageMemory:
@@ -148,11 +169,11 @@ def sequences_held(stages: Sequence[StageMemory], budgets: Sequence[int]) -> int
 
     Negative where not even the fixed part fits; unbounded caches count as one billion.
     """
-    rooms = {id(stage): (stage, budget) for stage, budget in zip(stages, budgets, strict=True)}
-    return min(_sequences(s, budget - s.largest_fixed_bytes) for s, budget in rooms.values())
+    return min(map(_sequences, stages, budgets))
 
 
-def _sequences(stage: StageMemory, room: int) -> int:
+def _sequences(stage: StageMemory, budget: int) -> int:
+    room = budget - stage.largest_fixed_bytes
     if room < 0:
         return -1
     return room // stage.sequence_bytes if stage.sequence_bytes else UNBOUNDED

@@ -105,7 +105,7 @@ class Evaluator:
         return self._unsupported[name]
 
     def least_short(self, split: Split, pool: Pool) -> int:
-        """Bytes that `split` lacks at least: what is beyond all memory of one replica's devices.
+        """Bytes that `split` lacks at least: what is beyond all that one replica's devices hold.
 
         Ranks hold no less than all weights together, and each data rank the rows of what it must
         serve: above 0 it is a miss however it is placed; 0 and below say nothing.
@@ -113,7 +113,8 @@ class Evaluator:
         sequence = self._sizing.least_sequence_bytes(self.question.tokens)
         needed = self.question.model.weights_bytes
         needed += split.data * self._least_held(split) * sequence
-        return needed - split.devices_per_replica * pool.accelerator.usable_bytes
+        held = self.question.engine.most_held(pool.accelerator.usable_bytes, split)
+        return needed - split.devices_per_replica * held
 
     def evaluate(self, split: Split, pool: Pool, nodes: int = 0) -> Fit | Miss:
         """Fit `split` on `pool` with as many replicas as the sequences need.

@@ -1,6 +1,5 @@
 """What evaluating a split on a pool comes to: a fit, or a miss and how far it is from one."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -24,13 +23,6 @@ class Stages(msgspec.Struct, frozen=True):
         """Give every stage the figure of its distinct one."""
         known = dict(zip(map(id, self.distinct), figures, strict=True))
         return tuple(known[id(stage)] for stage in self.all)
-
-
-def counted(stages: tuple[StageMemory, ...]) -> Stages:
-    """Count the distinct ones of `stages`; those alike are the same object."""
-    known = {id(stage): stage for stage in stages}
-    counts = Counter(map(id, stages))
-    return Stages(stages, tuple(known.values()), tuple(counts[key] for key in known))
 
 
 class Fit(msgspec.Struct, frozen=True):

@@ -40,10 +40,15 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         always break alike.
         """
         split = fit.split
-        ties = (split.pipeline, -self.headroom(fit), self._slowness("lowest-latency", fit))
         degrees = (-split.tensor, split.data, -split.expert)
+        slowness = self._slowness("lowest-latency", fit)
+        return (*self.outline(fit), slowness, *degrees, fit.pool.accelerator.id)
+
+    def outline(self, fit: Fit) -> Key:
+        """The beginning of a plan's key, which tells most of them apart."""
+        split = fit.split
         aim = self._aim(self.objective, fit)
-        return (aim, split.devices, *ties, *degrees, fit.pool.accelerator.id)
+        return (aim, split.devices, split.pipeline, -self.headroom(fit))
 
     def aims(self, fit: Fit) -> tuple[float, ...]:
         """What a plan comes to in each objective; less is better."""

@@ -8,8 +8,8 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
 from rackfit.memory.ranks import RankSizes
-from rackfit.memory.stages import Shape, StageMemory, stage_memories
-from rackfit.planning.outcomes import Stages, counted
+from rackfit.memory.stages import Layout, Shape, StageMemory, distinct_stages, stage_layout
+from rackfit.planning.outcomes import Stages
 
 
 class Sizing:
@@ -70,6 +70,7 @@ class Prepared:
         self._stages: dict[tuple[int, int, int, int, int], Stages] = {}
         self._shapes: dict[tuple[int, int, int], dict[Shape, StageMemory]] = {}
         self._sizes: dict[tuple[int, int, int], RankSizes] = {}
+        self.layouts: dict[int, Layout] = alike.layouts if alike else {}
         self._caches: dict[int, dict[tuple[int, ...], StageCache]] = {}
 
     def stages(self, split: Split, tokens: int) -> Stages:
@@ -78,9 +79,18 @@ class Prepared:
         stages = self._stages.get(key)
         if stages is None:
             shapes = self._shapes.setdefault(key[:3], {})
-            found = stage_memories(self.sizes(split), split, tokens, shapes)
-            stages = self._stages[key] = counted(found)
+            layout = self._layout(split.pipeline)
+            distinct = distinct_stages(self.sizes(split), split, tokens, layout, shapes)
+            every = tuple(map(distinct.__getitem__, layout.places))
+            stages = self._stages[key] = Stages(every, distinct, layout.counts)
         return stages
+
+    def _layout(self, pipeline: int) -> Layout:
+        layout = self.layouts.get(pipeline)
+        if layout is None:
+            layout = stage_layout(self._model, self._engine, pipeline)
+            self.layouts[pipeline] = layout
+        return layout
 
     def sizes(self, split: Split) -> RankSizes:
         """Sizes on the ranks of a split's tensor, data and expert degrees."""

@@ -52,7 +52,7 @@ def longest_context(deployment: Deployment, most: int) -> int:
         for stage, room in growing
     )
     asked = deployment.context_tokens
-    return _largest(most, fits, asked + min(guesses, default=most - asked))
+    return largest_that(most, fits, asked + min(guesses, default=most - asked))
 
 
 def smallest_utilization(deployment: Deployment) -> float | None:
@@ -73,11 +73,11 @@ def smallest_utilization(deployment: Deployment) -> float | None:
         s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in deployment.stages
     ]
     guess = max(totals) * PER_MILLE // deployment.usable
-    share = _largest(PER_MILLE, lacks, guess) + 1
+    share = largest_that(PER_MILLE, lacks, guess) + 1
     return share / PER_MILLE if share <= PER_MILLE else None
 
 
-def _largest(most: int, holds: Callable[[int], bool], guess: int) -> int:
+def largest_that(most: int, holds: Callable[[int], bool], guess: int) -> int:
     """The largest number from 1 to `most` for which `holds`, which fails from some number on.
 
     Looked for around `guess` first, then by halves.

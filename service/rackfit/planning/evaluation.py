@@ -69,6 +69,7 @@ class Evaluator:
         self._sizing = sizing or Sizing(question.model, question.engine)
         self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
+        self._outcomes: dict[tuple[int, ...], Fit | Miss] = {}
         self._pace = (
             None
             if question.times is None
@@ -117,14 +118,22 @@ class Evaluator:
         return needed - split.devices_per_replica * held
 
     def evaluate(self, split: Split, pool: Pool, nodes: int = 0) -> Fit | Miss:
-        """Fit `split` on `pool` with as many replicas as the sequences need.
+        """Fit `split` on `pool` with as many replicas as the sequences need, each split once.
 
         Args:
             split: a legal split; its replicas are not looked at.
-            pool: has a domain of at least as many devices as the split's tensor degree.
+            pool: has a domain of at least as many devices as the split's tensor degree; it is
+                known again by its identity, so that it must outlive this evaluator.
             nodes: so many more, all free and as large as the pool's largest, are counted in.
         """
-        self.evaluated += 1
+        key = (id(pool), split.tensor, split.pipeline, split.data, split.expert, nodes)
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            self.evaluated += 1
+            outcome = self._outcomes[key] = self._evaluated(split, pool, nodes)
+        return outcome
+
+    def _evaluated(self, split: Split, pool: Pool, nodes: int) -> Fit | Miss:
         offers, each = pool.offers(split.tensor), 0
         if nodes:
             devices, free = pool.new_node

@@ -13,6 +13,16 @@ from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.times import Times
 
+DEMANDS = (
+    "replicas",
+    "max_accelerators",
+    "max_seconds_to_first_token",
+    "max_seconds_per_output_token",
+    "node_loss",
+    "placement",
+)
+"""Constraints that are asked of every split, unlike those that say which splits are tried."""
+
 
 class Finder:
     """Plans changed questions, each once.
@@ -90,6 +100,8 @@ class Finder:
         return all(callers in (None, other) for callers, other in pairs)
 
     def _search(self, constraints: Constraints, pool: Pool | None) -> Fit | None:
+        if all(getattr(self.constraints, n) == getattr(constraints, n) for n in DEMANDS):
+            return self._searched(self.evaluator, constraints, pool)
         question = msgspec.structs.replace(
             self.evaluator.question,
             replicas=constraints.replicas,

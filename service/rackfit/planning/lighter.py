@@ -10,6 +10,7 @@ from rackfit.engines.rejection import Fix
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.memory.answer import gib
+from rackfit.memory.reverse import largest_that
 from rackfit.planning.changes import with_split
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.outcomes import Fit, Miss, Stages
@@ -121,18 +122,33 @@ class Lighter:
 
     def shorter_context(self, miss: Miss) -> Iterator[Fix]:
         """The longest context that fits, in whole thousands."""
-        low = -(-self.question.request_tokens // CONTEXT_STEP) - 1
-        high = -(-self.question.tokens // CONTEXT_STEP)
-        fit = None
-        while high - low > 1:
-            middle = (low + high) // 2
-            tried = self._asking(miss, tokens=middle * CONTEXT_STEP)
-            low, high, fit = (low, middle, fit) if tried is None else (middle, high, tried)
-        if fit is not None:
-            tokens = low * CONTEXT_STEP
+        least = max(-(-self.question.request_tokens // CONTEXT_STEP), 1)
+        most = -(-self.question.tokens // CONTEXT_STEP) - 1
+        found: dict[int, Fit] = {}
+
+        def fits(steps: int) -> bool:
+            fit = self._asking(miss, tokens=steps * CONTEXT_STEP)
+            if fit is not None:
+                found[steps] = fit
+            return fit is not None
+
+        longest = largest_that(most, fits, self._room(miss) // CONTEXT_STEP) if most > 0 else 0
+        if longest >= least:
+            tokens = longest * CONTEXT_STEP
             detail = f"A context of {tokens:,} tokens fits."
             patch = {"workload": {"context_tokens": tokens}}
-            yield with_split(f"context_tokens={tokens}", detail, fit.split, patch)
+            yield with_split(f"context_tokens={tokens}", detail, found[longest].split, patch)
+
+    def _room(self, miss: Miss) -> int:
+        """About how many tokens of each sequence there is room for."""
+        rooms = (
+            (budget - stage.largest_fixed_bytes)
+            * self.question.tokens
+            // (miss.sequences * stage.sequence_bytes)
+            for stage, budget in zip(miss.stages.distinct, miss.budgets, strict=True)
+            if stage.sequence_bytes
+        )
+        return min(rooms, default=self.question.tokens)
 
     def smaller_weights(self, miss: Miss) -> Iterator[Fix]:
         """The weights in a smaller scheme."""

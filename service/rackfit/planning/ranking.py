@@ -1,6 +1,7 @@
 """Which of two fitting plans is better, the same way every time."""
 
 from collections.abc import Mapping
+from functools import total_ordering
 from math import inf
 
 import msgspec
@@ -12,7 +13,43 @@ from rackfit.performance.estimate import Estimate, Rates, Serving, Speeds
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Objective
 
-Key = tuple[float | str, ...]
+Parts = tuple[float | str, ...]
+
+
+@total_ordering
+class Key:
+    """A plan's place in an order: its `outline` and, where plans are alike in that, its ties.
+
+    Ties take an estimate of speed, so that they are looked up only where they decide.
+    """
+
+    __slots__ = ("_fit", "_order", "_ties", "outline")
+
+    def __init__(self, outline: Parts, fit: Fit, order: "Order") -> None:
+        self.outline = outline
+        self._fit = fit
+        self._order = order
+        self._ties: Parts | None = None
+
+    @property
+    def ties(self) -> Parts:
+        """What decides between plans of one outline."""
+        if self._ties is None:
+            self._ties = self._order.ties(self._fit)
+        return self._ties
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether two plans stand in the same place."""
+        same = isinstance(other, Key) and self.outline == other.outline
+        return same and isinstance(other, Key) and self.ties == other.ties
+
+    def __lt__(self, other: "Key") -> bool:
+        """Tell whether a plan comes first."""
+        if self.outline != other.outline:
+            return self.outline < other.outline
+        return self.ties < other.ties
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,23 +69,23 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     prices: Mapping[str, float] = {}
     phase: Phase = "both"
 
-    def key(self, fit: Fit) -> Key:
-        """Sort key of a plan, best first.
+    def key(self, fit: Fit) -> "Key":
+        """What a plan is sorted by, best first.
 
         The objective; then fewest accelerators, the shortest pipeline (no bubbles), most
         headroom, least time a token and last a fixed order of degrees and names, so that ties
         always break alike.
         """
         split = fit.split
-        degrees = (-split.tensor, split.data, -split.expert)
-        slowness = self._slowness("lowest-latency", fit)
-        return (*self.outline(fit), slowness, *degrees, fit.pool.accelerator.id)
-
-    def outline(self, fit: Fit) -> Key:
-        """The beginning of a plan's key, which tells most of them apart."""
-        split = fit.split
         aim = self._aim(self.objective, fit)
-        return (aim, split.devices, split.pipeline, -self.headroom(fit))
+        outline = (aim, split.devices, split.pipeline, -self.headroom(fit))
+        return Key(outline, fit, self)
+
+    def ties(self, fit: Fit) -> Parts:
+        """The end of a plan's key, for plans that are alike in the rest."""
+        split = fit.split
+        degrees = (-split.tensor, split.data, -split.expert)
+        return (self._slowness("lowest-latency", fit), *degrees, fit.pool.accelerator.id)
 
     def aims(self, fit: Fit) -> tuple[float, ...]:
         """What a plan comes to in each objective; less is better."""
@@ -63,9 +100,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         if self.second is not None:
             return False
         if self.objective == "fewest-accelerators":
-            return (devices,) > worst[:1]
+            return (devices,) > worst.outline[:1]
         cheapest = min([1.0, *self.prices.values()])
-        return self.objective == "lowest-cost" and (devices * cheapest,) > worst[:1]
+        return self.objective == "lowest-cost" and (devices * cheapest,) > worst.outline[:1]
 
     def estimate(self, fit: Fit) -> Estimate | None:
         """How fast a plan serves the workload."""

@@ -23,9 +23,6 @@ from rackfit.planning.question import Constraints
 from rackfit.planning.ranking import Key, Order
 from rackfit.planning.refusals import OF_TENSOR, leaves_domain, nothing_to_try
 
-OUTLINE = 4
-"""Parts of a key that are its outline."""
-
 Refusal = tuple[str | None, str, str]
 """What refused splits have in common: accelerator, code and detail."""
 
@@ -77,13 +74,10 @@ class Findings(msgspec.Struct, kw_only=True):
         self.passed_over.clear()
 
     def _add_fit(self, fit: Fit) -> None:
-        if self.order.second is None:
-            full = len(self.best) == self.limit
-            # The rest of a key takes an estimate, which few fits are worth.
-            if not full or self.order.outline(fit) <= self.best[-1][0][:OUTLINE]:
-                _keep(self.best, (self.order.key(fit), fit), self.limit)
-            return
         ranked = self.order.key(fit), fit
+        if self.order.second is None:
+            _keep(self.best, ranked, self.limit)
+            return
         aims = self.order.aims(fit)
         equal = self.unbeaten.get(aims)
         if equal is not None:

@@ -19,8 +19,8 @@ UNBOUNDED = 1_000_000_000
 class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes on a rank of one stage; `cache` is what it keeps of a sequence.
 
-    `sequence_bytes` are those of one sequence at the context asked for. Ranks that hold one
-    expert more than the others weigh `extra_expert_bytes` more.
+    `sequence_bytes` are those of one sequence of `tokens`, the context asked for. Ranks that hold
+    one expert more than the others weigh `extra_expert_bytes` more.
     """
 
     weights_bytes: int
@@ -29,6 +29,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
     overhead_bytes: int
     sequence_bytes: int
     cache: StageCache
+    tokens: int
 
     def of_tokens(self, tokens: int) -> "StageMemory":
         """The same with sequences of so many tokens."""
@@ -39,6 +40,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
             overhead_bytes=self.overhead_bytes,
             sequence_bytes=self.cache.sequence_bytes(tokens),
             cache=self.cache,
+            tokens=tokens,
         )
 
     @property
@@ -138,13 +140,12 @@ def distinct_stages(
     for shape in layout.shapes:
         stage = known.get(shape)
         if stage is None:
-            stage = known[shape] = _stage(sizes, split, shape)
-        found.append(stage.of_tokens(each))
+            stage = known[shape] = _stage(sizes, split, shape, each)
+        found.append(stage if stage.tokens == each else stage.of_tokens(each))
     return tuple(found)
 
 
-def _stage(sizes: RankSizes, split: Split, shape: Shape) -> StageMemory:
-    """A stage without sequences."""
+def _stage(sizes: RankSizes, split: Split, shape: Shape, tokens: int) -> StageMemory:
     _, counts, first, last = shape
     engine = sizes.engine
     cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts, split)
@@ -154,8 +155,9 @@ def _stage(sizes: RankSizes, split: Split, shape: Shape) -> StageMemory:
         extra_expert_bytes=sizes.extra_expert_bytes(counts),
         activation_bytes=total(activations),
         overhead_bytes=total(engine.overhead_terms(sizes.model, split, sizes.limits)),
-        sequence_bytes=0,
+        sequence_bytes=cache.sequence_bytes(tokens),
         cache=cache,
+        tokens=tokens,
     )
 
 

@@ -198,10 +198,7 @@ class Evaluator:
         """The outcome on devices with as many bytes free as a ground has."""
         split, pool = ground.split, ground.pool
         stages = self._sizing.stages(split, pool.accelerator, self.question.tokens)
-        engine, usable = self.question.engine, pool.accelerator.usable_bytes
-        budgets = tuple(
-            stage.budget_bytes(engine, split, usable, ground.level) for stage in stages.distinct
-        )
+        budgets = self._budgets(stages, ground)
         room = sequences_held(stages.distinct, budgets)
         wanted = self._least_held(split)
         most = self._most_held(split, pool) if room >= wanted else UNBOUNDED

@@ -14,7 +14,8 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     A block of `block_bytes` belongs to one of `groups` groups of layers and holds at least
     `block_tokens` tokens; 0 bytes where layers have caches of their own. `by_request` tells that
-    the engine's log counts the tokens of as many requests as fit, not those of a block.
+    the engine's log counts the tokens of as many requests as fit, not those of a block. Of a
+    sequence one of `parts` ranks holds every so many tokens.
     """
 
     terms: tuple[CacheTerm, ...]
@@ -22,15 +23,16 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     block_bytes: int = 0
     groups: int = 1
     by_request: bool = False
+    parts: int = 1
 
     def sequence_bytes(self, tokens: int) -> int:
         """Bytes of one sequence of `tokens` tokens."""
-        return sequence_bytes(self.terms, tokens)
+        return sequence_bytes(self.terms, -(-tokens // self.parts))
 
     @cached_property
     def bytes_per_token(self) -> Fraction:
         """Marginal bytes of one more token, beyond every window."""
-        return bytes_per_token(self.terms)
+        return bytes_per_token(self.terms) / self.parts
 
     @cached_property
     def whole_bytes_per_token(self) -> int:
@@ -46,11 +48,12 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             blocks = room // self.block_bytes
             return blocks * self.block_bytes * context // self.sequence_bytes(context)
         if self.block_bytes:
-            return room // self.block_bytes // self.groups * self.block_tokens
+            return room // self.block_bytes // self.groups * self.block_tokens * self.parts
         each = self.bytes_per_token
         if not each:
             return None
-        return int(room / each) // self.block_tokens * self.block_tokens
+        block = self.block_tokens * self.parts
+        return int(room / each) // block * block
 
 
 def fewest_tokens(caches: Sequence[tuple[StageCache, int]], context: int) -> int:

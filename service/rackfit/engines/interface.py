@@ -6,7 +6,7 @@ its source.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Self
 
@@ -18,11 +18,11 @@ from rackfit.engines.cache_layout import merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.hardware import Hardware
-from rackfit.engines.launch import Host, Launched
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.starting import Starting
 from rackfit.engines.terms import Fixed, Limits, Term, linked
 
 PLAIN_SCHEMES = ("f32", "bf16", "f16")
@@ -39,7 +39,7 @@ def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
     return tuple(runs)
 
 
-class Engine(ABC):
+class Engine(Starting, ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
@@ -86,6 +86,24 @@ class Engine(ABC):
             if rejection is not None:
                 yield rejection
         yield from self._uneven_slots(model, split)
+        yield from self._undivided(model, split)
+
+    def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
+        """Degrees above 1 in which tensor ranks that keep the same rows may divide them."""
+        del model, tensor
+        return ()
+
+    def _undivided(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
+        degree, possible = split.decode_context, self.decode_contexts(model, split.tensor)
+        if degree == 1 or degree in possible:
+            return
+        others = f"; {' or '.join(map(str, possible))} would do" if possible else ""
+        detail = (
+            f"{self.name} does not divide the cache of TP{split.tensor} over {degree} ranks of "
+            f"the same rows (decode_context){others}."
+        )
+        source = "--decode-context-parallel-size: rows that tensor ranks repeat"
+        yield reject(split, "degree-unsupported", detail, source, decode_context=degree)
 
     def unsupported(
         self, model: ServedModel, split: Split, accelerator: Accelerator
@@ -265,42 +283,4 @@ class Engine(ABC):
 
     def warnings(self) -> tuple[str, ...]:
         """What a caller should know of how this engine is planned for."""
-        return ()
-
-    def program(self, model: str) -> tuple[str, ...]:
-        """The words that start the engine on one node, its arguments left out; none: unknown."""
-        del model
-        return ()
-
-    def starts_on(self, split: Split, hosts: Sequence[Host]) -> bool:
-        """Whether one command a node starts a replica on just these devices of `hosts`."""
-        del split
-        return len(hosts) == 1
-
-    def node_arguments(
-        self, launched: Launched, hosts: Sequence[Host], number: int
-    ) -> tuple[str, ...]:
-        """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
-        del launched, hosts, number
-        return ()
-
-    @classmethod
-    def environment(cls, launched: Launched, host: Host, place: int) -> Mapping[str, str]:
-        """Variables that a process on `host` is started with, the `place`th replica there."""
-        del launched, host, place
-        return {}
-
-    def mpi_program(self, model: str) -> tuple[str, ...]:
-        """The words that MPI starts as every rank of several nodes; none: it is not started so."""
-        del model
-        return ()
-
-    def files(self, launched: Launched) -> Mapping[str, str]:
-        """Return the files that the arguments name, to be written where it is started."""
-        del launched
-        return {}
-
-    def arguments(self, launched: Launched) -> tuple[str, ...]:
-        """The engine's own command-line arguments for a plan."""
-        del launched
         return ()

@@ -1,12 +1,14 @@
 """Split rules that every engine has: each a function that returns a `Rejection` or None."""
 
-from collections.abc import Callable
-from math import lcm
+from collections.abc import Callable, Sequence
+from math import gcd, lcm
 
 from rackfit.architecture.model import (
     DenseFeedForward,
     ExpertFeedForward,
     GroupedAttention,
+    LatentAttention,
+    RecurrentAttention,
 )
 from rackfit.catalog.entries import Scheme
 from rackfit.engines.rejection import Rejection, RejectionCode
@@ -141,6 +143,29 @@ def expert_slices_whole_blocks(model: ServedModel, split: Split) -> Rejection | 
 def scheme_block(scheme: Scheme) -> int:
     """Elements a divided dimension must keep together in `scheme`."""
     return lcm(scheme.block_elements, max(scheme.scale_rows, 1), max(scheme.scale_columns, 1))
+
+
+def repeated_rows(model: ServedModel, tensor: int, *, latent_only: bool) -> Sequence[int]:
+    """Degrees above 1 that divide what tensor ranks keep alike, of layers that see all tokens.
+
+    Layers of a state or, with `latent_only`, of heads aside; none where a layer has a window, an
+    indexer or compressed rows.
+    """
+    least = tensor
+    for kind in model.kinds:
+        match kind.attention:
+            case None | RecurrentAttention():
+                continue
+            case GroupedAttention() if not latent_only and not (
+                kind.attention.window or kind.attention.indexer
+            ):
+                heads = kind.attention.kv_heads
+                least = gcd(least, tensor // heads if tensor % heads == 0 else 1)
+            case LatentAttention() if kind.attention.indexer is None:
+                continue
+            case _:
+                return ()
+    return [degree for degree in range(2, least + 1) if least % degree == 0]
 
 
 def padded_vocabulary(size: int, multiple: int = 64) -> int:

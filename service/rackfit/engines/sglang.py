@@ -21,7 +21,7 @@ from rackfit.engines.hardware import (
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import MASTER_PORT, Host, Launched, degree, flags
 from rackfit.engines.peak import peak_terms
-from rackfit.engines.rules import COMMON_RULES, Rule
+from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Fixed, Limits, Term, linked
@@ -98,6 +98,10 @@ class Sglang(Engine):
     def vision_parts(self, split: Split) -> int:
         """Towers are divided as attention is."""
         return split.tensor
+
+    def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
+        """Of latent rows alone; a state stays as it is (documentation, Decode Context Parallel)."""
+        return repeated_rows(model, tensor, latent_only=True)
 
     def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
         """Chunk and graph sizes by the device's memory."""
@@ -186,6 +190,7 @@ class Sglang(Engine):
             pp_size=degree(split.pipeline),
             dp_size=degree(split.data),
             ep_size=degree(split.expert),
+            decode_context_parallel_size=degree(split.decode_context),
             context_length=launched.context_tokens,
             max_running_requests=choice.max_sequences,
             chunked_prefill_size=choice.max_batched_tokens,

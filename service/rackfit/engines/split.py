@@ -13,6 +13,8 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     `tensor` divides attention, `data` is attention data parallelism, `expert` divides the
     tensor x data ranks of a stage into expert groups: 1, or a divisor of tensor x data.
     `expert_tensor` = tensor x data / expert may be left out. `replicas` multiplies outside.
+    `decode_context` takes no devices: so many of the tensor ranks, which would all keep the same
+    rows of the cache, divide them by tokens.
     """
 
     tensor: Degree = 1
@@ -21,6 +23,7 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     context: Degree = 1
     expert: Degree = 1
     expert_tensor: Degree | None = None
+    decode_context: Degree = 1
     replicas: Degree = 1
 
     def __post_init__(self) -> None:
@@ -41,6 +44,11 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     def devices_per_replica(self) -> int:
         """Accelerators one replica takes."""
         return self.tensor * self.pipeline * self.data * self.context
+
+    @property
+    def cache_parts(self) -> int:
+        """Into how many parts a sequence's rows are divided, tokens by turns."""
+        return self.context * self.decode_context
 
     @property
     def devices(self) -> int:

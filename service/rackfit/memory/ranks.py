@@ -6,10 +6,11 @@ rank.
 """
 
 from collections.abc import Iterator, Sequence
-from copy import copy
 from functools import cached_property
 from operator import sub
 from typing import Self
+
+import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Tensor
 from rackfit.engines.cache_pool import StageCache
@@ -46,8 +47,9 @@ class RankSizes:
 
     def caching(self, model: ServedModel, caches: dict[tuple[int, ...], StageCache]) -> Self:
         """The same ranks with the same weights, whose `model` has a KV cache of another type."""
-        other = copy(self)
-        vars(other).update(model=model, _caches=caches)
+        other = type(self)(model, self.engine, self.split, self.limits, caches)
+        kept = {n: v for n, v in vars(self).items() if n not in {"model", "_caches"}}
+        vars(other).update(kept)
         return other
 
     @cached_property
@@ -113,10 +115,13 @@ class RankSizes:
 
     def stage_cache(self, counts: tuple[int, ...], split: Split) -> StageCache:
         """What a stage of `split` with `counts` layers of each kind keeps of sequences."""
-        key = (split.pipeline, *counts)
+        parts = split.cache_parts
+        key = (parts, split.pipeline, *counts)
         cache = self._caches.get(key)
         if cache is None:
             cache = self.engine.stage_cache(self.model, split, counts, self.limits)
+            if parts > 1:
+                cache = msgspec.structs.replace(cache, parts=parts)
             self._caches[key] = cache
         return cache
 

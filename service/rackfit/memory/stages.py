@@ -135,13 +135,12 @@ def distinct_stages(
 
     Stages `known` of these sizes, of sequences of any length, are taken from there and added.
     """
-    each = -(-tokens // split.context)
     found = []
     for shape in layout.shapes:
         stage = known.get(shape)
         if stage is None:
-            stage = known[shape] = _stage(sizes, split, shape, each)
-        found.append(stage if stage.tokens == each else stage.of_tokens(each))
+            stage = known[shape] = _stage(sizes, split, shape, tokens)
+        found.append(stage if stage.tokens == tokens else stage.of_tokens(tokens))
     return tuple(found)
 
 

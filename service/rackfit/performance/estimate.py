@@ -120,7 +120,7 @@ class Speeds:
         self._common = Common(model, engine, measured)
         self._fitted = fitted
         self._context_tokens = context_tokens
-        self._forwards: dict[tuple[str, int, int, int, int], Forward] = {}
+        self._forwards: dict[tuple[str, int, int, int, int, int], Forward] = {}
         self._applied: dict[str, tuple[Applied, Applied]] = {}
 
     def rates(self, split: Split, accelerator: Accelerator, serving: Serving) -> Rates | None:
@@ -160,7 +160,7 @@ class Speeds:
         return _Run(self._forward(split, accelerator), split, serving, self._applied[generation])
 
     def _forward(self, split: Split, accelerator: Accelerator) -> Forward:
-        degrees = (split.tensor, split.data, split.expert, split.context)
+        degrees = (split.tensor, split.data, split.expert, split.context, split.decode_context)
         key = (accelerator.id, *degrees)
         if key not in self._forwards:
             self._forwards[key] = Forward(self._common, split, accelerator, self._context_tokens)

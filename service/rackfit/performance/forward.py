@@ -90,7 +90,7 @@ class Forward:
     """Passes of a model split over one kind of accelerator, as a roofline by operator.
 
     Weights are read once a pass whatever the batch; no engine's efficiency is applied. Only
-    the tensor, data, expert and context degrees of `split` are looked at.
+    the tensor, data, expert and both context degrees of `split` are looked at.
     """
 
     def __init__(
@@ -143,11 +143,19 @@ class Forward:
         return seconds
 
     def _core_seconds(self, core: Core, batch: Batch) -> float:
-        operations = batch.decoding * batch.positions * core.decode_operations(batch.context)
+        split, size = self.split, batch.decoding * batch.positions
+        operations = size * core.decode_operations(batch.context)
         if batch.prompts:
             operations += batch.prompts * core.prefill_operations(batch.new, batch.end)
         reading = batch.decoding * core.decode_bytes(batch.context) / self.device.read
-        return together(operations / self.device.plain, reading) / self.split.context
+        if split.decode_context == 1:
+            return together(operations / self.device.plain, reading) / split.context
+        reading /= split.decode_context
+        # Queries are gathered from the ranks that divide the cache, and what comes out is added up.
+        width = self.common.model.architecture.hidden_size * split.decode_context / split.tensor
+        gathered = self.device.all_reduce(size * width * ELEMENT_BYTES, split.decode_context)
+        seconds = together(operations / self.device.plain, reading) / split.context
+        return seconds + 2 * gathered
 
     def _exchanging(self, sums: int, experts: Experts | None, tokens: float) -> float:
         """Sums over tensor ranks; with attention DP, dispatch to experts and back instead.

@@ -1,5 +1,7 @@
 """Does one split fit one pool? Memory per stage, replicas for the sequences, room for both."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from rackfit.engines.interface import Engine
@@ -67,8 +69,9 @@ class Evaluator:
         self.question = question
         self.evaluated = 0
         self._sizing = sizing or Sizing(question.model, question.engine)
-        self._rejections: dict[tuple[int, int, int], Rejection | None] = {}
+        self._rejections: dict[tuple[int, int, int, int], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
+        self._contexts: dict[int, Sequence[int]] = {}
         self._outcomes: dict[tuple[int, ...], Fit | Miss] = {}
         self._pace = (
             None
@@ -89,12 +92,19 @@ class Evaluator:
 
     def illegal(self, split: Split) -> Rejection | None:
         """The first rule a split's tensor, data and expert degrees break, pipeline aside."""
-        key = (split.tensor, split.data, split.expert)
+        key = (split.tensor, split.data, split.expert, split.decode_context)
         if key not in self._rejections:
             stage = msgspec.structs.replace(split, pipeline=1, replicas=1)
             engine = self.question.engine
             self._rejections[key] = next(engine.rejections(self.question.model, stage), None)
         return self._rejections[key]
+
+    def decode_contexts(self, tensor: int) -> Sequence[int]:
+        """Degrees in which the engine divides what so many tensor ranks repeat of the cache."""
+        if tensor not in self._contexts:
+            engine, model = self.question.engine, self.question.model
+            self._contexts[tensor] = engine.decode_contexts(model, tensor)
+        return self._contexts[tensor]
 
     def unsupported(self, pool: Pool) -> Rejection | None:
         """Why the engine cannot serve the model on a pool's devices at all."""
@@ -126,7 +136,8 @@ class Evaluator:
                 known again by its identity, so that it must outlive this evaluator.
             nodes: so many more, all free and as large as the pool's largest, are counted in.
         """
-        key = (id(pool), split.tensor, split.pipeline, split.data, split.expert, nodes)
+        degrees = (split.tensor, split.pipeline, split.data, split.expert, split.decode_context)
+        key = (id(pool), *degrees, nodes)
         outcome = self._outcomes.get(key)
         if outcome is None:
             self.evaluated += 1

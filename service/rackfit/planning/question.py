@@ -56,6 +56,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pipeline: Degree | None = None
     data: Degree | None = None
     expert: Degree | None = None
+    decode_context: Degree | None = None
     replicas: Degree | None = None
     max_seconds_to_first_token: Seconds | None = None
     max_seconds_per_output_token: Seconds | None = None

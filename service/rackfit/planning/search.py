@@ -158,6 +158,8 @@ def search_pool(
         for split in splits_of_size(evaluator, size, tensors, constraints):
             tried = True
             _try(evaluator, pool, split, findings)
+            if constraints.decode_context is None:
+                _divide_cache(evaluator, pool, split, findings)
     if tensors and not tried:
         _try_larger(evaluator, pool, tensors, constraints, findings)
 
@@ -216,7 +218,13 @@ def splits_of_size(
             if not _allowed(constraints, data, pipeline, experts) or pipeline > layers:
                 continue
             for expert in expert_degrees(tensor * data, constraints, experts):
-                yield Split(tensor=tensor, pipeline=pipeline, data=data, expert=expert)
+                yield Split(
+                    tensor=tensor,
+                    pipeline=pipeline,
+                    data=data,
+                    expert=expert,
+                    decode_context=constraints.decode_context or 1,
+                )
 
 
 def _allowed(constraints: Constraints, data: int, pipeline: int, experts: int) -> bool:
@@ -224,6 +232,24 @@ def _allowed(constraints: Constraints, data: int, pipeline: int, experts: int) -
     useful = data == 1 or experts > 0
     wanted = useful if constraints.data is None else data == constraints.data
     return wanted and constraints.pipeline in (None, pipeline)
+
+
+def _divide_cache(evaluator: Evaluator, pool: Pool, split: Split, findings: Findings) -> None:
+    """Try a split with its cache divided where it is repeated, if it lacks room or is multiplied.
+
+    Only what fits is kept: with an undivided cache it has been told why it does not.
+    """
+    degrees = evaluator.decode_contexts(split.tensor)
+    if not degrees or evaluator.illegal(split) or evaluator.least_short(split, pool) > 0:
+        return
+    whole = evaluator.evaluate(split, pool)
+    if isinstance(whole, Fit) and whole.split.replicas == 1:
+        return
+    for degree in degrees:
+        divided = msgspec.structs.replace(split, decode_context=degree)
+        outcome = evaluator.evaluate(divided, pool)
+        if isinstance(outcome, Fit):
+            findings.add(outcome)
 
 
 def _try(evaluator: Evaluator, pool: Pool, split: Split, findings: Findings) -> None:

@@ -67,18 +67,18 @@ class Prepared:
         self._engine = engine
         self._limits = limits
         self._alike = alike
-        self._stages: dict[tuple[int, int, int, int, int], Stages] = {}
-        self._shapes: dict[tuple[int, int, int], dict[Shape, StageMemory]] = {}
+        self._stages: dict[tuple[int, int, int, int, int, int], Stages] = {}
+        self._shapes: dict[tuple[int, int, int, int], dict[Shape, StageMemory]] = {}
         self._sizes: dict[tuple[int, int, int], RankSizes] = {}
         self.layouts: dict[int, Layout] = alike.layouts if alike else {}
         self._caches: dict[int, dict[tuple[int, ...], StageCache]] = {}
 
     def stages(self, split: Split, tokens: int) -> Stages:
         """Memory of every stage of a split, for sequences of so many tokens."""
-        key = (split.tensor, split.data, split.expert, split.pipeline, tokens)
+        key = (split.tensor, split.data, split.expert, split.cache_parts, split.pipeline, tokens)
         stages = self._stages.get(key)
         if stages is None:
-            shapes = self._shapes.setdefault(key[:3], {})
+            shapes = self._shapes.setdefault(key[:4], {})
             layout = self._layout(split.pipeline)
             distinct = distinct_stages(self.sizes(split), split, tokens, layout, shapes)
             every = tuple(map(distinct.__getitem__, layout.places))

@@ -43,6 +43,7 @@ def split_label(split: Split) -> str:
         "PP": split.pipeline,
         "DP": split.data,
         "CP": split.context,
+        "DCP": split.decode_context,
         "EP": split.expert,
     }
     named = [f"{name}{degree}" for name, degree in degrees.items() if degree > 1] or ["TP1"]

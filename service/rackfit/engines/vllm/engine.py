@@ -5,7 +5,12 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, ClassVar
 
-from rackfit.architecture.model import Attention, ExpertFeedForward, LatentAttention
+from rackfit.architecture.model import (
+    Attention,
+    ExpertFeedForward,
+    LatentAttention,
+    RecurrentAttention,
+)
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_layout import PLAIN_BYTES
 from rackfit.engines.cache_pool import StageCache
@@ -21,7 +26,7 @@ from rackfit.engines.hardware import (
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched, degree, flags
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject
+from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits, Term
@@ -95,6 +100,16 @@ class Vllm(Engine):
     def version(self) -> Version:
         """Major and minor of the version that serves."""
         return read_version(self.choice.version, CURRENT)
+
+    def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
+        """One group of full attention layers, as many ranks as repeat a head's rows.
+
+        Sources: vllm/config/parallel.py, decode_context_parallel_size;
+        v1/core/kv_cache_coordinator.py, which has none for hybrid models.
+        """
+        if any(isinstance(kind.attention, RecurrentAttention) for kind in model.kinds):
+            return ()
+        return repeated_rows(model, tensor, latent_only=False)
 
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:
         """The remainder goes backwards from the last stage but one (vLLM get_pp_indices)."""
@@ -237,6 +252,7 @@ class Vllm(Engine):
             tensor_parallel_size=split.tensor,
             pipeline_parallel_size=degree(split.pipeline),
             data_parallel_size=degree(split.data),
+            decode_context_parallel_size=degree(split.decode_context),
             max_model_len=launched.context_tokens,
             max_num_seqs=choice.max_sequences,
             max_num_batched_tokens=choice.max_batched_tokens,

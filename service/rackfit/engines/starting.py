@@ -1,0 +1,48 @@
+"""How an engine is started, with what one has that nobody can start: nothing at all."""
+
+from collections.abc import Mapping, Sequence
+
+from rackfit.engines.launch import Host, Launched
+from rackfit.engines.split import Split
+
+
+class Starting:
+    """The part of an engine that says which commands start it; an engine overrides what it has."""
+
+    def program(self, model: str) -> tuple[str, ...]:
+        """The words that start the engine on one node, its arguments left out; none: unknown."""
+        del model
+        return ()
+
+    def starts_on(self, split: Split, hosts: Sequence[Host]) -> bool:
+        """Whether one command a node starts a replica on just these devices of `hosts`."""
+        del split
+        return len(hosts) == 1
+
+    def node_arguments(
+        self, launched: Launched, hosts: Sequence[Host], number: int
+    ) -> tuple[str, ...]:
+        """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
+        del launched, hosts, number
+        return ()
+
+    @classmethod
+    def environment(cls, launched: Launched, host: Host, place: int) -> Mapping[str, str]:
+        """Variables that a process on `host` is started with, the `place`th replica there."""
+        del launched, host, place
+        return {}
+
+    def mpi_program(self, model: str) -> tuple[str, ...]:
+        """The words that MPI starts as every rank of several nodes; none: it is not started so."""
+        del model
+        return ()
+
+    def files(self, launched: Launched) -> Mapping[str, str]:
+        """Return the files that the arguments name, to be written where it is started."""
+        del launched
+        return {}
+
+    def arguments(self, launched: Launched) -> tuple[str, ...]:
+        """The engine's own command-line arguments for a plan."""
+        del launched
+        return ()

@@ -68,6 +68,15 @@ def test_a_type_whose_spare_is_missing_leaves_the_others_to_plan_on() -> None:
     assert H100 in {rejection["accelerator"] for rejection in found["rejections"]}
 
 
+def test_a_type_whose_spare_is_missing_is_no_way_out() -> None:
+    """What the caller left out is offered only where it could be planned on."""
+    nodes = [*nodes_of(H200, 1, prefix="new"), *nodes_of(H100, 1, prefix="old")]
+    question = asked(nodes, nodes=1)
+    question["constraints"] |= {"accelerators": [H200], "tensor": 1}
+    (rejection,) = answer(CATALOG, question)["rejections"]
+    assert rejection["nearest_fix"] is None
+
+
 def test_reserved_bytes_lower_the_share_an_engine_is_started_with() -> None:
     """VLLM is told to take less of each device."""
     question = asked(nodes_of(H200, 1), bytes_per_device=40 << 30) | {"engine": {"name": "vllm"}}

@@ -154,8 +154,10 @@ class _Search:
         """Search every pool the constraints allow."""
         wanted = self._wanted_types()
         for pool in pools:
-            kept = self.others if wanted and pool.accelerator.id not in wanted else self.pools
-            kept[pool.accelerator.id] = pool
+            if not wanted or pool.accelerator.id in wanted:
+                self.pools[pool.accelerator.id] = pool
+            elif pool.devices(0):
+                self.others[pool.accelerator.id] = pool
         if not self.pools:
             self.findings.add_illegal(no_such_accelerators(), None)
         for pool in [pool for pool in self.pools.values() if not pool.devices(0)]:

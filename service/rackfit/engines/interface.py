@@ -79,8 +79,12 @@ class Engine(Starting, ABC):
         return type(self)(choice, self.device_reserve)
 
     def rejections(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
+        """Yield what of a model cannot be loaded, and every rule that `split` breaks."""
+        yield from self.unloadable(model, split)
+        yield from self.broken_rules(model, split)
+
+    def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Yield every rule that `split` breaks."""
-        yield from self._unloadable(model, split)
         for rule in (*self.rules, *self.pipeline_rules):
             rejection = rule(model, split)
             if rejection is not None:
@@ -125,7 +129,8 @@ class Engine(Starting, ABC):
         numbers = {"slots": slots, "expert": split.expert, "redundant_experts": redundant}
         yield reject(split, "experts-not-divisible", detail, self.slots_source, **numbers)
 
-    def _unloadable(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
+    def unloadable(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
+        """Yield what of a model cannot be loaded, whatever the split."""
         for scheme in model.used_schemes:
             if not self.loads(scheme.id, scheme.engines):
                 detail = f"{self.name} cannot load weights stored as {scheme.name}."

@@ -16,7 +16,7 @@ UNBOUNDED = 1_000_000_000
 """Sequences a rank without any cache holds: as many as anyone asks for."""
 
 
-class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
+class StageMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Bytes on a rank of one stage; `cache` is what it keeps of a sequence.
 
     `sequence_bytes` are those of one sequence of `tokens`, the context asked for. Ranks that hold
@@ -85,7 +85,7 @@ class StageMemory(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class RankLoad(msgspec.Struct, frozen=True, kw_only=True):
+class RankLoad(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What sets one rank of a stage apart from the others."""
 
     rank: int

@@ -5,7 +5,7 @@ from typing import Any
 
 from rackfit.engines.rejection import Fix, MoreNodes
 from rackfit.engines.split import Split
-from rackfit.planning.evaluation import Addition
+from rackfit.planning.additions import Addition
 from rackfit.planning.neighbours import SHORT
 from rackfit.planning.refusals import things
 

@@ -1,6 +1,7 @@
 """Does one split fit one pool? Memory per stage, replicas for the sequences, room for both."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 
@@ -20,9 +21,6 @@ from rackfit.planning.times import Pace, Times
 
 MAX_REPLICAS = 65_536
 """Largest number of replicas there is."""
-
-MANY = 1 << 40
-"""More nodes than any split can use."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,13 +48,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.node_loss == "serve")
 
 
-class Addition(msgspec.Struct, frozen=True):
-    """Nodes to add to a pool, all free and as large as its largest, and the fit on them."""
-
-    nodes: int
-    fit: Fit
-
-
 class Evaluator:
     """Evaluates splits of one question.
 
@@ -71,6 +62,8 @@ class Evaluator:
         self._sizing = sizing or Sizing(question.model, question.engine)
         self._rejections: dict[tuple[int, int, int, int], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
+        self._loads = False
+        self._held: dict[tuple[str, int, int], int] = {}
         self._contexts: dict[int, Sequence[int]] = {}
         self._outcomes: dict[tuple[int, ...], Fit | Miss] = {}
         self._pace = (
@@ -95,8 +88,10 @@ class Evaluator:
         key = (split.tensor, split.data, split.expert, split.decode_context)
         if key not in self._rejections:
             stage = msgspec.structs.replace(split, pipeline=1, replicas=1)
-            engine = self.question.engine
-            self._rejections[key] = next(engine.rejections(self.question.model, stage), None)
+            engine, model = self.question.engine, self.question.model
+            unloadable = None if self._loads else next(engine.unloadable(model, stage), None)
+            self._loads = unloadable is None
+            self._rejections[key] = unloadable or next(engine.broken_rules(model, stage), None)
         return self._rejections[key]
 
     def decode_contexts(self, tensor: int) -> Sequence[int]:
@@ -121,11 +116,20 @@ class Evaluator:
         Ranks hold no less than all weights together, and each data rank the rows of what it must
         serve: above 0 it is a miss however it is placed; 0 and below say nothing.
         """
-        sequence = self._sizing.least_sequence_bytes(self.question.tokens)
-        needed = self.question.model.weights_bytes
-        needed += split.data * self._least_held(split) * sequence
-        held = self.question.engine.most_held(pool.accelerator.usable_bytes, split)
+        weights, sequence = self._least
+        key = (pool.accelerator.id, split.tensor, split.data)
+        held = self._held.get(key)
+        if held is None:
+            usable = pool.accelerator.usable_bytes
+            held = self._held[key] = self.question.engine.most_held(usable, split)
+        needed = weights + split.data * self._least_held(split) * sequence
         return needed - split.devices_per_replica * held
+
+    @cached_property
+    def _least(self) -> tuple[int, int]:
+        """Bytes of all weights and of one sequence."""
+        sequence = self._sizing.least_sequence_bytes(self.question.tokens)
+        return self.question.model.weights_bytes, sequence
 
     def evaluate(self, split: Split, pool: Pool, nodes: int = 0) -> Fit | Miss:
         """Fit `split` on `pool` with as many replicas as the sequences need, each split once.
@@ -174,36 +178,6 @@ class Evaluator:
             msg = f"no place for tensor groups of {bare.split.tensor}"
             raise AssertionError(msg)
         return nearest
-
-    def nodes_to_add(self, split: Split, pool: Pool, below: int = MANY) -> Addition | None:
-        """Fewest whole nodes to add to a pool before `split` fits; None if no number does.
-
-        Nor if it takes `below` or more.
-        """
-        cells_a_node = pool.new_node[0] // split.tensor
-        if self.least_short(split, pool) > 0:
-            return None
-        fit = self.evaluate(split, pool, MANY) if cells_a_node else None
-        if not isinstance(fit, Fit):
-            return None
-        lacking = fit.cells - pool.offers(split.tensor).cells[-1]
-        fewest = max(-(-lacking // cells_a_node), 0)
-        if fewest >= below:
-            return None
-        outcome = self.evaluate(split, pool, fewest)
-        if isinstance(outcome, Miss):
-            each = -(-split.pipeline * split.data // cells_a_node)
-            fewest = self._bisected(split, pool, fewest + 1, fit.split.replicas * each + 1)
-            outcome = self.evaluate(split, pool, fewest)
-        return Addition(fewest, outcome) if isinstance(outcome, Fit) and fewest < below else None
-
-    def _bisected(self, split: Split, pool: Pool, fewest: int, most: int) -> int:
-        """The least number of nodes that does, from `fewest` to `most`, which does."""
-        while fewest < most:
-            middle = (fewest + most) // 2
-            fits = isinstance(self.evaluate(split, pool, middle), Fit)
-            fewest, most = (fewest, middle) if fits else (middle + 1, most)
-        return fewest
 
     def _on(self, ground: Ground) -> Fit | Miss:
         """The outcome on devices with as many bytes free as a ground has."""

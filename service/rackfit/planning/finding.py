@@ -58,20 +58,31 @@ class Finder:
         self.expired = expired
         self.fits = fits
         self.in_vain = complete and not fits
-        self._known: dict[tuple[bytes, str | None], Fit | None] = {}
+        self._known: dict[tuple[bytes, str | None, bool], Fit | None] = {}
+
+    def has_any(self, constraints: Constraints, pool: Pool) -> bool:
+        """Tell whether there is any plan under other constraints on a pool."""
+        return self._known_or_found(constraints, pool, any_fit=True) is not None
 
     def best(self, constraints: Constraints, pool: Pool | None = None) -> Fit | None:
         """The smallest plan under other constraints, on one pool or any."""
-        key = (msgspec.json.encode(constraints), None if pool is None else pool.accelerator.id)
+        return self._known_or_found(constraints, pool, any_fit=False)
+
+    def _known_or_found(
+        self, constraints: Constraints, pool: Pool | None, *, any_fit: bool
+    ) -> Fit | None:
+        name = None if pool is None else pool.accelerator.id
+        key = (msgspec.json.encode(constraints), name, any_fit)
         if key not in self._known:
-            self._known[key] = self._found(constraints, pool)
+            self._known[key] = self._found(constraints, pool, any_fit=any_fit)
         return self._known[key]
 
-    def _found(self, constraints: Constraints, pool: Pool | None) -> Fit | None:
-        if not self._narrows(constraints):
-            return self._search(constraints, pool)
-        kept = self._kept(constraints, pool)
-        return self._search(constraints, pool) if kept is None and not self.in_vain else kept
+    def _found(self, constraints: Constraints, pool: Pool | None, *, any_fit: bool) -> Fit | None:
+        narrows = self._narrows(constraints)
+        kept = self._kept(constraints, pool) if narrows else None
+        if kept is not None or (narrows and self.in_vain):
+            return kept
+        return self._search(constraints, pool, any_fit=any_fit)
 
     def _kept(self, constraints: Constraints, pool: Pool | None) -> Fit | None:
         """A plan the search kept that has the degrees insisted on."""
@@ -82,14 +93,14 @@ class Finder:
                 return fit
         return None
 
-    def nothing_yet(self) -> Findings:
-        """What a search for the smallest plan begins with."""
+    def nothing_yet(self, *, any_fit: bool = False) -> Findings:
+        """What a search for the smallest plan, or any, begins with."""
         order = msgspec.structs.replace(self.order, objective="fewest-accelerators", second=None)
-        return Findings(limit=1, order=order)
+        return Findings(limit=1, order=order, any_fit=any_fit)
 
-    def best_with(self, evaluator: Evaluator, pool: Pool) -> Fit | None:
-        """The smallest plan of a changed model under the caller's constraints."""
-        return self._searched(evaluator, self.constraints, pool)
+    def any_with(self, evaluator: Evaluator, pool: Pool) -> Fit | None:
+        """A plan of a changed model under the caller's constraints."""
+        return self._searched(evaluator, self.constraints, pool, any_fit=True)
 
     def _narrows(self, constraints: Constraints) -> bool:
         """Tell whether constraints only add degrees to the caller's."""
@@ -99,9 +110,9 @@ class Finder:
         )
         return all(callers in (None, other) for callers, other in pairs)
 
-    def _search(self, constraints: Constraints, pool: Pool | None) -> Fit | None:
+    def _search(self, constraints: Constraints, pool: Pool | None, *, any_fit: bool) -> Fit | None:
         if all(getattr(self.constraints, n) == getattr(constraints, n) for n in DEMANDS):
-            return self._searched(self.evaluator, constraints, pool)
+            return self._searched(self.evaluator, constraints, pool, any_fit=any_fit)
         question = msgspec.structs.replace(
             self.evaluator.question,
             replicas=constraints.replicas,
@@ -110,7 +121,8 @@ class Finder:
             node_loss=constraints.node_loss,
             apart=constraints.placement == "spread",
         )
-        return self._searched(self.evaluator.asking(question), constraints, pool)
+        asking = self.evaluator.asking(question)
+        return self._searched(asking, constraints, pool, any_fit=any_fit)
 
     def _times(self, constraints: Constraints) -> Times | None:
         """The times that are left to keep within."""
@@ -122,9 +134,9 @@ class Finder:
         return msgspec.structs.replace(asked, first=first, each=each)
 
     def _searched(
-        self, evaluator: Evaluator, constraints: Constraints, pool: Pool | None
+        self, evaluator: Evaluator, constraints: Constraints, pool: Pool | None, *, any_fit: bool
     ) -> Fit | None:
-        findings = self.nothing_yet()
+        findings = self.nothing_yet(any_fit=any_fit)
         for each in self.pools.values() if pool is None else (pool,):
             search_pool(evaluator, each, constraints, findings, self.expired)
         return next(iter(findings.fits), None)

@@ -10,8 +10,9 @@ import msgspec
 from rackfit.catalog.entries import Scheme
 from rackfit.engines.rejection import Fix, Rejection
 from rackfit.engines.split import Split
+from rackfit.planning.additions import MANY, Addition, nodes_to_add
 from rackfit.planning.changes import degrees, more_nodes, shown, with_split
-from rackfit.planning.evaluation import MANY, Addition, Evaluator
+from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.finding import Finder
 from rackfit.planning.lighter import Lighter, fitting
 from rackfit.planning.outcomes import Fit, Miss
@@ -109,7 +110,7 @@ class Fixer:
         fewest: Addition | None = None
         for split in (miss.split, *deeper):
             below = MANY if fewest is None else fewest.nodes
-            fewest = self.evaluator.nodes_to_add(split, miss.pool, below) or fewest
+            fewest = nodes_to_add(self.evaluator, split, miss.pool, below) or fewest
             if fewest is not None and fewest.nodes <= enough:
                 break
         if fewest is not None and fewest.nodes:
@@ -176,7 +177,7 @@ class Fixer:
     ) -> Iterator[Fix]:
         """Variants that open some split of a pool."""
         for name, evaluator in variants:
-            if self.finder.best_with(evaluator, pool) is not None:
+            if self.finder.any_with(evaluator, pool) is not None:
                 yield self._loaded(field, name, verified=True)
 
     def _only_loadable(

@@ -12,7 +12,7 @@ from rackfit.planning.seating import NodeLoss
 from rackfit.planning.times import Pace
 
 
-class Stages(msgspec.Struct, frozen=True):
+class Stages(msgspec.Struct, frozen=True, gc=False):
     """The stages of a split in order, and each distinct one with how often it stands there."""
 
     all: tuple[StageMemory, ...]
@@ -97,7 +97,7 @@ def nearer(before: Miss | None, now: Miss) -> Miss:
     return msgspec.structs.replace(told, short_bytes=short)
 
 
-class Room(msgspec.Struct, frozen=True):
+class Room(msgspec.Struct, frozen=True, gc=False):
     """What there is for a split: `cells` groups of tensor ranks, each stage's budget on them."""
 
     stages: Stages

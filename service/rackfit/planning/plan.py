@@ -14,8 +14,9 @@ from rackfit.engines.served import ServedModel
 from rackfit.memory.answer import check_options
 from rackfit.memory.resolve import check_context, resolve
 from rackfit.performance.estimate import Speeds
+from rackfit.planning.additions import Addition
 from rackfit.planning.disaggregating import Disaggregator, check_disaggregated
-from rackfit.planning.evaluation import Addition, Evaluator, Question
+from rackfit.planning.evaluation import Evaluator, Question
 from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer

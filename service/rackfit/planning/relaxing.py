@@ -57,7 +57,7 @@ class Relaxer:
         self, own: Mapping[str, int], near: Sequence[Mapping[str, int]], pool: Pool
     ) -> Iterator[Fix]:
         for other in near[:TRIED]:
-            if self._fit(other, pool) is not None:
+            if self._fits(other, pool):
                 yield _instead(own, other, "is legal and fits.", verified=True)
         if any(getattr(self.constraints, name) is not None for name in own):
             yield from self.given_up(pool)
@@ -73,7 +73,7 @@ class Relaxer:
             for degree in nearest(own, range(1, self._largest(name, pool) + 1))[:TRIED]
         ]
         for own, other in moves:
-            if self._fit(other, pool) is not None:
+            if self._fits(other, pool):
                 yield _instead(own, other, "fits.", verified=True)
         yield from self.given_up(pool)
         tensors = self._legal_tensors(pool)
@@ -124,13 +124,16 @@ class Relaxer:
         """The accelerators of the inventory that the caller left out."""
         changed = msgspec.structs.replace(self.constraints, accelerators=None)
         others = self.finder.others.values()
-        fitting = [pool.accelerator.id for pool in others if self.finder.best(changed, pool)]
+        fitting = [pool.accelerator.id for pool in others if self.finder.has_any(changed, pool)]
         if fitting:
             yield constrained({"accelerators": fitting}, f"On {' or '.join(fitting)} it fits.")
         elif others and not self.finder.pools:
             names = list(self.finder.others)
             detail = f"There is {' and '.join(names)}; more is needed to fit."
             yield constrained({"accelerators": names}, detail, verified=False)
+
+    def _fits(self, changed: Changed, pool: Pool) -> bool:
+        return self.finder.has_any(msgspec.structs.replace(self.constraints, **changed), pool)
 
     def _fit(self, changed: Changed, pool: Pool) -> Fit | None:
         return self.finder.best(msgspec.structs.replace(self.constraints, **changed), pool)

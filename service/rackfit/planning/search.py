@@ -31,11 +31,13 @@ class Findings(msgspec.Struct, kw_only=True):
     """What a search has found so far; the one mutable thing in it.
 
     Splits that break a rule alike are kept once and counted in `alike`. Those `passed_over` lack
-    so many bytes at least, and are evaluated only if they may be among the nearest misses.
+    so many bytes at least, and are evaluated only if they may be among the nearest misses. Where
+    `any_fit` will do the first that is found ends the search.
     """
 
     limit: int
     rejection_limit: int = 0
+    any_fit: bool = False
     order: Order
     best: list[tuple[Key, Fit]] = []
     unbeaten: dict[tuple[float, ...], tuple[Key, Fit]] = {}
@@ -96,6 +98,8 @@ class Findings(msgspec.Struct, kw_only=True):
 
     def settled(self, devices: int) -> bool:
         """Tell whether no split of `devices` or more a replica can still be kept."""
+        if self.any_fit and self.best:
+            return True
         return len(self.best) == self.limit and self.order.settled(self.best[-1][0], devices)
 
     @property
@@ -160,6 +164,8 @@ def search_pool(
             _try(evaluator, pool, split, findings)
             if constraints.decode_context is None:
                 _divide_cache(evaluator, pool, split, findings)
+            if findings.any_fit and findings.best:
+                return
     if tensors and not tried:
         _try_larger(evaluator, pool, tensors, constraints, findings)
 

@@ -16,7 +16,7 @@ NodeLoss = Literal["serve", "replan"]
 """
 
 
-class Ground(msgspec.Struct, frozen=True, kw_only=True):
+class Ground(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Where replicas of a split are to go: devices of a pool with `level` bytes free.
 
     `cells` of its tensor groups find room there, those of `new` nodes, of `each` groups, included.

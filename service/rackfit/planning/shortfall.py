@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from rackfit.planning.additions import MANY, Addition, nodes_to_add
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
-from rackfit.planning.evaluation import MANY, Addition, Evaluator
+from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.outcomes import Miss
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints, Shortfall
@@ -48,7 +49,7 @@ def _fewest(
             if evaluator.illegal(split) is not None:
                 continue
             below = MANY if fewest is None else fewest.nodes
-            fewest = evaluator.nodes_to_add(split, pool, below) or fewest
+            fewest = nodes_to_add(evaluator, split, pool, below) or fewest
     return fewest
 
 

@@ -24,7 +24,6 @@ class Sizing:
         self.alike = alike
         self._prepared: dict[tuple[str, int], Prepared] = {}
         self._by_limits: dict[Limits, Prepared] = {}
-        self._sequences: dict[int, int] = {}
 
     def stages(self, split: Split, accelerator: Accelerator, tokens: int) -> Stages:
         """Memory of every stage of a split, for sequences of so many tokens."""
@@ -32,12 +31,9 @@ class Sizing:
 
     def least_sequence_bytes(self, tokens: int) -> int:
         """Bytes of one sequence, undivided and without any padding."""
-        if tokens not in self._sequences:
-            model = self.model
-            numbers = map(model.order.count, range(len(model.kinds)))
-            terms = merged(zip(numbers, model.cache_terms(1), strict=True))
-            self._sequences[tokens] = sequence_bytes(terms, tokens)
-        return self._sequences[tokens]
+        numbers = map(self.model.order.count, range(len(self.model.kinds)))
+        terms = merged(zip(numbers, self.model.cache_terms(1), strict=True))
+        return sequence_bytes(terms, tokens)
 
     def caching(self, kv_cache_dtype: str) -> "Sizing":
         """Return the sizes with a KV cache of another type."""

@@ -122,7 +122,6 @@ class Speeds:
         self._context_tokens = context_tokens
         self._forwards: dict[tuple[str, int, int, int, int, int], Forward] = {}
         self._applied: dict[str, tuple[Applied, Applied]] = {}
-        self._runs: dict[tuple[str, Split, Serving], _Run] = {}
 
     def rates(self, split: Split, accelerator: Accelerator, serving: Serving) -> Rates | None:
         """The rates of a split; None where the accelerator's bandwidth is not known."""
@@ -151,12 +150,6 @@ class Speeds:
     def _run(self, split: Split, accelerator: Accelerator, serving: Serving) -> "_Run | None":
         if not accelerator.memory_bandwidth:
             return None
-        key = (accelerator.id, split, serving)
-        if key not in self._runs:
-            self._runs[key] = self._new_run(split, accelerator, serving)
-        return self._runs[key]
-
-    def _new_run(self, split: Split, accelerator: Accelerator, serving: Serving) -> "_Run":
         generation = accelerator.generation
         if generation not in self._applied:
             name, fitted = self._common.engine.name, self._fitted

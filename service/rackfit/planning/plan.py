@@ -30,8 +30,35 @@ from rackfit.planning.refusals import all_reserved, miss_rejection, no_such_acce
 from rackfit.planning.reserving import NOTHING
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.shortfall import find_additions, shortfall
+from rackfit.planning.sizing import Sizing
 from rackfit.planning.telling import Told, as_plan
 from rackfit.planning.times import Times
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """A model under an engine, with the sizes of its splits that are known so far."""
+
+    sizing: Sizing
+    warnings: tuple[str, ...]
+
+
+def subject(request: PlanRequest, catalog: Catalog, device_reserve: float) -> Subject:
+    """Read what a request is about.
+
+    Raises:
+        InvalidInput: there is no such model, or it cannot be served so.
+    """
+    engine = engine_for(request.engine, device_reserve)
+    resolved = resolve(
+        request.model,
+        catalog,
+        quantization=request.quantization,
+        kv_cache_dtype=request.kv_cache_dtype,
+        gguf=engine.reads_gguf,
+    )
+    check_context(request.workload, resolved.model.architecture)
+    check_options(resolved.model, engine)
+    return Subject(Sizing(resolved.model, engine), (*resolved.warnings, *engine.warnings()))
 
 
 def plan(
@@ -52,25 +79,27 @@ def plan(
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
-    engine = engine_for(request.engine, device_reserve)
-    resolved = resolve(
-        request.model,
-        catalog,
-        quantization=request.quantization,
-        kv_cache_dtype=request.kv_cache_dtype,
-        gguf=engine.reads_gguf,
-    )
-    check_context(request.workload, resolved.model.architecture)
-    check_options(resolved.model, engine)
+    return plan_subject(request, subject(request, catalog, device_reserve), catalog, expired)
+
+
+def plan_subject(
+    request: PlanRequest, about: Subject, catalog: Catalog, expired: Callable[[], bool]
+) -> PlanAnswer:
+    """Do the same for a model that is read already, and may have been planned for before.
+
+    Raises:
+        InvalidInput: the request contradicts the catalog or itself.
+    """
+    model, engine = about.sizing.model, about.sizing.engine
     if request.disaggregate:
         check_disaggregated(request, engine)
     reserved = request.constraints.reserved or NOTHING
     pools = read_pools(request.inventory, catalog.accelerator, reserved)
     if request.launch is not None:
         check_names(request.launch, request.inventory.nodes)
-    workload, loads = request.workload, _loads(request, resolved.model, engine, expired)
+    workload, loads = request.workload, _loads(request, model, engine, expired)
     question = Question(
-        model=resolved.model,
+        model=model,
         engine=engine,
         tokens=workload.context_tokens,
         sequences=workload.sequences,
@@ -81,9 +110,9 @@ def plan(
         node_loss=request.constraints.node_loss,
         apart=request.constraints.placement == "spread",
     )
-    search = _Search(request, catalog, Evaluator(question), expired, loads)
+    search = _Search(request, catalog, Evaluator(question, about.sizing), expired, loads)
     search.run(pools.pools)
-    return search.answer((*resolved.warnings, *engine.warnings(), *pools.warnings))
+    return search.answer((*about.warnings, *pools.warnings))
 
 
 def _loads(

@@ -17,7 +17,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
 from rackfit.inventory.model import Inventory, Node
 from rackfit.memory.question import Capacity, ModelRef, Workload
-from rackfit.planning.plan import plan
+from rackfit.planning.plan import Subject, plan_subject, subject
 from rackfit.planning.prices import read_prices
 from rackfit.planning.question import (
     Constraints,
@@ -114,16 +114,14 @@ def recommend(
     unsuitable: list[Unsuitable] = []
     warnings: dict[str, None] = {}
     complete = True
+    about: Subject | None = None
     for accelerator in _candidates(request, catalog):
         if expired():
             complete = False
             break
-        answer = plan(
-            _planned(request, accelerator),
-            catalog,
-            device_reserve=device_reserve,
-            expired=expired,
-        )
+        asked = _planned(request, accelerator)
+        about = about or subject(asked, catalog, device_reserve)
+        answer = plan_subject(asked, about, catalog, expired)
         complete = complete and answer.complete
         warnings |= dict.fromkeys(answer.warnings)
         if answer.feasible:

@@ -16,8 +16,9 @@ from rackfit.engines.split import Split
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
 from rackfit.performance.efficiency import Phase, applied
-from rackfit.performance.estimate import Serving, Speeds
+from rackfit.performance.estimate import Speeds
 from rackfit.performance.forward import Batch, Common, Forward
+from rackfit.performance.serving import Serving
 
 DATA = Path(__file__).parent / "truth" / "data"
 ACCELERATORS = {

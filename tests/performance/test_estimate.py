@@ -14,7 +14,9 @@ from rackfit.engines.choice import EngineChoice
 from rackfit.engines.split import Split
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
-from rackfit.performance.estimate import Estimate, Serving, Speeds
+from rackfit.performance.estimate import Speeds
+from rackfit.performance.run import Estimate
+from rackfit.performance.serving import Serving
 
 CATALOG = load_catalog()
 H100 = CATALOG.accelerator("NVIDIA-H100-80GB-HBM3")[0]

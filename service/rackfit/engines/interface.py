@@ -45,8 +45,8 @@ class Engine(Starting, ABC):
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
     batch it prepares for where the caller names none; `takes_utilization` tells whether it is
     started with a share of each device, `even_slots` whether expert ranks hold equally many
-    experts even without redundant ones, `disaggregates` whether replicas may be of one phase. One
-    that `reads_gguf` reads nothing else.
+    experts even without redundant ones, `disaggregates` whether replicas may be of one phase.
+    One that `reads_gguf` reads nothing else.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.

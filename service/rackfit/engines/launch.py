@@ -15,7 +15,8 @@ class Launched(msgspec.Struct, frozen=True, kw_only=True):
     """One plan as its engine is told of it.
 
     `sequences` are those a data rank holds at once, each of `context_tokens` at most. Replicas
-    of one `phase` hand the cache on to, or get it from, those of the other.
+    of one `phase` hand the cache on to, or get it from, those of the other. A `partition` says how
+    many layers each stage gets; None leaves it to the engine.
     """
 
     model: ServedModel
@@ -24,6 +25,7 @@ class Launched(msgspec.Struct, frozen=True, kw_only=True):
     context_tokens: int
     sequences: int
     phase: Phase = "both"
+    partition: tuple[int, ...] | None = None
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

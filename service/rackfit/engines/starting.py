@@ -1,13 +1,25 @@
 """How an engine is started, with what one has that nobody can start: nothing at all."""
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from rackfit.engines.launch import Host, Launched
 from rackfit.engines.split import Split
 
 
 class Starting:
-    """The part of an engine that says which commands start it; an engine overrides what it has."""
+    """The part of an engine that says which commands start it; an engine overrides what it has.
+
+    `layer_list` is the variable that says how many layers each stage gets, if there is one.
+    """
+
+    layer_list: ClassVar[str] = ""
+
+    def variables(self, launched: Launched) -> Mapping[str, str]:
+        """Variables that every process of a plan is started with."""
+        if launched.partition is None:
+            return {}
+        return {self.layer_list: ",".join(map(str, launched.partition))}
 
     def program(self, model: str) -> tuple[str, ...]:
         """The words that start the engine on one node, its arguments left out; none: unknown."""

@@ -108,6 +108,11 @@ class RankSizes:
             size += self.last_stage_bytes + (0 if first else self.tied_head_bytes)
         return size
 
+    def layers_bytes(self, counts: tuple[int, ...]) -> int:
+        """The layers alone of a stage, on ranks with most experts."""
+        pairs = zip(counts, self.layer_bytes, strict=True)
+        return sum(count * (plain + most) for count, (plain, _, most) in pairs)
+
     def extra_expert_bytes(self, counts: tuple[int, ...]) -> int:
         """What ranks with most experts weigh more."""
         pairs = zip(counts, self.layer_bytes, strict=True)

@@ -109,10 +109,15 @@ class Layout(msgspec.Struct, frozen=True):
 
 def stage_layout(model: ServedModel, engine: Engine, pipeline: int) -> Layout:
     """The stages that `engine` divides the layers of `model` into."""
-    counted = stage_counts(model, engine.partition(len(model.order), pipeline))
+    return layout_of(model, engine.partition(len(model.order), pipeline))
+
+
+def layout_of(model: ServedModel, partition: tuple[int, ...]) -> Layout:
+    """The stages of so many layers each."""
+    pipeline = len(partition)
     found: dict[Shape, int] = {}
     places = []
-    for number, counts in enumerate(counted):
+    for number, counts in enumerate(stage_counts(model, partition)):
         shape = (pipeline, counts, number == 0, number == pipeline - 1)
         places.append(found.setdefault(shape, len(found)))
     return Layout(tuple(found), tuple(map(places.count, found.values())), tuple(places))

@@ -51,7 +51,8 @@ class Common:
         self.model = model
         self.engine = engine
         self.measured = measured
-        self._stages: dict[int, tuple[Stage, ...]] = {}
+        self._stages: dict[tuple[int, ...], tuple[Stage, ...]] = {}
+        self._partitions: dict[int, tuple[int, ...]] = {}
         self._limits: dict[tuple[str, int], Limits] = {}
         self._divided: dict[tuple[str, int, int, int], Divided] = {}
 
@@ -62,14 +63,20 @@ class Common:
             self._limits[key] = self.engine.limits(accelerator, context_tokens)
         return self._limits[key]
 
-    def stages(self, pipeline: int) -> tuple["Stage", ...]:
-        """Each distinct stage of a pipeline of that many."""
-        if pipeline not in self._stages:
-            partition = self.engine.partition(len(self.model.order), pipeline)
+    def partition(self, pipeline: int) -> tuple[int, ...]:
+        """The layers on each of so many stages, if nothing else is said."""
+        if pipeline not in self._partitions:
+            layers = len(self.model.order)
+            self._partitions[pipeline] = self.engine.partition(layers, pipeline)
+        return self._partitions[pipeline]
+
+    def stages(self, partition: tuple[int, ...]) -> tuple["Stage", ...]:
+        """Each distinct stage of a pipeline whose stages have so many layers."""
+        if partition not in self._stages:
             *others, last = stage_counts(self.model, partition)
             distinct = (Stage(counts, last=False) for counts in dict.fromkeys(others))
-            self._stages[pipeline] = (Stage(last, last=True), *distinct)
-        return self._stages[pipeline]
+            self._stages[partition] = (Stage(last, last=True), *distinct)
+        return self._stages[partition]
 
     def divided(self, layers: Layers) -> Divided:
         """The layers of a split, but for routed experts."""
@@ -109,16 +116,16 @@ class Forward:
 
     def seconds(self, batch: Batch) -> float:
         """Seconds of a pass through all layers and the head on one stage."""
-        return self.stage_seconds(batch, 1)
+        return self.stage_seconds(batch, self.common.partition(1))
 
-    def stage_seconds(self, batch: Batch, pipeline: int) -> float:
-        """Seconds the slowest of `pipeline` stages takes, handing on included."""
+    def stage_seconds(self, batch: Batch, partition: tuple[int, ...]) -> float:
+        """Seconds the slowest stage of so many layers each takes, handing on included."""
         each, head = self._parts(batch)
         slowest = 0.0
-        for counts, last in self.common.stages(pipeline):
+        for counts, last in self.common.stages(partition):
             seconds = sum(map(mul, counts, each))
             slowest = max(slowest, seconds + head if last else seconds)
-        return slowest + self._handing_on(batch, pipeline)
+        return slowest + self._handing_on(batch, len(partition))
 
     def draft_seconds(self, batch: Batch) -> float:
         """Seconds of one pass through a multi-token-prediction layer, alike the last, and head."""

@@ -16,7 +16,7 @@ from rackfit.engines.split import Split
 from rackfit.errors import InvalidInput
 from rackfit.memory.question import Workload
 from rackfit.performance.device import Device
-from rackfit.performance.estimate import Serving
+from rackfit.performance.serving import Serving
 from rackfit.planning.cells import without
 from rackfit.planning.evaluation import MAX_REPLICAS, Evaluator, Question
 from rackfit.planning.outcomes import Fit
@@ -170,7 +170,7 @@ class Disaggregator:
     def _prompts_per_second(self, fit: Fit) -> float | None:
         order, part = self._reading, fit.pool.accelerator
         serving = Serving.of(order.workload, 1, order.speculative_tokens, "prefill")
-        return order.speeds.prompts_per_second(fit.split, part, serving)
+        return order.speeds.prompts_per_second(fit.split, part, serving, fit.partition)
 
     def _paired(self, decode: Fit, prefill: Fit, prompts_per_second: float) -> Iterator[Pair]:
         """The pair with as many prefill replicas as keep up, if it is allowed and in time."""

@@ -180,9 +180,28 @@ class Evaluator:
         return nearest
 
     def _on(self, ground: Ground) -> Fit | Miss:
-        """The outcome on devices with as many bytes free as a ground has."""
+        """The outcome on devices with as many bytes free as a ground has.
+
+        Where a stage is too full the engine may be told to divide the layers otherwise.
+        """
+        split, tokens = ground.split, self.question.tokens
+        sizes = self._sizing.prepared(ground.pool.accelerator, tokens)
+        stages = sizes.stages(split, tokens)
+        outcome = self._with(stages, ground)
+        if isinstance(outcome, Fit) or outcome.lacks != "memory" or split.pipeline == 1:
+            return outcome
+        if not self.question.engine.layer_list:
+            return outcome
+        budgets = stages.each(outcome.budgets)
+        evened = sizes.evened(split, tokens, budgets, outcome.sequences)
+        other = None if evened is None else self._with(evened[1], ground)
+        if evened is None or not isinstance(other, Fit):
+            return outcome
+        return msgspec.structs.replace(other, partition=evened[0])
+
+    def _with(self, stages: Stages, ground: Ground) -> Fit | Miss:
+        """The outcome of stages, however the layers are divided."""
         split, pool = ground.split, ground.pool
-        stages = self._sizing.stages(split, pool.accelerator, self.question.tokens)
         budgets = self._budgets(stages, ground)
         room = sequences_held(stages.distinct, budgets)
         wanted = self._least_held(split)

@@ -29,7 +29,8 @@ class Fit(msgspec.Struct, frozen=True):
     """A split that fits: its stages, each distinct one's budget, and the devices it may take.
 
     Devices need at least `least_free` bytes; `held` sequences fit a data rank. Replicas are kept
-    apart, at most `most_a_node` on a node, unless that is 0.
+    apart, at most `most_a_node` on a node, unless that is 0. The engine is told a `partition` of
+    the layers, unless it divides them so itself.
     """
 
     split: Split
@@ -39,6 +40,7 @@ class Fit(msgspec.Struct, frozen=True):
     least_free: int
     held: int
     most_a_node: int = 0
+    partition: tuple[int, ...] | None = None
 
     @property
     def cells(self) -> int:

@@ -13,7 +13,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Degree, Split
 from rackfit.inventory.model import NO_CONTROLS, Inventory
 from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
-from rackfit.performance.estimate import Estimate
+from rackfit.performance.run import Estimate
 from rackfit.planning.reserving import Reserved
 from rackfit.planning.seating import NodeLoss
 
@@ -183,13 +183,15 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     Where the request has `launch`, `commands` has every node's for the listed replicas (with
     TensorRT-LLM over several nodes the first one's: MPI starts the others' ranks), and
     `slurm` and `kubernetes` the manifests asked for. `no_commands` says why there are none.
-    `files` has the contents of those that the arguments name; commands write them.
+    `files` has the contents of those that the arguments name; commands write them. `environment`
+    has the variables that every process is to have, whatever the node.
     """
 
     engine: str
     gpu_memory_utilization: float | None
     arguments: tuple[str, ...]
     files: Mapping[str, str] = msgspec.field(default_factory=dict)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
     commands: tuple[NodeCommand, ...] = ()
     slurm: str | None = None
     kubernetes: dict[str, Any] | None = None
@@ -204,6 +206,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     ranks, those of the first `replicas_listed` replicas are listed. Where replicas are kept
     apart, as many as `replicas_lost_with_a_node` share one at most. With `expert_loads`,
     `expert_balancedness` is what `/v1/expert-placements` reaches on the plan's expert ranks.
+    `layers_by_stage` is there where the engine is told to divide the layers otherwise than it
+    would, to leave the fullest rank more room.
     """
 
     split: Split
@@ -214,6 +218,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     replicas_listed: int
     replicas_lost_with_a_node: int | None
     expert_balancedness: Balance | None
+    layers_by_stage: tuple[int, ...] | None
     headroom_bytes: int
     capacity: Capacity
     performance: Performance | None

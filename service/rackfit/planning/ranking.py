@@ -9,7 +9,9 @@ import msgspec
 from rackfit.engines.launch import Phase
 from rackfit.memory.question import Workload
 from rackfit.memory.stages import sequences_per_rank
-from rackfit.performance.estimate import Estimate, Rates, Serving, Speeds
+from rackfit.performance.estimate import Speeds
+from rackfit.performance.run import Estimate, Rates
+from rackfit.performance.serving import Serving
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Objective
 
@@ -106,7 +108,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     def estimate(self, fit: Fit) -> Estimate | None:
         """How fast a plan serves the workload."""
-        return self.speeds.estimate(fit.split, fit.pool.accelerator, self._serving(fit))
+        serving, part = self._serving(fit), fit.pool.accelerator
+        return self.speeds.estimate(fit.split, part, serving, fit.partition)
 
     def _serving(self, fit: Fit) -> Serving:
         sequences = sequences_per_rank(fit.split, self.workload.sequences)
@@ -133,12 +136,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     def rates(self, fit: Fit) -> Rates | None:
         """How fast a plan serves the workload, without bands."""
-        return self.speeds.rates(fit.split, fit.pool.accelerator, self._serving(fit))
+        serving, part = self._serving(fit), fit.pool.accelerator
+        return self.speeds.rates(fit.split, part, serving, fit.partition)
 
     def seconds_to_first_token(self, fit: Fit) -> float | None:
         """Seconds to read a prompt."""
         serving, part = self._serving(fit), fit.pool.accelerator
-        return self.speeds.seconds_to_first_token(fit.split, part, serving)
+        return self.speeds.seconds_to_first_token(fit.split, part, serving, fit.partition)
 
     def _slowness(self, objective: Objective, fit: Fit) -> float:
         rates = self.rates(fit)

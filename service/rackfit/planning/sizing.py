@@ -1,5 +1,7 @@
 """Memory of the stages of one model's splits, each worked out once."""
 
+from collections.abc import Sequence
+
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.cache_layout import merged, sequence_bytes
 from rackfit.engines.cache_pool import StageCache
@@ -8,8 +10,16 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
 from rackfit.memory.ranks import RankSizes
-from rackfit.memory.stages import Layout, Shape, StageMemory, distinct_stages, stage_layout
+from rackfit.memory.stages import (
+    Layout,
+    Shape,
+    StageMemory,
+    distinct_stages,
+    layout_of,
+    stage_layout,
+)
 from rackfit.planning.outcomes import Stages
+from rackfit.planning.partitions import Partition, evened
 
 
 class Sizing:
@@ -80,6 +90,43 @@ class Prepared:
             every = tuple(map(distinct.__getitem__, layout.places))
             stages = self._stages[key] = Stages(every, distinct, layout.counts)
         return stages
+
+    def evened(
+        self, split: Split, tokens: int, budgets: Sequence[int], held: int
+    ) -> tuple[Partition, Stages] | None:
+        """Stages whose layers leave the fullest rank most room; None where no list does better.
+
+        Args:
+            split: whose layers the engine would divide otherwise.
+            tokens: length of a sequence.
+            budgets: what a rank of each stage may take.
+            held: sequences that a data rank holds.
+        """
+        model, sizes, now = self._model, self.sizes(split), self.stages(split, tokens)
+        loads = self._layer_loads(split, tokens, held)
+        layout = self._layout(split.pipeline)
+        rest = [
+            stage.largest_fixed_bytes - sizes.layers_bytes(counts)
+            for (_, counts, _, _), stage in zip(layout.shapes, now.distinct, strict=True)
+        ]
+        rooms = [budget - rest[at] for at, budget in zip(layout.places, budgets, strict=True)]
+        partition = evened(loads, rooms)
+        if partition is None or partition == self._engine.partition(len(loads), split.pipeline):
+            return None
+        layout = layout_of(model, partition)
+        found = distinct_stages(sizes, split, tokens, layout, {})
+        return partition, Stages(tuple(map(found.__getitem__, layout.places)), found, layout.counts)
+
+    def _layer_loads(self, split: Split, tokens: int, held: int) -> list[int]:
+        """Bytes of each layer on a rank with most experts: weights, and the rows of `held`."""
+        seen = -(-tokens // split.cache_parts)
+        kinds = zip(
+            self.sizes(split).layer_bytes, self._model.cache_terms(split.tensor), strict=True
+        )
+        each = [
+            plain + most + held * sequence_bytes(terms, seen) for (plain, _, most), terms in kinds
+        ]
+        return [each[kind] for kind in self._model.order]
 
     def _layout(self, pipeline: int) -> Layout:
         layout = self.layouts.get(pipeline)

@@ -44,6 +44,7 @@ def as_plan(fit: Fit, told: Told) -> Plan:
         context_tokens=question.tokens,
         sequences=sequences_per_rank(fit.split, carried),
         phase=told.phase,
+        partition=fit.partition,
     )
     vendor = fit.pool.accelerator.vendor
     placed = place(fit, told.nodes, engine, experts, carried)
@@ -60,6 +61,7 @@ def as_plan(fit: Fit, told: Told) -> Plan:
         ranks=placed.ranks,
         replicas_listed=placed.replicas_listed,
         replicas_lost_with_a_node=fit.most_a_node or None,
+        layers_by_stage=fit.partition,
         expert_balancedness=told.loads.balance(fit.split.expert) if told.loads else None,
         headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, carried)),
         capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),

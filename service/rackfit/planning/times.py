@@ -11,8 +11,10 @@ from rackfit.engines.launch import Phase
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.memory.question import Workload
-from rackfit.performance.estimate import Estimate, Serving, Speeds
+from rackfit.performance.estimate import Speeds
 from rackfit.performance.layers import Measured
+from rackfit.performance.run import Estimate
+from rackfit.performance.serving import Serving
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):

@@ -143,7 +143,8 @@ def _variables(
 ) -> dict[str, str]:
     """The environment of a process: the devices it sees, and what the engine wants there."""
     shown = {visible: ",".join(map(str, host.devices))} if visible else {}
-    return {**shown, **engine.environment(launched, host, place)}
+    own = engine.environment(launched, host, place)
+    return {**shown, **engine.variables(launched), **own}
 
 
 def preparation(engine: Engine, launched: Launched) -> str:

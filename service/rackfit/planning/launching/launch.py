@@ -63,6 +63,7 @@ def launch(
         gpu_memory_utilization=launched.utilization,
         arguments=engine.arguments(launched),
         files=engine.files(launched),
+        environment=engine.variables(launched),
     )
     if options is None:
         return told

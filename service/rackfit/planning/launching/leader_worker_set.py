@@ -5,7 +5,7 @@ leader's address and its own index in the environment.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rackfit.engines.interface import Engine
@@ -43,7 +43,8 @@ def leader_worker_set(
     script = _script(engine, launched, model, first)
     resource = RESOURCES.get(vendor, RESOURCES["nvidia"])
     leader, worker = (
-        _pod(script, {resource: size}, image, names) for size in (sizes[0], sizes[-1])
+        _pod(script, {resource: size}, image, names, engine.variables(launched))
+        for size in (sizes[0], sizes[-1])
     )
     return {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
@@ -76,12 +77,19 @@ def _script(engine: Engine, launched: Launched, model: str, hosts: Sequence[Host
     return f'case "$LWS_WORKER_INDEX" in {cases} esac'
 
 
-def _pod(script: str, limits: dict[str, int], image: str, nodes: Sequence[str]) -> dict[str, Any]:
+def _pod(
+    script: str,
+    limits: dict[str, int],
+    image: str,
+    nodes: Sequence[str],
+    variables: Mapping[str, str],
+) -> dict[str, Any]:
     container = {
         "name": "engine",
         "image": image,
         "command": ["bash", "-c", script],
         "resources": {"limits": limits},
+        **({"env": [{"name": n, "value": v} for n, v in variables.items()]} if variables else {}),
         "volumeMounts": [{"name": SHARED_MEMORY["name"], "mountPath": "/dev/shm"}],  # noqa: S108 (where engines exchange)
     }
     place = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}

@@ -16,6 +16,7 @@ class Generic(Engine):
         caches={"nvfp4": BLACKWELL},
     )
     takes_utilization: ClassVar[bool] = False
+    mixes_accelerators: ClassVar[bool] = True
 
     def loads(self, scheme: str, engines: list[str]) -> bool:
         """Any scheme some engine loads."""

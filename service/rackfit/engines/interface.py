@@ -45,8 +45,9 @@ class Engine(Starting, ABC):
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
     batch it prepares for where the caller names none; `takes_utilization` tells whether it is
     started with a share of each device, `even_slots` whether expert ranks hold equally many
-    experts even without redundant ones, `disaggregates` whether replicas may be of one phase.
-    One that `reads_gguf` reads nothing else.
+    experts even without redundant ones, `disaggregates` whether replicas may be of one phase,
+    `mixes_accelerators` whether a replica's stages may be on accelerators of several types. One
+    that `reads_gguf` reads nothing else.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -67,6 +68,7 @@ class Engine(Starting, ABC):
     takes_utilization: ClassVar[bool] = True
     even_slots: ClassVar[bool] = False
     disaggregates: ClassVar[bool] = True
+    mixes_accelerators: ClassVar[bool] = False
     slots_source: ClassVar[str] = "(experts + redundant experts) % EP == 0, all engines alike"
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:

@@ -69,6 +69,7 @@ class Sglang(Engine):
 
     name: ClassVar[str] = "sglang"
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
+    mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "SGLANG_PP_LAYER_PARTITION"  # sglang/srt/distributed/utils.py
     hardware: ClassVar[Hardware] = Hardware(
         source="SGLang documentation: Quantization, platform compatibility",

@@ -54,6 +54,6 @@ def named(given: Degree) -> str:
 
 
 def _shown(value: object) -> str:
-    if value is None:
-        return "null"
+    if value is None or value is True:
+        return {None: "null", True: "true"}[value]
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)

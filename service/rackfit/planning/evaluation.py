@@ -59,7 +59,7 @@ class Evaluator:
     def __init__(self, question: Question, sizing: Sizing | None = None) -> None:
         self.question = question
         self.evaluated = 0
-        self._sizing = sizing or Sizing(question.model, question.engine)
+        self.sizing = sizing or Sizing(question.model, question.engine)
         self._rejections: dict[tuple[int, int, int, int], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
         self._loads = False
@@ -74,13 +74,13 @@ class Evaluator:
 
     def asking(self, question: Question) -> "Evaluator":
         """The same model with another demand; what was worked out about it is shared."""
-        other = Evaluator(question, self._sizing)
+        other = Evaluator(question, self.sizing)
         other._rejections, other._unsupported = self._rejections, self._unsupported
         return other
 
     def caching(self, kv_cache_dtype: str) -> "Evaluator":
         """The same demand with a KV cache of another type; the weights' sizes are shared."""
-        sizing = self._sizing.caching(kv_cache_dtype)
+        sizing = self.sizing.caching(kv_cache_dtype)
         return Evaluator(msgspec.structs.replace(self.question, model=sizing.model), sizing)
 
     def illegal(self, split: Split) -> Rejection | None:
@@ -122,13 +122,13 @@ class Evaluator:
         if held is None:
             usable = pool.accelerator.usable_bytes
             held = self._held[key] = self.question.engine.most_held(usable, split)
-        needed = weights + split.data * self._least_held(split) * sequence
+        needed = weights + split.data * self.least_held(split) * sequence
         return needed - split.devices_per_replica * held
 
     @cached_property
     def _least(self) -> tuple[int, int]:
         """Bytes of all weights and of one sequence."""
-        sequence = self._sizing.least_sequence_bytes(self.question.tokens)
+        sequence = self.sizing.least_sequence_bytes(self.question.tokens)
         return self.question.model.weights_bytes, sequence
 
     def evaluate(self, split: Split, pool: Pool, nodes: int = 0) -> Fit | Miss:
@@ -185,7 +185,7 @@ class Evaluator:
         Where a stage is too full the engine may be told to divide the layers otherwise.
         """
         split, tokens = ground.split, self.question.tokens
-        sizes = self._sizing.prepared(ground.pool.accelerator, tokens)
+        sizes = self.sizing.prepared(ground.pool.accelerator, tokens)
         stages = sizes.stages(split, tokens)
         outcome = self._with(stages, ground)
         if isinstance(outcome, Fit) or outcome.lacks != "memory" or split.pipeline == 1:
@@ -204,7 +204,7 @@ class Evaluator:
         split, pool = ground.split, ground.pool
         budgets = self._budgets(stages, ground)
         room = sequences_held(stages.distinct, budgets)
-        wanted = self._least_held(split)
+        wanted = self.least_held(split)
         most = self._most_held(split, pool) if room >= wanted else UNBOUNDED
         held = min(room, most)
         seating = self._seated(ground, held) if held >= wanted else Seating(0, 0, ground.cells)
@@ -253,7 +253,7 @@ class Evaluator:
         most = self.question.engine.choice.max_sequences or UNBOUNDED
         return most if self._pace is None else min(most, self._pace.most(split, pool.accelerator))
 
-    def _least_held(self, split: Split) -> int:
+    def least_held(self, split: Split) -> int:
         """Sequences a data rank must hold: one, or its share where replicas are given."""
         if self.question.replicas is None:
             return 1

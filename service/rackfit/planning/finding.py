@@ -1,10 +1,12 @@
 """Searching anew, for changes of the question: is there any plan then?"""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 
 import msgspec
 
 from rackfit.planning.evaluation import Evaluator
+from rackfit.planning.mixing import search_mixed
 from rackfit.planning.neighbours import SHORT
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.pools import Pool
@@ -12,6 +14,9 @@ from rackfit.planning.question import Constraints
 from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.times import Times
+
+MIXED = 2
+"""Accelerator types of a pipeline over several."""
 
 DEMANDS = (
     "replicas",
@@ -92,6 +97,15 @@ class Finder:
             if alike and (pool is None or fit.pool is pool):
                 return fit
         return None
+
+    @cached_property
+    def mixed(self) -> Fit | None:
+        """Any plan with stages on two types, where the caller has not asked for any."""
+        if self.constraints.mix_accelerators or len(self.pools) < MIXED:
+            return None
+        findings, pools = self.nothing_yet(any_fit=True), list(self.pools.values())
+        search_mixed(self.evaluator, pools, self.constraints, findings, self.expired)
+        return next(iter(findings.fits), None)
 
     def nothing_yet(self, *, any_fit: bool = False) -> Findings:
         """What a search for the smallest plan, or any, begins with."""

@@ -11,7 +11,7 @@ from rackfit.catalog.entries import Scheme
 from rackfit.engines.rejection import Fix, Rejection
 from rackfit.engines.split import Split
 from rackfit.planning.additions import MANY, Addition, nodes_to_add
-from rackfit.planning.changes import degrees, more_nodes, shown, with_split
+from rackfit.planning.changes import constrained, degrees, more_nodes, shown, with_split
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.finding import Finder
 from rackfit.planning.lighter import Lighter, fitting
@@ -58,6 +58,7 @@ class Fixer:
         return next(self._for_illegal(rejection), None)
 
     def _for_miss(self, miss: Miss) -> Iterator[Fix]:
+        yield from self._mixed()
         yield from self._lighter(miss)
         if self.constraints.pipeline is None and not self.finder.in_vain:
             yield from self._deeper(miss)
@@ -76,6 +77,15 @@ class Fixer:
             yield from self.lighter.fewer_sequences(miss)
             yield from self.lighter.shorter_context(miss)
         yield from self.lighter.smaller_weights(miss)
+
+    def _mixed(self) -> Iterator[Fix]:
+        """Stages on two types, where no type alone has room."""
+        fit = None if self.fits else self.finder.mixed
+        if fit is not None:
+            each = fit.split.devices // fit.split.pipeline
+            parts = (f"{s.stages * each:,} {s.pool.accelerator.id}" for s in fit.shares)
+            detail = f"Over {' and '.join(parts)} {shown(degrees(fit.split))} fits."
+            yield constrained({"mix_accelerators": True}, detail)
 
     def _deeper(self, miss: Miss) -> Iterator[Fix]:
         for split in self._deeper_splits(miss):

@@ -25,12 +25,21 @@ class Stages(msgspec.Struct, frozen=True, gc=False):
         return tuple(known[id(stage)] for stage in self.all)
 
 
+class Share(msgspec.Struct, frozen=True):
+    """Consecutive `stages` of each replica on devices of one pool with `least_free` bytes."""
+
+    pool: Pool
+    stages: int
+    least_free: int
+
+
 class Fit(msgspec.Struct, frozen=True):
     """A split that fits: its stages, each distinct one's budget, and the devices it may take.
 
     Devices need at least `least_free` bytes; `held` sequences fit a data rank. Replicas are kept
     apart, at most `most_a_node` on a node, unless that is 0. The engine is told a `partition` of
-    the layers, unless it divides them so itself.
+    the layers, unless it divides them so itself. Stages on several accelerator types have one of
+    `shares` for each; `pool` is that of the first.
     """
 
     split: Split
@@ -41,6 +50,7 @@ class Fit(msgspec.Struct, frozen=True):
     held: int
     most_a_node: int = 0
     partition: tuple[int, ...] | None = None
+    shares: tuple[Share, ...] = ()
 
     @property
     def cells(self) -> int:

@@ -7,11 +7,12 @@ import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.engines.interface import Engine
+from rackfit.engines.split import Split
 from rackfit.inventory.model import Node
 from rackfit.memory.rank_order import Position, positions
 from rackfit.memory.stages import RankLoad, sequences_per_rank
 from rackfit.planning.cells import Cell, apart_cells, packed_cells
-from rackfit.planning.outcomes import Fit
+from rackfit.planning.outcomes import Fit, Share
 from rackfit.planning.question import PlannedRank
 
 MAX_LISTED = 4096
@@ -67,9 +68,22 @@ def place(
 
 def cells_of(fit: Fit) -> list[Cell]:
     """The groups a fit takes: replicas apart where it says so, else packed."""
+    if fit.shares:
+        return _mixed(fit.split, fit.shares)
     if fit.most_a_node:
         return apart_cells(fit.pool, fit.split, fit.least_free, fit.most_a_node)
     return packed_cells(fit.pool, fit.split, fit.least_free)
+
+
+def _mixed(split: Split, shares: Sequence[Share]) -> list[Cell]:
+    """Each replica's groups, those of its stages on one type after those on the other."""
+    cells = []
+    for share in shares:
+        part = msgspec.structs.replace(split, pipeline=share.stages)
+        packed = packed_cells(share.pool, part, share.least_free)
+        each = share.stages * split.data
+        cells.append([packed[start : start + each] for start in range(0, len(packed), each)])
+    return [cell for replica in zip(*cells, strict=True) for part in replica for cell in part]
 
 
 def _planned(

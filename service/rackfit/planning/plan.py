@@ -21,6 +21,7 @@ from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
 from rackfit.planning.launching import check_names
+from rackfit.planning.mixing import search_mixed
 from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.prices import read_prices
@@ -195,8 +196,17 @@ class _Search:
             self.findings.add_illegal(all_reserved(pool), pool.accelerator.id)
         for pool in self.pools.values():
             search_pool(self.evaluator, pool, self.request.constraints, self.findings, self.expired)
+        self._mix()
         self.tried = self.evaluator.evaluated + len(self.findings.passed_over)
         self.findings.catch_up(self.evaluator, self.expired)
+
+    def _mix(self) -> None:
+        """Search pipelines over two types, if the caller wants any."""
+        constraints = self.request.constraints
+        packed = constraints.placement == "pack" and constraints.node_loss is None
+        if constraints.mix_accelerators and packed and len(self.pools) > 1:
+            pools = list(self.pools.values())
+            search_mixed(self.evaluator, pools, constraints, self.findings, self.expired)
 
     def _wanted_types(self) -> set[str]:
         names = self.request.constraints.accelerators or []

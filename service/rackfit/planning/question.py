@@ -47,7 +47,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Any one node may be lost: with `node_loss` "serve" the replicas that have no rank on it hold
     all sequences, with "replan" the same plan finds room without it. `placement` "pack" takes as
     few nodes as it can; "spread" puts as few replicas on a node as it can, and takes racks by
-    turns.
+    turns. With `mix_accelerators` the stages of a pipeline may be on two accelerator types too.
     """
 
     max_accelerators: Annotated[int, Meta(ge=1, le=1 << 24)] | None = None
@@ -63,6 +63,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     reserved: Reserved | None = None
     node_loss: NodeLoss | None = None
     placement: Literal["pack", "spread"] = "pack"
+    mix_accelerators: bool = False
 
     def __post_init__(self) -> None:
         if self.node_loss == "serve" and self.replicas == 1:
@@ -198,6 +199,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     no_commands: str | None = None
 
 
+class StageShare(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive `stages` on one type of accelerator, so many `accelerators` in all replicas."""
+
+    accelerator: str
+    stages: int
+    accelerators: int
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One split on named nodes.
 
@@ -207,7 +216,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     apart, as many as `replicas_lost_with_a_node` share one at most. With `expert_loads`,
     `expert_balancedness` is what `/v1/expert-placements` reaches on the plan's expert ranks.
     `layers_by_stage` is there where the engine is told to divide the layers otherwise than it
-    would, to leave the fullest rank more room.
+    would, to leave the fullest rank more room or to suit the speed of `mixed` accelerators;
+    `accelerator` is then that of the first stage.
     """
 
     split: Split
@@ -219,6 +229,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     replicas_lost_with_a_node: int | None
     expert_balancedness: Balance | None
     layers_by_stage: tuple[int, ...] | None
+    mixed: tuple[StageShare, ...] | None
     headroom_bytes: int
     capacity: Capacity
     performance: Performance | None

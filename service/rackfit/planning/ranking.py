@@ -1,11 +1,12 @@
 """Which of two fitting plans is better, the same way every time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import total_ordering
 from math import inf
 
 import msgspec
 
+from rackfit.catalog.entries import Accelerator
 from rackfit.engines.launch import Phase
 from rackfit.memory.question import Workload
 from rackfit.memory.stages import sequences_per_rank
@@ -107,9 +108,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return self.objective == "lowest-cost" and (devices * cheapest,) > worst.outline[:1]
 
     def estimate(self, fit: Fit) -> Estimate | None:
-        """How fast a plan serves the workload."""
-        serving, part = self._serving(fit), fit.pool.accelerator
-        return self.speeds.estimate(fit.split, part, serving, fit.partition)
+        """How fast a plan serves the workload: its slowest stage sets the pace."""
+        serving, found = self._serving(fit), []
+        for part, partition in _sides(fit):
+            estimate = self.speeds.estimate(fit.split, part, serving, partition)
+            if estimate is None:
+                return None
+            found.append(estimate)
+        slowest = max(found, key=lambda one: one.seconds_per_output_token.value)
+        first = max((one.seconds_to_first_token for one in found), key=lambda band: band.value)
+        return msgspec.structs.replace(slowest, seconds_to_first_token=first)
 
     def _serving(self, fit: Fit) -> Serving:
         sequences = sequences_per_rank(fit.split, self.workload.sequences)
@@ -132,17 +140,30 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     def price(self, fit: Fit) -> float:
         """What a plan's accelerators cost an hour."""
-        return fit.split.devices * self.prices.get(fit.pool.accelerator.id, 1.0)
+        split = fit.split
+        if not fit.shares:
+            return split.devices * self.prices.get(fit.pool.accelerator.id, 1.0)
+        each = split.devices // split.pipeline
+        return sum(
+            share.stages * each * self.prices.get(share.pool.accelerator.id, 1.0)
+            for share in fit.shares
+        )
 
     def rates(self, fit: Fit) -> Rates | None:
         """How fast a plan serves the workload, without bands."""
-        serving, part = self._serving(fit), fit.pool.accelerator
-        return self.speeds.rates(fit.split, part, serving, fit.partition)
+        serving = self._serving(fit)
+        found = [self.speeds.rates(fit.split, part, serving, own) for part, own in _sides(fit)]
+        known = [rates for rates in found if rates is not None]
+        if len(known) < len(found):
+            return None
+        return max(known, key=lambda rates: rates.seconds_per_output_token)
 
     def seconds_to_first_token(self, fit: Fit) -> float | None:
         """Seconds to read a prompt."""
-        serving, part = self._serving(fit), fit.pool.accelerator
-        return self.speeds.seconds_to_first_token(fit.split, part, serving, fit.partition)
+        serving, look_up = self._serving(fit), self.speeds.seconds_to_first_token
+        found = [look_up(fit.split, part, serving, own) for part, own in _sides(fit)]
+        known = [seconds for seconds in found if seconds is not None]
+        return max(known) if len(known) == len(found) else None
 
     def _slowness(self, objective: Objective, fit: Fit) -> float:
         rates = self.rates(fit)
@@ -151,3 +172,18 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         if objective == "lowest-latency":
             return rates.seconds_per_output_token
         return -rates.tokens_per_second
+
+
+def _sides(fit: Fit) -> Iterator[tuple[Accelerator, tuple[int, ...] | None]]:
+    """Each accelerator type of a plan, and its layers with hardly any on stages of another."""
+    if not fit.shares or fit.partition is None:
+        yield fit.pool.accelerator, fit.partition
+        return
+    first = 0
+    for share in fit.shares:
+        own = range(first, first + share.stages)
+        yield (
+            share.pool.accelerator,
+            tuple(layers if stage in own else 1 for stage, layers in enumerate(fit.partition)),
+        )
+        first += share.stages

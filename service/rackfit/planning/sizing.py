@@ -1,6 +1,7 @@
 """Memory of the stages of one model's splits, each worked out once."""
 
 from collections.abc import Sequence
+from operator import sub
 
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.cache_layout import merged, sequence_bytes
@@ -102,22 +103,30 @@ class Prepared:
             budgets: what a rank of each stage may take.
             held: sequences that a data rank holds.
         """
-        model, sizes, now = self._model, self.sizes(split), self.stages(split, tokens)
-        loads = self._layer_loads(split, tokens, held)
-        layout = self._layout(split.pipeline)
-        rest = [
-            stage.largest_fixed_bytes - sizes.layers_bytes(counts)
-            for (_, counts, _, _), stage in zip(layout.shapes, now.distinct, strict=True)
-        ]
-        rooms = [budget - rest[at] for at, budget in zip(layout.places, budgets, strict=True)]
-        partition = evened(loads, rooms)
+        loads = self.layer_loads(split, tokens, held)
+        rest = self.rests(split, tokens)
+        partition = evened(loads, tuple(map(sub, budgets, rest)))
         if partition is None or partition == self._engine.partition(len(loads), split.pipeline):
             return None
-        layout = layout_of(model, partition)
-        found = distinct_stages(sizes, split, tokens, layout, {})
-        return partition, Stages(tuple(map(found.__getitem__, layout.places)), found, layout.counts)
+        return partition, self.divided(split, tokens, partition)
 
-    def _layer_loads(self, split: Split, tokens: int, held: int) -> list[int]:
+    def divided(self, split: Split, tokens: int, partition: Partition) -> Stages:
+        """Memory of every stage, of so many layers each."""
+        layout = layout_of(self._model, partition)
+        found = distinct_stages(self.sizes(split), split, tokens, layout, {})
+        return Stages(tuple(map(found.__getitem__, layout.places)), found, layout.counts)
+
+    def rests(self, split: Split, tokens: int) -> tuple[int, ...]:
+        """What a rank of each stage holds besides its layers and sequences."""
+        layout, sizes = self._layout(split.pipeline), self.sizes(split)
+        pairs = zip(layout.shapes, self.stages(split, tokens).distinct, strict=True)
+        rest = [
+            stage.largest_fixed_bytes - sizes.layers_bytes(counts)
+            for (_, counts, _, _), stage in pairs
+        ]
+        return tuple(map(rest.__getitem__, layout.places))
+
+    def layer_loads(self, split: Split, tokens: int, held: int) -> list[int]:
         """Bytes of each layer on a rank with most experts: weights, and the rows of `held`."""
         seen = -(-tokens // split.cache_parts)
         kinds = zip(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Launched, Phase
 from rackfit.inventory.model import Node
 from rackfit.memory.stages import capacity, sequences_per_rank
@@ -11,9 +12,9 @@ from rackfit.planning.cells import Cell, even_cells
 from rackfit.planning.evaluation import Question
 from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.launching import launch
-from rackfit.planning.outcomes import Fit
+from rackfit.planning.outcomes import Fit, Share
 from rackfit.planning.placement import place
-from rackfit.planning.question import LaunchOptions, Performance, Plan
+from rackfit.planning.question import LaunchOptions, Performance, Plan, StageShare
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +37,11 @@ def as_plan(fit: Fit, told: Told) -> Plan:
     """Put a fit's ranks on devices and say how they are started."""
     question = told.question
     engine, model, carried = question.engine, question.model, told.sequences
-    experts, usable = model.architecture.experts, fit.pool.accelerator.usable_bytes
+    experts = model.architecture.experts
     launched = Launched(
         model=model,
         split=fit.split,
-        utilization=engine.utilization(usable, fit.least_free, fit.split),
+        utilization=_utilization(fit, engine),
         context_tokens=question.tokens,
         sequences=sequences_per_rank(fit.split, carried),
         phase=told.phase,
@@ -62,6 +63,7 @@ def as_plan(fit: Fit, told: Told) -> Plan:
         replicas_listed=placed.replicas_listed,
         replicas_lost_with_a_node=fit.most_a_node or None,
         layers_by_stage=fit.partition,
+        mixed=_mixed(fit),
         expert_balancedness=told.loads.balance(fit.split.expert) if told.loads else None,
         headroom_bytes=fit.headroom_bytes(sequences_per_rank(fit.split, carried)),
         capacity=capacity(engine, fit.split, fit.stages.distinct, fit.budgets, question.tokens),
@@ -70,8 +72,33 @@ def as_plan(fit: Fit, told: Told) -> Plan:
     )
 
 
+def _utilization(fit: Fit, engine: Engine) -> float:
+    """The share of each device that the engine is given, the same on all."""
+    shares = fit.shares or (Share(fit.pool, fit.split.pipeline, fit.least_free),)
+    return min(
+        engine.utilization(share.pool.accelerator.usable_bytes, share.least_free, fit.split)
+        for share in shares
+    )
+
+
+def _mixed(fit: Fit) -> tuple[StageShare, ...] | None:
+    split = fit.split
+    each = split.devices // split.pipeline
+    return (
+        tuple(
+            StageShare(
+                accelerator=share.pool.accelerator.id,
+                stages=share.stages,
+                accelerators=share.stages * each,
+            )
+            for share in fit.shares
+        )
+        or None
+    )
+
+
 def _even(fit: Fit) -> list[Cell] | None:
     """The groups of one replica dealt out evenly, as launchers of several nodes want them."""
-    if fit.split.replicas > 1:
+    if fit.split.replicas > 1 or fit.shares:
         return None
     return even_cells(fit.pool, fit.split.tensor, fit.least_free, fit.cells)

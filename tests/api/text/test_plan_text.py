@@ -66,6 +66,7 @@ PLAN = Plan(
     replicas_lost_with_a_node=None,
     expert_balancedness=None,
     layers_by_stage=None,
+    mixed=None,
     ranks=tuple(rank(n, "ab"[n // 4], "0-7" if n < 6 else "8-15") for n in range(8)),
     headroom_bytes=25 * GIB,
     capacity=Capacity(kv_cache_bytes=25 * GIB, kv_cache_tokens=1_000, sequences=3),

@@ -51,8 +51,8 @@ def _verdict(answer: PlanAnswer) -> Lines:
         tried += ", then the time was up"
     if answer.plans:
         best = answer.plans[0]
-        where = f"on {best.accelerators:,} x {best.accelerator}"
-        return paragraph(f"FEASIBLE: {split_label(best.split)} {where} ({tried})")
+        where = _accelerators(best)
+        return paragraph(f"FEASIBLE: {split_label(best.split)} on {where} ({tried})")
     if answer.complete:
         return paragraph(f"NOT FEASIBLE: {_lacking(answer.shortfall)} ({tried})")
     return paragraph(f"UNDECIDED: no plan so far ({tried})")
@@ -72,11 +72,17 @@ def _plans(plans: Sequence[Plan]) -> Lines:
     return table(titles, map(_plan, plans)) if plans else []
 
 
+def _accelerators(plan: Plan) -> str:
+    if plan.mixed:
+        return " + ".join(f"{each.accelerators:,} x {each.accelerator}" for each in plan.mixed)
+    return f"{plan.accelerators:,} x {plan.accelerator}"
+
+
 def _plan(plan: Plan) -> tuple[str, ...]:
     speed = plan.performance
     return (
         split_label(plan.split),
-        f"{plan.accelerators:,} x {plan.accelerator}",
+        _accelerators(plan),
         count(len(plan.nodes)),
         gib(plan.headroom_bytes),
         count(plan.capacity.sequences),

@@ -94,6 +94,7 @@ class Vllm(Engine):
         },
     )
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, expert_parallel_or_not)
+    mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "VLLM_PP_LAYER_PARTITION"  # vllm/distributed/utils.py
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
 

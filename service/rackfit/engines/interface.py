@@ -87,10 +87,11 @@ class Engine(Starting, ABC):
 
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Yield every rule that `split` breaks."""
-        for rule in (*self.rules, *self.pipeline_rules):
-            rejection = rule(model, split)
-            if rejection is not None:
-                yield rejection
+        for rules in (self.rules, self.pipeline_rules):
+            for rule in rules:
+                rejection = rule(model, split)
+                if rejection is not None:
+                    yield rejection
         yield from self._uneven_slots(model, split)
         yield from self._undivided(model, split)
 
@@ -100,8 +101,11 @@ class Engine(Starting, ABC):
         return ()
 
     def _undivided(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
-        degree, possible = split.decode_context, self.decode_contexts(model, split.tensor)
-        if degree == 1 or degree in possible:
+        degree = split.decode_context
+        if degree == 1:
+            return
+        possible = self.decode_contexts(model, split.tensor)
+        if degree in possible:
             return
         others = f"; {' or '.join(map(str, possible))} would do" if possible else ""
         detail = (

@@ -7,7 +7,7 @@ rank.
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from operator import sub
+from operator import add, mul, sub
 from typing import Self
 
 import msgspec
@@ -59,6 +59,16 @@ class RankSizes:
         return tuple(self._layer_bytes(kind, stored) for kind, stored in kinds)
 
     @cached_property
+    def _fewest_bytes(self) -> tuple[int, ...]:
+        """Bytes of a layer of each kind on ranks with fewest experts."""
+        return tuple(plain + few for plain, few, _ in self.layer_bytes)
+
+    @cached_property
+    def _more_bytes(self) -> tuple[int, ...]:
+        """What one weighs more on ranks with most."""
+        return tuple(most - few for _, few, most in self.layer_bytes)
+
+    @cached_property
     def first_stage_bytes(self) -> int:
         """Embedding and vision tower."""
         outer = self.model.outer
@@ -99,9 +109,7 @@ class RankSizes:
 
     def weights_bytes(self, counts: tuple[int, ...], *, first: bool, last: bool) -> int:
         """Weights of a stage with `counts` layers of each kind, on ranks with fewest experts."""
-        size = self.computed_bytes
-        for count, (plain, few, _) in zip(counts, self.layer_bytes, strict=True):
-            size += count * (plain + few)
+        size: int = self.computed_bytes + sum(map(mul, counts, self._fewest_bytes))
         if first:
             size += self.first_stage_bytes
         if last:
@@ -110,13 +118,12 @@ class RankSizes:
 
     def layers_bytes(self, counts: tuple[int, ...]) -> int:
         """The layers alone of a stage, on ranks with most experts."""
-        pairs = zip(counts, self.layer_bytes, strict=True)
-        return sum(count * (plain + most) for count, (plain, _, most) in pairs)
+        most = map(add, self._fewest_bytes, self._more_bytes)
+        return sum(map(mul, counts, most))
 
     def extra_expert_bytes(self, counts: tuple[int, ...]) -> int:
         """What ranks with most experts weigh more."""
-        pairs = zip(counts, self.layer_bytes, strict=True)
-        return sum(count * (most - few) for count, (_, few, most) in pairs)
+        return sum(map(mul, counts, self._more_bytes))
 
     def stage_cache(self, counts: tuple[int, ...], split: Split) -> StageCache:
         """What a stage of `split` with `counts` layers of each kind keeps of sequences."""

@@ -27,8 +27,8 @@ from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.telling import Told, as_plan
 
-CANDIDATES = 48
-"""Splits of each phase and accelerator that are put together with those of the other."""
+CANDIDATES, FEWEST = 48, 4
+"""Splits of each phase that are put together with those of the other, and of each accelerator."""
 
 TRIED = 64
 """Pairs tried on the inventory, best first, before it is given up."""
@@ -159,8 +159,9 @@ class Disaggregator:
     def _fits(self, evaluator: Evaluator, order: Order) -> list[Fit]:
         """The best splits of one phase on each pool, each on the whole of it."""
         fits = []
+        each = max(CANDIDATES // len(self._pools), FEWEST) if self._pools else 0
         for pool in self._pools:
-            findings = Findings(limit=CANDIDATES, order=order)
+            findings = Findings(limit=each, order=order)
             constraints = self.request.constraints
             search_pool(evaluator, pool, constraints, findings, self.expired)
             self.complete = self.complete and findings.complete

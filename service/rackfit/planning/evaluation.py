@@ -116,14 +116,21 @@ class Evaluator:
         Ranks hold no less than all weights together, and each data rank the rows of what it must
         serve: above 0 it is a miss however it is placed; 0 and below say nothing.
         """
+        return self.least_bytes(split) - split.devices_per_replica * self.most_held(split, pool)
+
+    def least_bytes(self, split: Split) -> int:
+        """Bytes one replica takes at least, on all its devices together."""
         weights, sequence = self._least
+        return weights + split.data * self.least_held(split) * sequence
+
+    def most_held(self, split: Split, pool: Pool) -> int:
+        """Bytes of weights and cache that a device of a pool holds at most."""
         key = (pool.accelerator.id, split.tensor, split.data)
         held = self._held.get(key)
         if held is None:
             usable = pool.accelerator.usable_bytes
             held = self._held[key] = self.question.engine.most_held(usable, split)
-        needed = weights + split.data * self.least_held(split) * sequence
-        return needed - split.devices_per_replica * held
+        return held
 
     @cached_property
     def _least(self) -> tuple[int, int]:

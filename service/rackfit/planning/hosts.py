@@ -41,14 +41,21 @@ def sliced(devices: Sequence[Local], size: int) -> list[LocalCell]:
 
 def rooms_of(pool: Pool, size: int, least_free: int, new: tuple[int, int] = (0, 0)) -> Rooms:
     """The room on a pool's hosts, and on `new` ones: groups on each, and how many there are."""
+    known = pool.rooms.get((size, least_free))
+    if known is None:
+        known = pool.rooms[size, least_free] = _counted(pool, size, least_free)
+    found, (each, number) = Counter(known), new
+    if each:
+        found[each] += number
+    return sorted(found.items(), reverse=True)
+
+
+def _counted(pool: Pool, size: int, least_free: int) -> Counter[int]:
     found: Counter[int] = Counter()
     for group in pool.groups:
         for cells in hosts_in(group.shape, size, least_free):
             found[len(cells)] += len(group.domains)
-    each, number = new
-    if each:
-        found[each] += number
-    return sorted(found.items(), reverse=True)
+    return found
 
 
 def seats(rooms: Rooms, cells: int, most: int) -> int:

@@ -10,13 +10,13 @@ import msgspec
 
 from rackfit.engines.split import Split
 from rackfit.memory.stages import UNBOUNDED, StageMemory, sequences_held
-from rackfit.planning.degrees import MAX_REPLICA_DEVICES, divisors, expert_degrees
+from rackfit.planning.degrees import MAX_REPLICA_DEVICES
 from rackfit.planning.evaluation import MAX_REPLICAS, Evaluator
 from rackfit.planning.outcomes import Fit, Share, Stages
 from rackfit.planning.partitions import Partition, paced
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
-from rackfit.planning.search import Findings, legal_tensors
+from rackfit.planning.search import Findings, legal_tensors, splits_of_size
 
 MOST_STAGES = 16
 """Stages tried; a pipeline of more is slower than what people wait for."""
@@ -43,64 +43,43 @@ def search_mixed(
     """Try pipelines over every two types, smallest first; only what fits is kept."""
     if not evaluator.question.engine.mixes_accelerators or constraints.pipeline == 1:
         return
-    tried = (
-        (split, pair, stages)
-        for pair in permutations(pools, 2)
-        for split, stages in _splits(evaluator, pair, constraints, findings)
-    )
-    for split, pair, stages in sorted(tried, key=lambda each: each[0].devices_per_replica):
-        if findings.settled(split.devices_per_replica):
-            return
-        if expired():
-            findings.complete = False
-            return
-        fit = _fit(evaluator, split, pair, stages)
-        if fit is not None and _in_time(fit, constraints, findings):
-            findings.add(fit)
+    scratch = Findings(limit=1, order=findings.order)
+    tensors = {
+        pool.accelerator.id: set(legal_tensors(evaluator, pool, constraints, scratch))
+        for pool in pools
+    }
+    most = min(constraints.max_accelerators or MAX_REPLICA_DEVICES, MAX_REPLICA_DEVICES)
+    for size in range(2, min(most, sum(pool.devices(0) for pool in pools)) + 1):
+        for one, other in permutations(pools, 2):
+            if findings.settled(size):
+                return
+            if expired():
+                findings.complete = False
+                return
+            both = tensors[one.accelerator.id] & tensors[other.accelerator.id]
+            for split, stages in _splits(evaluator, size, sorted(both), (one, other), constraints):
+                fit = _fit(evaluator, split, (one, other), stages)
+                if fit is not None and _in_time(fit, constraints, findings):
+                    findings.add(fit)
 
 
 def _splits(
     evaluator: Evaluator,
+    size: int,
+    tensors: Sequence[int],
     pair: tuple[Pool, Pool],
     constraints: Constraints,
-    findings: Findings,
 ) -> Iterator[tuple[Split, tuple[int, int]]]:
-    """Legal splits, and how many of their stages are on either type."""
-    scratch = Findings(limit=1, order=findings.order)
-    one, other = (set(legal_tensors(evaluator, pool, constraints, scratch)) for pool in pair)
-    for tensor in sorted(one & other):
-        cells = [pool.offers(tensor).cells[-1] for pool in pair]
-        for data, expert in _degrees(evaluator, tensor, min(cells), constraints):
-            most = [number // data for number in cells]
-            for stages in _stages(most, len(evaluator.question.model.order), constraints):
-                split = Split(tensor=tensor, pipeline=sum(stages), data=data, expert=expert)
-                small = split.devices_per_replica <= MAX_REPLICA_DEVICES
-                if small and evaluator.illegal(split) is None:
-                    yield split, stages
-
-
-def _degrees(
-    evaluator: Evaluator, tensor: int, cells: int, constraints: Constraints
-) -> Iterator[tuple[int, int]]:
-    """Data and expert degrees; dense models are multiplied by replicas instead of data ranks."""
-    mixture = evaluator.question.model.architecture.experts
-    experts = mixture.experts if mixture else 0
-    datas = [constraints.data] if constraints.data else divisors(MOST_STAGES) if experts else (1,)
-    for data in datas:
-        if data <= cells:
-            for expert in expert_degrees(tensor * data, constraints, experts):
-                yield data, expert
-
-
-def _stages(
-    most: Sequence[int], layers: int, constraints: Constraints
-) -> Iterator[tuple[int, int]]:
-    for first in range(1, most[0] + 1):
-        for second in range(1, most[1] + 1):
-            total = first + second
-            wanted = constraints.pipeline in {None, total}
-            if wanted and total <= min(layers, constraints.pipeline or MOST_STAGES):
-                yield first, second
+    """Legal splits of `size` devices, and how many of their stages are on either type."""
+    layers = len(evaluator.question.model.order)
+    for split in splits_of_size(evaluator, size, tensors, constraints):
+        if not 1 < split.pipeline <= min(layers, constraints.pipeline or MOST_STAGES):
+            continue
+        if evaluator.illegal(split) is not None:
+            continue
+        one, other = (pool.offers(split.tensor).cells[-1] // split.data for pool in pair)
+        for first in range(max(split.pipeline - other, 1), min(one, split.pipeline - 1) + 1):
+            yield split, (first, split.pipeline - first)
 
 
 def _fit(
@@ -108,6 +87,10 @@ def _fit(
 ) -> Fit | None:
     """The fit on the freest devices of both types that are as many as it takes."""
     question, replicas = evaluator.question, 1
+    each = split.devices_per_replica // split.pipeline
+    room = (n * evaluator.most_held(split, pool) for n, pool in zip(stages, pair, strict=True))
+    if evaluator.least_bytes(split) > each * sum(room):
+        return None
     for _ in range(ROUNDS):
         sides = _sides(split, pair, stages, replicas)
         fit = None if sides is None else _on(evaluator, split, sides)

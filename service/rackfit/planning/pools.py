@@ -98,6 +98,11 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self._offers[size]
 
     @cached_property
+    def rooms(self) -> dict[tuple[int, int], dict[int, int]]:
+        """What is known of the room on hosts, by size of a group and least bytes free."""
+        return {}
+
+    @cached_property
     def _offers(self) -> dict[int, Offers]:
         return {}
 

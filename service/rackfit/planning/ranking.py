@@ -152,6 +152,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     def rates(self, fit: Fit) -> Rates | None:
         """How fast a plan serves the workload, without bands."""
         serving = self._serving(fit)
+        if not fit.shares:
+            return self.speeds.rates(fit.split, fit.pool.accelerator, serving, fit.partition)
         found = [self.speeds.rates(fit.split, part, serving, own) for part, own in _sides(fit)]
         known = [rates for rates in found if rates is not None]
         if len(known) < len(found):

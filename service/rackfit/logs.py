@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -50,9 +51,14 @@ def _rendering(settings: Settings) -> Sequence[Processor]:
     if chosen == "auto":
         chosen = "console" if sys.stderr.isatty() else "json"
     if chosen == "json":
-        return (structlog.processors.format_exc_info, structlog.processors.JSONRenderer())
+        return (structlog.processors.format_exc_info, as_json)
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     return (structlog.processors.format_exc_info, escape_controls, console)
+
+
+def as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """Write a line as JSON; what JSON does not have as Python shows it."""
+    return msgspec.json.encode(event, enc_hook=repr).decode()
 
 
 def escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -6,6 +6,7 @@ function to call when the process is told to end.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,14 @@ ARRIVED = "rackfit.arrived"
 
 Arrived = Callable[[], bytes | None]
 """Returns a request's whole body, None while some of it is on its way."""
+
+AT_ONCE = "rackfit.at-once"
+"""In the lifespan's `state`: an `AtOnce`."""
+
+AtOnce = Callable[[dict[str, Any], bytes], tuple[bytes, bytes] | None]
+"""Takes a request's scope and whole body; returns the header lines and the content of its answer,
+which is always a 200; None where it takes the application to answer.
+"""
 
 CLOSE = "rackfit.close"
 """In the lifespan's `state`: a function of the seconds that what is under way may still take."""

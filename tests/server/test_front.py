@@ -129,6 +129,26 @@ async def test_requests_that_follow_each_other_are_answered_in_turn(running: Ser
     assert replies[0].body == replies[2].body != replies[1].body
 
 
+def test_whoever_asks_is_counted_once_whether_it_is_kept_or_not() -> None:
+    """Three questions are three, though the first way to answer hands two of them on."""
+    with service(RACKFIT_RATE_LIMIT_PER_SECOND="0.01", RACKFIT_RATE_LIMIT_BURST="4") as limited:
+        bodies = [BODY, BODY, BODY.replace(b"4096", b"4098"), BODY, BODY]
+        statuses = [whole(limited, head(JSON), body).status for body in bodies]
+    assert [200, 200, 200, 200, 429] == statuses
+
+
+def test_an_old_client_gets_a_kept_answer_and_the_end_of_the_connection(running: Service) -> None:
+    """HTTP/1.0 keeps no connection."""
+    whole(running, head(JSON), BODY)
+    start = head(JSON).replace(b"HTTP/1.1", b"HTTP/1.0")
+    with socket.create_connection(("127.0.0.1", running.port), ANSWER_SECONDS) as connection:
+        connection.sendall(start + BODY)
+        received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    answered, _, body = received.partition(b"\r\n\r\n")
+    assert b"connection: close" in answered
+    assert json.loads(body)["total_bytes"] > 0
+
+
 def test_a_kept_answer_is_for_those_who_may_have_it(tmp_path: Path) -> None:
     """Keys, scopes and rates are asked for before anything is looked up."""
     (reader, first), (planner, second) = new_key("r", ["read"]), new_key("p", ["plan"])

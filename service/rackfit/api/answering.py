@@ -125,6 +125,10 @@ class Answering:
         )
         return self._memo.get(raw)
 
+    def held(self, key: bytes) -> CachedAnswer | None:
+        """Return a kept answer that this process holds."""
+        return self._cache.recall(key)
+
     async def kept(self, key: bytes) -> tuple[CachedAnswer, Source] | None:
         """Return a kept answer and where it was; equal questions ask Redis for it once."""
         if held := self._cache.recall(key):

@@ -11,21 +11,23 @@ import time
 from collections.abc import Iterable
 from functools import cache
 from http import HTTPStatus
+from typing import Any, cast
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Counter, Histogram
 
 from rackfit import metrics
 from rackfit.api.closing import Closing
-from rackfit.api.exchange import Exchange, begin, exchange_of, unreadable
+from rackfit.api.exchange import Exchange, begin, begun, exchange_of, unreadable
+from rackfit.api.front import OK, Front
 from rackfit.api.guard import Guard
 from rackfit.api.problems import RequestError, refused
 from rackfit.api.refusing import refusal
 from rackfit.api.sharing import Header, Sharing
 from rackfit.api.tracing import trace_id
-from rackfit.wire import CLOSE
+from rackfit.wire import AT_ONCE, CLOSE
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
@@ -55,22 +57,24 @@ class _Record:
         self._closing = closing
         self._shared = shared
 
+    def headers(self, *, has_policy: bool) -> tuple[Header, ...]:
+        """Return what all responses have beside their own headers, of which one may be a policy."""
+        return (
+            (b"x-request-id", self.exchange.request_id.encode("ascii")),
+            *PROTECTION,
+            *(() if has_policy else (NOTHING_LOADED,)),
+            *self._shared,
+            # The next request should go where there is somebody to answer it.
+            *([(b"connection", b"close")] if self._closing.has_begun else ()),
+        )
+
     def note(self, message: Message) -> None:
         """Take note of one message to the server, and add the headers all responses have."""
         if message["type"] == "http.response.start":
             self.status = int(message["status"])  # not a member of HTTPStatus, for the log
-            request_id = self.exchange.request_id.encode("ascii")
             own = message["headers"]
             has_policy = any(name == NOTHING_LOADED[0] for name, _ in own)
-            message["headers"] = [
-                *own,
-                (b"x-request-id", request_id),
-                *PROTECTION,
-                *(() if has_policy else (NOTHING_LOADED,)),
-                *self._shared,
-                # The next request should go where there is somebody to answer it.
-                *([(b"connection", b"close")] if self._closing.has_begun else ()),
-            ]
+            message["headers"] = [*own, *self.headers(has_policy=has_policy)]
         elif message["type"] == "http.response.body":
             self.sent_bytes += len(message["body"])
 
@@ -78,10 +82,9 @@ class _Record:
 class Edge:
     """The ASGI application around the framework's."""
 
-    def __init__(
-        self, application: ASGIApp, guard: Guard, sharing: Sharing, closing: Closing
-    ) -> None:
-        self._application = application
+    def __init__(self, front: Front, guard: Guard, sharing: Sharing, closing: Closing) -> None:
+        self._application = front
+        self._front = front
         self._guard = guard
         self._sharing = sharing
         self._closing = closing
@@ -90,11 +93,10 @@ class Edge:
         """Serve one connection."""
         if scope["type"] != ScopeType.HTTP:
             scope["state"][CLOSE] = self._closing.begin
+            scope["state"][AT_ONCE] = self.at_once
             await self._application(scope, receive, send)
             return
-        shared = self._sharing.headers(scope)
-        record = _Record(begin(scope, _request_id(scope)), self._closing, shared)
-        record.exchange.trace = trace_id(scope)
+        record = self._record(scope)
 
         async def noted(message: Message) -> None:
             record.note(message)
@@ -112,6 +114,37 @@ class Edge:
             metrics.REQUESTS_IN_PROGRESS.dec()
             _report(scope, record)
 
+    def _record(self, scope: HTTPScope) -> "_Record":
+        """Begin an exchange, if that has not been done."""
+        exchange = exchange_of(scope) if begun(scope) else begin(scope, _request_id(scope))
+        exchange.trace = trace_id(scope)
+        return _Record(exchange, self._closing, self._sharing.headers(scope))
+
+    def at_once(self, asked: dict[str, Any], body: bytes) -> tuple[bytes, bytes] | None:
+        """Answer a question asked again, to the byte, whose answer this process holds."""
+        scope = cast("HTTPScope", asked)
+        if not self._front.may_hold(scope):
+            return None
+        record = self._record(scope)
+        kept = self._front.held(scope, body) if self._admits(scope) else None
+        if kept is None:
+            return None
+        head, content = kept
+        record.status, record.sent_bytes = OK, len(content)
+        edge = b"".join(map(_line, record.headers(has_policy=False)))
+        _report(scope, record)
+        return head + edge, content
+
+    def _admits(self, scope: HTTPScope) -> bool:
+        """Ask the gate; what it says is kept for whoever answers."""
+        exchange = exchange_of(scope)
+        try:
+            exchange.caller = self._guard.admit(scope)
+        except RequestError as error:
+            exchange.refused = error
+        exchange.admitted = exchange.refused is None
+        return exchange.admitted
+
     async def _answer(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         """Answer, or refuse what the server itself could not read and who may not come in."""
         asked_first = self._sharing.preflight(scope)
@@ -121,7 +154,11 @@ class Edge:
         try:
             if unread := unreadable(scope):
                 raise RequestError.of(HTTPStatus(unread.status), unread.detail)
-            exchange_of(scope).caller = self._guard.admit(scope)
+            exchange = exchange_of(scope)
+            if not exchange.admitted and exchange.refused is None:
+                self._admits(scope)
+            if exchange.refused is not None:
+                raise exchange.refused
         except RequestError as error:
             await _refuse(scope, send, error)
             return
@@ -145,6 +182,10 @@ async def _refuse(scope: HTTPScope, send: Send, error: RequestError) -> None:
 async def _send(send: Send, status: int, headers: Iterable[Header], content: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": [*headers]})
     await send({"type": "http.response.body", "body": content, "more_body": False})
+
+
+def _line(header: Header) -> bytes:
+    return b"%b: %b\r\n" % header
 
 
 def _request_id(scope: HTTPScope) -> str:

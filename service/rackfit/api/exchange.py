@@ -6,6 +6,7 @@ import msgspec
 from litestar.types import Scope
 
 from rackfit.access.callers import Caller
+from rackfit.api.problems import RequestError
 from rackfit.wire import REFUSAL, Refusal
 
 KEY = "rackfit"
@@ -24,7 +25,8 @@ class Exchange(msgspec.Struct):
     `route` is the template of the path, never the path: metrics are labelled with it.
     `cache` is where the answer came from, `none` where there is none; `caller` who asks, None
     where nobody is asked who they are; `trace` the trace it belongs to, None where it names none.
-    `looked_up` tells that the cache, Redis too, was just found not to have the answer.
+    `looked_up` tells that the cache, Redis too, was just found not to have the answer. The gate
+    is asked once: it has `admitted` the caller, or it has `refused`.
     """
 
     request_id: str
@@ -33,6 +35,8 @@ class Exchange(msgspec.Struct):
     caller: Caller | None = None
     trace: str | None = None
     looked_up: bool = False
+    admitted: bool = False
+    refused: RequestError | None = None
 
 
 def unreadable(scope: Scope) -> Refusal | None:
@@ -45,6 +49,11 @@ def begin(scope: Scope, request_id: str) -> Exchange:
     exchange = Exchange(request_id)
     scope.setdefault("state", {})[KEY] = exchange
     return exchange
+
+
+def begun(scope: Scope) -> bool:
+    """Tell whether an exchange was begun in an ASGI scope."""
+    return KEY in scope.get("state", {})
 
 
 def exchange_of(scope: Scope) -> Exchange:

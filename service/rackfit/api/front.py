@@ -5,18 +5,20 @@ the framework untouched, so that there is one way to compute, to refuse and to e
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from rackfit.api.answering import INLINE_BYTES, Answering
+from rackfit.api.answering import INLINE_BYTES, Answering, Source
 from rackfit.api.body import takes
 from rackfit.api.closing import Closing
 from rackfit.api.exchange import exchange_of
 from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Operation
 from rackfit.api.pipeline import answer_headers
+from rackfit.api.sharing import Header
 from rackfit.settings import Settings
 from rackfit.wire import ARRIVED, Arrived
 
@@ -56,7 +58,7 @@ class Front:
             await self._application(scope, receive, send)
             return
         operation = self._operations.get((scope["method"], scope["path"]))
-        key = None if operation is None else self._key(operation, scope)
+        key = None if operation is None else self._key(operation, scope, _arrived(scope))
         kept = None if key is None else await self._answering.kept(key)
         if operation is None or kept is None:
             exchange_of(scope).looked_up = key is not None
@@ -65,13 +67,27 @@ class Front:
         held, source = kept
         exchange = exchange_of(scope)
         exchange.route, exchange.cache = operation.path, source
-        headers = answer_headers(operation, source, held.etag)
-        headers |= {"content-type": held.media_type, "content-length": str(len(held.body))}
-        start = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": OK, "headers": start})
+        start = _headers(operation, source, held.etag, held.media_type, len(held.body))
+        await send({"type": "http.response.start", "status": OK, "headers": [*start]})
         await send({"type": "http.response.body", "body": held.body, "more_body": False})
 
-    def _key(self, operation: Operation, scope: HTTPScope) -> bytes | None:
+    def may_hold(self, scope: HTTPScope) -> bool:
+        """Tell whether answers to such requests are kept."""
+        return (scope["method"], scope["path"]) in self._operations
+
+    def held(self, scope: HTTPScope, body: bytes) -> tuple[bytes, bytes] | None:
+        """Return the lines of a kept answer's headers and its content, if this process has it."""
+        operation = self._operations[scope["method"], scope["path"]]
+        key = self._key(operation, scope, body)
+        held = None if key is None else self._answering.held(key)
+        if held is None:
+            return None
+        exchange = exchange_of(scope)
+        exchange.route, exchange.cache = operation.path, "memory"
+        size = len(held.body)
+        return _lines(operation, "memory", held.etag, held.media_type, size), held.body
+
+    def _key(self, operation: Operation, scope: HTTPScope, body: bytes | None) -> bytes | None:
         """Return the key of the answer to a plain request, where one like it was answered."""
         given = {name: value for name, value in scope["headers"] if name in WATCHED}
         content_type = given.get(b"content-type", b"")
@@ -87,11 +103,28 @@ class Front:
         ):
             return None
         media_type = negotiate(accept.decode("latin-1"), operation.media_types)
-        body = _arrived(scope) if media_type else None
         limit = min(getattr(self._settings, operation.body_limit), INLINE_BYTES)
         if not body or media_type is None or len(body) > limit:
             return None
         return self._answering.key_of(operation.method, scope, body, (content_type, media_type))
+
+
+@lru_cache(maxsize=1024)
+def _headers(
+    operation: Operation, source: Source, etag: str | None, media_type: str, size: int
+) -> tuple[Header, ...]:
+    """Headers of a kept answer; those of one asked for again and again are made once."""
+    headers = answer_headers(operation, source, etag)
+    headers |= {"content-type": media_type, "content-length": str(size)}
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
+
+
+@lru_cache(maxsize=1024)
+def _lines(
+    operation: Operation, source: Source, etag: str | None, media_type: str, size: int
+) -> bytes:
+    headers = _headers(operation, source, etag, media_type, size)
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
 
 
 def _arrived(scope: HTTPScope) -> bytes | None:

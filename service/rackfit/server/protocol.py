@@ -9,9 +9,14 @@ import asyncio
 from functools import partial
 from typing import Any, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from rackfit.wire import ARRIVED, REFUSAL, Refusal
+from rackfit.wire import ARRIVED, AT_ONCE, REFUSAL, AtOnce, Refusal
 
 MAX_HEAD_BYTES = 32 << 10
 """A request's first line and headers; proxies commonly stop at 8 to 16 KiB."""
@@ -22,6 +27,7 @@ UNFETCHED_SECONDS = 30.0
 """Time for a client to make room for more of an answer that it asked for."""
 
 UNKNOWN_METHOD = "-"
+OK = 200
 BAD_REQUEST = 400
 REQUEST_TIMEOUT = 408
 URI_TOO_LONG = 414
@@ -48,6 +54,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._unread_bytes = 0
         self._is_deaf = False
         self._refused_next: Refusal | None = None
+        self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
+        self._is_reading = False
         self.idle_since = self.loop.time()
 
     @property
@@ -89,7 +97,10 @@ class HttpProtocol(HttpToolsProtocol):
             # A next head begins; or the body of a request that was refused unread goes on.
             self._wait_for_head()
         began_before = self._in_head
+        self._is_reading = True
         super().data_received(data)
+        self._is_reading = False
+        self._start_held()
         if self._in_head and began_before:
             self._unread_bytes += len(data)
             if self._unread_bytes > MAX_HEAD_BYTES:
@@ -218,6 +229,48 @@ class HttpProtocol(HttpToolsProtocol):
         self._start_asgi_task(self.cycle, self.app)
 
     # Answers
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """Start the application on a request, after what has come with its head is read."""
+        if self._is_reading and self._held is None:
+            self._held = cycle, app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _start_held(self) -> None:
+        if self._held is not None:
+            cycle, app = self._held
+            self._held = None
+            super()._start_asgi_task(cycle, app)
+
+    def on_message_complete(self) -> None:
+        """Answer a request that is here as a whole at once, if that takes no application."""
+        super().on_message_complete()
+        is_held = self._held is not None and self._held[0] is self.cycle
+        if is_held and (answer := self._answer_at_once(self.cycle)):
+            self._held = None
+            self._send_at_once(self.cycle, *answer)
+
+    def _answer_at_once(self, cycle: RequestResponseCycle) -> tuple[bytes, bytes] | None:
+        at_once = cast("AtOnce | None", self.app_state.get(AT_ONCE))
+        scope = cast("dict[str, Any]", cycle.scope)
+        if at_once is None or self.flow.write_paused or REFUSAL in scope.get("extensions", {}):
+            return None
+        return at_once(scope, bytes(cycle.body))
+
+    def _send_at_once(self, cycle: RequestResponseCycle, head: bytes, content: bytes) -> None:
+        """Send an answer as a cycle of uvicorn's would."""
+        lines = [STATUS_LINE[OK]]
+        for name, value in self.server_state.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(head)
+        if not cycle.keep_alive:
+            lines.append(b"connection: close\r\n")
+        self.transport.write(b"".join((*lines, b"\r\n", content)))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Wait for the next request; refuse what had come behind the one that is answered."""

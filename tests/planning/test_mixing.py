@@ -79,6 +79,16 @@ def test_the_faster_type_gets_more_layers() -> None:
     assert layers[max(layers)]
 
 
+def test_a_type_whose_speed_is_not_known_gets_as_many_layers() -> None:
+    """Nothing says that it is slower."""
+    unknown = {"id": "mine", "usable_bytes": CATALOG.accelerators[H100].usable_bytes}
+    nodes = [*nodes_of(H100, 1, 4, prefix="h"), {"name": "m", "accelerator": unknown, "count": 4}]
+    constraints = {"mix_accelerators": True, "tensor": 4, "pipeline": 2}
+    question = request(nodes, MODEL, constraints=constraints, limit=1)
+    (plan,) = answer(CATALOG, question)["plans"]
+    assert [LAYERS // 2] * 2 == plan["layers_by_stage"]
+
+
 def test_types_are_mixed_only_where_it_is_better() -> None:
     """With room on one type the plans of one come first, by the same order."""
     nodes = [*nodes_of(H200, 1, prefix="h"), *nodes_of(A100, 1, prefix="a")]

@@ -184,11 +184,12 @@ def _partition(
             *(sizes.layer_loads(split, tokens, held) for sizes in prepared.values()), strict=True
         )
     ]
+    are_known = all(side.pool.accelerator.memory_bandwidth for side in sides)
     rooms, seconds = [], []
     for number, side in _each(sides):
         part = side.pool.accelerator
         rooms.append(budgets[number] - prepared[part.id].rests(split, tokens)[number])
-        seconds.append(1 / (part.memory_bandwidth or 1))
+        seconds.append(1 / part.memory_bandwidth if are_known else 1.0)
     return paced(loads, rooms, seconds)
 
 

@@ -114,9 +114,15 @@ def stack(keys: Sequence[Key], build: Callable[[Key], Layer]) -> Stack:
 
     Keys that come out as equal layers become one kind.
     """
-    kinds: dict[Layer, int] = {}
-    index = {key: kinds.setdefault(build(key), len(kinds)) for key in dict.fromkeys(keys)}
-    return tuple(kinds), tuple(index[key] for key in keys)
+    kinds: list[Layer] = []
+    index: dict[Key, int] = {}
+    for key in dict.fromkeys(keys):
+        layer = build(key)
+        # Layers that differ do so in one of their first fields; hashing them goes through all.
+        if layer not in kinds:
+            kinds.append(layer)
+        index[key] = kinds.index(layer)
+    return tuple(kinds), tuple(map(index.__getitem__, keys))
 
 
 def assemble(

@@ -76,8 +76,10 @@ def sequence_bytes(terms: Iterable[CacheTerm], tokens: int) -> int:
 
 def bytes_per_token(terms: Iterable[CacheTerm]) -> Fraction:
     """Marginal bytes of one more token, beyond every window."""
-    growing = (t for t in terms if t.window is None)
-    return sum((Fraction(t.row_bytes, t.ratio) for t in growing), Fraction(0))
+    growing = [t for t in terms if t.window is None]
+    whole = sum(t.row_bytes for t in growing if t.ratio == 1)
+    parts = (Fraction(t.row_bytes, t.ratio) for t in growing if t.ratio != 1)
+    return sum(parts, Fraction(whole))
 
 
 def merged(

@@ -32,7 +32,8 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def bytes_per_token(self) -> Fraction:
         """Marginal bytes of one more token, beyond every window."""
-        return bytes_per_token(self.terms) / self.parts
+        each = bytes_per_token(self.terms)
+        return each if self.parts == 1 else each / self.parts
 
     @cached_property
     def whole_bytes_per_token(self) -> int:

@@ -269,6 +269,6 @@ def _throughput(catalog: Catalog, case: dict[str, str], deployed: Deployment) ->
         acceptance=deployed.accepted - 1 if drafted else 0.0,
     )
     speeds = Speeds(model, engine, catalog.efficiencies, context)
-    estimate = speeds.estimate(split, accelerator, serving)
-    assert estimate is not None
-    return estimate.tokens_per_second_per_accelerator
+    run = speeds.run(split, accelerator, serving)
+    assert run is not None
+    return run.estimate().tokens_per_second_per_accelerator

@@ -55,9 +55,9 @@ def estimated(
     """The estimate of a split of a model under one engine."""
     engine = engine_for(EngineChoice(name="sglang"), 0.1)
     speeds = Speeds(MODELS[name], engine, CATALOG.efficiencies, serving.context_tokens)
-    estimate = speeds.estimate(split, accelerator, serving)
-    assert estimate is not None
-    return estimate
+    run = speeds.run(split, accelerator, serving)
+    assert run is not None
+    return run.estimate()
 
 
 def not_slower(slow: Estimate, fast: Estimate) -> bool:
@@ -194,5 +194,4 @@ def test_unknown_bandwidth_gives_no_estimate() -> None:
     )
     serving = Serving(sequences=1, context_tokens=1000)
 
-    assert speeds.estimate(Split(), unknown, serving) is None
-    assert speeds.rates(Split(), unknown, serving) is None
+    assert speeds.run(Split(), unknown, serving) is None

@@ -9,7 +9,7 @@ from rackfit.engines.split import Split
 from rackfit.performance.efficiency import Applied, applied
 from rackfit.performance.forward import Common, Forward
 from rackfit.performance.layers import Measured
-from rackfit.performance.run import Estimate, Partition, Rates, Run
+from rackfit.performance.run import Partition, Run
 from rackfit.performance.serving import Serving
 
 
@@ -33,57 +33,14 @@ class Speeds:
         self._forwards: dict[tuple[str, int, int, int, int, int], Forward] = {}
         self._applied: dict[str, tuple[Applied, Applied]] = {}
 
-    def rates(
+    def run(
         self,
         split: Split,
         accelerator: Accelerator,
         serving: Serving,
         partition: Partition | None = None,
-    ) -> Rates | None:
-        """The rates of a split; None where the accelerator's bandwidth is not known."""
-        run = self._run(split, accelerator, serving, partition)
-        return None if run is None else Rates(run.seconds_a_token, run.tokens_per_second)
-
-    def seconds_to_first_token(
-        self,
-        split: Split,
-        accelerator: Accelerator,
-        serving: Serving,
-        partition: Partition | None = None,
-    ) -> float | None:
-        """Seconds to read a prompt; None where the accelerator's bandwidth is not known."""
-        run = self._run(split, accelerator, serving, partition)
-        return None if run is None else run.seconds_to_first_token
-
-    def prompts_per_second(
-        self,
-        split: Split,
-        accelerator: Accelerator,
-        serving: Serving,
-        partition: Partition | None = None,
-    ) -> float | None:
-        """Prompts read a second, nothing else; None where the bandwidth is not known."""
-        run = self._run(split, accelerator, serving, partition)
-        return None if run is None else run.prompts_per_second
-
-    def estimate(
-        self,
-        split: Split,
-        accelerator: Accelerator,
-        serving: Serving,
-        partition: Partition | None = None,
-    ) -> Estimate | None:
-        """The speed of a split; None where the accelerator's bandwidth is not known."""
-        run = self._run(split, accelerator, serving, partition)
-        return None if run is None else run.estimate()
-
-    def _run(
-        self,
-        split: Split,
-        accelerator: Accelerator,
-        serving: Serving,
-        partition: Partition | None,
     ) -> Run | None:
+        """How a split serves; None where the accelerator's bandwidth is not known."""
         if not accelerator.memory_bandwidth:
             return None
         generation = accelerator.generation

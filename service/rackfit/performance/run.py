@@ -36,19 +36,12 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     basis: str
 
 
-class Rates(msgspec.Struct, frozen=True, gc=False):
-    """What ranks plans: seconds a token of one sequence, and tokens a second of all replicas."""
-
-    seconds_per_output_token: float
-    tokens_per_second: float
-
-
 class Run:
     """One split serving one load: `sequences` of each data rank pass the stages in turns.
 
     With p stages the sequences run as p parts, one on each stage; fewer sequences than stages
     leave stages idle (GPipe, 2.1). Passes that read prompts and write tokens run at the lower
-    of both efficiencies.
+    of both efficiencies. `seconds_per_output_token` is of one sequence.
     """
 
     def __init__(
@@ -64,7 +57,7 @@ class Run:
         self._partition = partition or forward.common.partition(split.pipeline)
         self._serving = serving
         self._prefill, self._decode = phases
-        self.seconds_a_token = self._step_seconds() / serving.tokens_a_step
+        self.seconds_per_output_token = self._step_seconds() / serving.tokens_a_step
 
     def _step_seconds(self) -> float:
         """Seconds between two steps of a sequence, the reading of others' prompts included.
@@ -134,7 +127,7 @@ class Run:
     def tokens_per_second(self) -> float:
         """Tokens a second of all replicas."""
         split = self._split
-        return self._serving.sequences * split.data * split.replicas / self.seconds_a_token
+        return self._serving.sequences * split.data * split.replicas / self.seconds_per_output_token
 
     @property
     def seconds_to_first_token(self) -> float:
@@ -164,7 +157,7 @@ class Run:
     def estimate(self) -> Estimate:
         """All of it, with bands."""
         decode, prefill, split = self._decode, self._prefill, self._split
-        rate, each = self.tokens_per_second, self.seconds_a_token
+        rate, each = self.tokens_per_second, self.seconds_per_output_token
         first = self.seconds_to_first_token
         return Estimate(
             seconds_to_first_token=Band(first, first * prefill.low, first * prefill.high),

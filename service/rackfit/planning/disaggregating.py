@@ -171,16 +171,17 @@ class Disaggregator:
     def _prompts_per_second(self, fit: Fit) -> float | None:
         order, part = self._reading, fit.pool.accelerator
         serving = Serving.of(order.workload, 1, order.speculative_tokens, "prefill")
-        return order.speeds.prompts_per_second(fit.split, part, serving, fit.partition)
+        run = order.speeds.run(fit.split, part, serving, fit.partition)
+        return None if run is None else run.prompts_per_second
 
     def _paired(self, decode: Fit, prefill: Fit, prompts_per_second: float) -> Iterator[Pair]:
         """The pair with as many prefill replicas as keep up, if it is allowed and in time."""
         workload, order = self.request.workload, self._writing
-        rates = order.rates(decode)
+        run = order.run(decode)
         first = self._reading.seconds_to_first_token(prefill)
-        if rates is None or first is None:
+        if run is None or first is None:
             return
-        each = rates.seconds_per_output_token * (workload.output_tokens or 1)
+        each = run.seconds_per_output_token * (workload.output_tokens or 1)
         requests = workload.sequences / each
         number = ceil(requests / prompts_per_second)
         pair = Pair(
@@ -190,7 +191,7 @@ class Disaggregator:
             busy=requests / (number * prompts_per_second),
             transfer_seconds=_transfer_seconds(prefill, decode, workload.input_tokens or 1),
             seconds_to_first_token=first,
-            seconds_per_output_token=rates.seconds_per_output_token,
+            seconds_per_output_token=run.seconds_per_output_token,
         )
         if number <= MAX_REPLICAS and self._allowed(pair):
             yield pair

@@ -212,8 +212,8 @@ def _in_time(fit: Fit, constraints: Constraints, findings: Findings) -> bool:
     first, each = constraints.max_seconds_to_first_token, constraints.max_seconds_per_output_token
     if first is None and each is None:
         return True
-    rates, seconds = findings.order.rates(fit), findings.order.seconds_to_first_token(fit)
-    if rates is None or seconds is None:
+    run, seconds = findings.order.run(fit), findings.order.seconds_to_first_token(fit)
+    if run is None or seconds is None:
         return False
-    slow = each is not None and rates.seconds_per_output_token > each
+    slow = each is not None and run.seconds_per_output_token > each
     return not slow and (first is None or seconds <= first)

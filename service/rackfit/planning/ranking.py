@@ -11,7 +11,7 @@ from rackfit.engines.launch import Phase
 from rackfit.memory.question import Workload
 from rackfit.memory.stages import sequences_per_rank
 from rackfit.performance.estimate import Speeds
-from rackfit.performance.run import Estimate, Rates
+from rackfit.performance.run import Estimate, Run
 from rackfit.performance.serving import Serving
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Objective
@@ -108,16 +108,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         return self.objective == "lowest-cost" and (devices * cheapest,) > worst.outline[:1]
 
     def estimate(self, fit: Fit) -> Estimate | None:
-        """How fast a plan serves the workload: its slowest stage sets the pace."""
-        serving, found = self._serving(fit), []
-        for part, partition in _sides(fit):
-            estimate = self.speeds.estimate(fit.split, part, serving, partition)
-            if estimate is None:
-                return None
-            found.append(estimate)
-        slowest = max(found, key=lambda one: one.seconds_per_output_token.value)
-        first = max((one.seconds_to_first_token for one in found), key=lambda band: band.value)
-        return msgspec.structs.replace(slowest, seconds_to_first_token=first)
+        """How fast a plan serves the workload, with bands."""
+        runs = self._runs(fit)
+        if not runs:
+            return None
+        first = max(runs, key=_first).estimate().seconds_to_first_token
+        return msgspec.structs.replace(
+            max(runs, key=_each).estimate(), seconds_to_first_token=first
+        )
 
     def _serving(self, fit: Fit) -> Serving:
         sequences = sequences_per_rank(fit.split, self.workload.sequences)
@@ -149,31 +147,36 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
             for share in fit.shares
         )
 
-    def rates(self, fit: Fit) -> Rates | None:
-        """How fast a plan serves the workload, without bands."""
-        serving = self._serving(fit)
-        if not fit.shares:
-            return self.speeds.rates(fit.split, fit.pool.accelerator, serving, fit.partition)
-        found = [self.speeds.rates(fit.split, part, serving, own) for part, own in _sides(fit)]
-        known = [rates for rates in found if rates is not None]
-        if len(known) < len(found):
-            return None
-        return max(known, key=lambda rates: rates.seconds_per_output_token)
+    def run(self, fit: Fit) -> Run | None:
+        """How a plan serves the workload: of several types the slowest sets the pace."""
+        return max(self._runs(fit), key=_each, default=None)
 
     def seconds_to_first_token(self, fit: Fit) -> float | None:
         """Seconds to read a prompt."""
-        serving, look_up = self._serving(fit), self.speeds.seconds_to_first_token
-        found = [look_up(fit.split, part, serving, own) for part, own in _sides(fit)]
-        known = [seconds for seconds in found if seconds is not None]
-        return max(known) if len(known) == len(found) else None
+        return max(map(_first, self._runs(fit)), default=None)
+
+    def _runs(self, fit: Fit) -> list[Run]:
+        """One for each accelerator type of a plan; none where a bandwidth is not known."""
+        serving, split = self._serving(fit), fit.split
+        runs = [self.speeds.run(split, part, serving, own) for part, own in _sides(fit)]
+        known = [run for run in runs if run is not None]
+        return known if len(known) == len(runs) else []
 
     def _slowness(self, objective: Objective, fit: Fit) -> float:
-        rates = self.rates(fit)
-        if rates is None:
+        run = self.run(fit)
+        if run is None:
             return inf
         if objective == "lowest-latency":
-            return rates.seconds_per_output_token
-        return -rates.tokens_per_second
+            return run.seconds_per_output_token
+        return -run.tokens_per_second
+
+
+def _each(run: Run) -> float:
+    return run.seconds_per_output_token
+
+
+def _first(run: Run) -> float:
+    return run.seconds_to_first_token
 
 
 def _sides(fit: Fit) -> Iterator[tuple[Accelerator, tuple[int, ...] | None]]:

@@ -67,23 +67,19 @@ class Pace:
 
     def estimate(self, split: Split, accelerator: Accelerator, sequences: int) -> Estimate | None:
         """How fast data ranks of `split` serve so many sequences each; None if not known."""
-        return self._speeds.estimate(split, accelerator, self._serving(sequences))
+        run = self._speeds.run(split, accelerator, self._serving(sequences))
+        return None if run is None else run.estimate()
 
     def _serving(self, sequences: int) -> Serving:
         return Serving.of(self._workload, sequences, self._drafted, self.times.phase)
 
     def _in_time(self, split: Split, accelerator: Accelerator, sequences: int) -> bool:
         """Tell whether so many sequences keep within the times that are asked for."""
-        serving, times = self._serving(sequences), self.times
-        rates = self._speeds.rates(split, accelerator, serving)
-        if rates is None:
+        times, run = self.times, self._speeds.run(split, accelerator, self._serving(sequences))
+        if run is None:
             return False
-        if times.each is not None and rates.seconds_per_output_token > times.each:
-            return False
-        if times.first is None:
-            return True
-        first = self._speeds.seconds_to_first_token(split, accelerator, serving)
-        return first is not None and first <= times.first
+        slow = times.each is not None and run.seconds_per_output_token > times.each
+        return not slow and (times.first is None or run.seconds_to_first_token <= times.first)
 
     def most(self, split: Split, accelerator: Accelerator) -> int:
         """Most sequences a data rank serves in time, no more than there are; 0 if not even one.

@@ -60,6 +60,14 @@ def test_mixing_is_offered_where_neither_type_has_room() -> None:
     assert answer(CATALOG, fixed(question, fix))["feasible"]
 
 
+@pytest.mark.parametrize("apart", [{"placement": "spread"}, {"node_loss": "replan"}])
+def test_mixing_is_not_offered_where_replicas_are_kept_apart(apart: Json) -> None:
+    """It would not be planned then."""
+    found = answer(CATALOG, asked(constraints=apart))
+    fixes = [r["nearest_fix"] for r in found["rejections"] if r["nearest_fix"]]
+    assert "mix_accelerators=true" not in {fix["change"] for fix in fixes}
+
+
 def test_the_faster_type_gets_more_layers() -> None:
     """B200 reads 8 TB a second, H200 4.8: layers are divided nearly so."""
     nodes = [*nodes_of(H200, 2, prefix="h"), *nodes_of(B200, 1, prefix="b")]

@@ -40,8 +40,12 @@ def search_mixed(
     findings: Findings,
     expired: Callable[[], bool],
 ) -> None:
-    """Try pipelines over every two types, smallest first; only what fits is kept."""
-    if not evaluator.question.engine.mixes_accelerators or constraints.pipeline == 1:
+    """Try pipelines over every two types, smallest first; only what fits is kept.
+
+    None where the engine does not mix types, or replicas are to be kept apart.
+    """
+    packed = constraints.placement == "pack" and constraints.node_loss is None
+    if not packed or not evaluator.question.engine.mixes_accelerators:
         return
     scratch = Findings(limit=1, order=findings.order)
     tensors = {

@@ -203,8 +203,7 @@ class _Search:
     def _mix(self) -> None:
         """Search pipelines over two types, if the caller wants any."""
         constraints = self.request.constraints
-        packed = constraints.placement == "pack" and constraints.node_loss is None
-        if constraints.mix_accelerators and packed and len(self.pools) > 1:
+        if constraints.mix_accelerators and len(self.pools) > 1:
             pools = list(self.pools.values())
             search_mixed(self.evaluator, pools, constraints, self.findings, self.expired)
 

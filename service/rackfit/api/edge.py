@@ -83,7 +83,6 @@ class Edge:
     """The ASGI application around the framework's."""
 
     def __init__(self, front: Front, guard: Guard, sharing: Sharing, closing: Closing) -> None:
-        self._application = front
         self._front = front
         self._guard = guard
         self._sharing = sharing
@@ -94,7 +93,7 @@ class Edge:
         if scope["type"] != ScopeType.HTTP:
             scope["state"][CLOSE] = self._closing.begin
             scope["state"][AT_ONCE] = self.at_once
-            await self._application(scope, receive, send)
+            await self._front(scope, receive, send)
             return
         record = self._record(scope)
 
@@ -162,7 +161,7 @@ class Edge:
         except RequestError as error:
             await _refuse(scope, send, error)
             return
-        await self._application(scope, receive, send)
+        await self._front(scope, receive, send)
 
 
 async def _refuse(scope: HTTPScope, send: Send, error: RequestError) -> None:

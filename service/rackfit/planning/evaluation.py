@@ -9,10 +9,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
-from rackfit.memory.stages import (
-    UNBOUNDED,
-    sequences_held,
-)
+from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, lacking_bytes, nearer
 from rackfit.planning.pools import Offers, Pool
 from rackfit.planning.seating import Demand, Ground, NodeLoss, Seating, seat

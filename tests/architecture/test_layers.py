@@ -1,8 +1,10 @@
 """What each kind of layer remembers, and which layers are which."""
 
 import copy
+from collections import Counter
 
 import msgspec
+import pytest
 
 from published import CONFIGS, llama
 from rackfit.architecture.huggingface import read_config
@@ -164,3 +166,23 @@ def test_shared_caches_are_marked() -> None:
     assert isinstance(last.attention, GroupedAttention)
     assert last.attention.shares_cache
     assert not any("k_proj" in t.name or "v_proj" in t.name for t in last.tensors)
+
+
+@pytest.mark.parametrize("model", sorted(CONFIGS))
+def test_blocks_counted_once_are_all_layers_tensors(model: str) -> None:
+    architecture = read_config(CONFIGS[model])
+    blocks = [block for _, block in architecture.blocks]
+    assert len({id(block) for block in blocks}) == len(blocks)
+    by_layer = Counter(t.name for layer in architecture.layers for t in layer.tensors)
+    by_block: Counter[str] = Counter()
+    for layers, block in architecture.blocks:
+        for tensor in block:
+            by_block[tensor.name] += layers
+    assert by_block == by_layer
+
+
+def test_kinds_of_layers_share_what_they_have_in_common() -> None:
+    architecture = read_config(CONFIGS["deepseek-ai/DeepSeek-V3"])
+    dense, sparse = architecture.kinds
+    shared = {id(block) for block in dense.blocks} & {id(block) for block in sparse.blocks}
+    assert [len(block) for block in dense.blocks if id(block) in shared] == [7, 2]

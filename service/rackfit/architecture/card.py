@@ -130,7 +130,7 @@ def _layer(card: Card, base: Iterable[Tensor], rows: int) -> Layer:
         return Layer(
             attention=grouped(_heads(card)),
             feed_forward=DenseFeedForward(width=width, exact=exact),
-            tensors=(*base, *parts.linear(at, *shape, "dense_feed_forward", "feed_forward")),
+            blocks=((*base, *parts.linear(at, *shape, "dense_feed_forward", "feed_forward")),),
         )
     folded = parts.linear(
         f"{at}.experts.*", *shape, "routed_experts", "experts", copies=card.experts
@@ -138,7 +138,7 @@ def _layer(card: Card, base: Iterable[Tensor], rows: int) -> Layer:
     experts = ExpertFeedForward(
         experts=card.experts, active=card.experts_per_token, width=width, exact=exact
     )
-    return Layer(attention=grouped(_heads(card)), feed_forward=experts, tensors=(*base, *folded))
+    return Layer(attention=grouped(_heads(card)), feed_forward=experts, blocks=((*base, *folded),))
 
 
 def _remainder(parameters: int) -> Iterator[Tensor]:

@@ -5,6 +5,7 @@ They tell which of the fields that nobody asked for matter, where a config of an
 """
 
 import re
+from functools import lru_cache
 
 HARMLESS = re.compile(
     r"""
@@ -47,6 +48,7 @@ MAX_HARMLESS = 100
 """Characters of the longest name looked at: on a long one the expression costs their square."""
 
 
+@lru_cache(maxsize=1024)
 def is_harmless(name: str) -> bool:
     """Say whether a field of this name bears on no size, whatever model has it."""
     return len(name) <= MAX_HARMLESS and HARMLESS.fullmatch(name) is not None

@@ -116,7 +116,7 @@ class Fields:
             return default
         if value is None:
             self.fail(name, f"{name} is missing.")
-        elif isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        elif type(value) is int and least <= value <= most:
             return value
         else:
             wanted = f"a whole number from {least} to {most}"
@@ -200,10 +200,11 @@ class Fields:
     def words(self, name: str, *, length: int, known: Sequence[str], spare: int = 0) -> list[str]:
         """Return one string a layer, each of `known`; up to `spare` more may follow."""
         values = self._items(name, str, length=length, stand_in=known[0], spare=spare)
-        for i, value in enumerate(values):
-            if value not in known:
-                self.fail(f"{name}/{i}", f"{show(value)} is none of {', '.join(known)}.")
-                return [known[0]] * length
+        unknown = set(values).difference(known)
+        if unknown:
+            i = next(i for i, value in enumerate(values) if value in unknown)
+            self.fail(f"{name}/{i}", f"{show(values[i])} is none of {', '.join(known)}.")
+            return [known[0]] * length
         return values
 
     def integers(
@@ -211,10 +212,11 @@ class Fields:
     ) -> list[int]:
         """Return whole numbers from 0 to `most`; `length` and `spare` as in `words`, None: any."""
         values = self._items(name, int, length=length, stand_in=0, spare=spare)
-        for i, value in enumerate(values):
-            if isinstance(value, bool) or not 0 <= value <= most:
-                self.fail(f"{name}/{i}", f"{name} holds whole numbers from 0 to {most}.")
-                return [0] * len(values)
+        if values and (min(values) < 0 or max(values) > most or bool in map(type, values)):
+            wrong = [isinstance(v, bool) or not 0 <= v <= most for v in values]
+            at = f"{name}/{wrong.index(True)}"
+            self.fail(at, f"{name} holds whole numbers from 0 to {most}.")
+            return [0] * len(values)
         return values
 
     def moot(self, *names: str) -> None:
@@ -230,8 +232,8 @@ class Fields:
 
     def unread_sections(self) -> Iterator[str]:
         """Yield the name of every `*_config` object here that was never asked for."""
-        for name, value in self._values.items():
-            if name.endswith("_config") and name not in self._asked and isinstance(value, Mapping):
+        for name in [name for name in self._values if name.endswith("_config")]:
+            if name not in self._asked and isinstance(self._values[name], Mapping):
                 yield name
 
     def _get(self, name: str) -> Any:  # noqa: ANN401 - whatever the config holds
@@ -260,7 +262,7 @@ class Fields:
     ) -> list[Any]:
         values = self._get(name)
         least, most = (0, MAX_LAYERS) if length is None else (length, length + spare)
-        if not isinstance(values, list | tuple) or not all(isinstance(v, kind) for v in values):
+        if not isinstance(values, list | tuple) or not _all_of(values, kind):
             self.fail(name, f"{name} must be a list of {PLURALS[kind]}, got {show(values)}.")
         elif not least <= len(values) <= most:
             wanted = (
@@ -270,6 +272,11 @@ class Fields:
         else:
             return list(values)
         return [stand_in] * least
+
+
+def _all_of(values: Sequence[object], kind: Kind) -> bool:
+    """Tell whether all values are of a kind; lists of layers hold few types, each asked once."""
+    return all(issubclass(each, kind) for each in set(map(type, values)))
 
 
 def show(value: object) -> str:

@@ -6,8 +6,10 @@ from the tensors and the scheme each is stored in.
 """
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Literal
+from itertools import chain
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -170,16 +172,40 @@ class ExpertFeedForward(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag
 FeedForward = DenseFeedForward | ExpertFeedForward
 
 
+Block = tuple[Tensor, ...]
+"""Tensors that stand together; kinds of layers that have the same share one object."""
+
+
 class Layer(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One kind of layer: geometry for caches and speed, tensors for weights.
 
     `attention` or `feed_forward` is None where the layer has none (Nemotron-H's single-mixer
-    layers). `tensors` are those of one such layer.
+    layers). `blocks` are the tensors of one such layer; what engines keep as one is in one block.
     """
 
     attention: Attention | None
     feed_forward: FeedForward | None
-    tensors: tuple[Tensor, ...]
+    blocks: tuple[Block, ...]
+
+    @cached_property
+    def tensors(self) -> Block:
+        """All tensors of one such layer."""
+        return tuple(chain.from_iterable(self.blocks))
+
+
+Held = TypeVar("Held")
+
+
+def counted_blocks(
+    layers: Sequence[int], kinds: Sequence[Sequence[Held]]
+) -> tuple[tuple[int, Held], ...]:
+    """Return each block once, by identity, with the layers of all the kinds that have it."""
+    counts: dict[int, int] = {}
+    for count, blocks in zip(layers, kinds, strict=True):
+        for at in map(id, blocks):
+            counts[at] = counts.get(at, 0) + count
+    found = {id(block): block for blocks in kinds for block in blocks}
+    return tuple([(counts[at], block) for at, block in found.items()])
 
 
 class Rotary(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -221,10 +247,12 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def kind_counts(self) -> tuple[int, ...]:
         """How many layers there are of each kind, in the order of `kinds`."""
-        counts = [0] * len(self.kinds)
-        for kind in self.order:
-            counts[kind] += 1
-        return tuple(counts)
+        return tuple(map(self.order.count, range(len(self.kinds))))
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[int, Block], ...]:
+        """Each block once, with the number of layers it stands in."""
+        return counted_blocks(self.kind_counts, [kind.blocks for kind in self.kinds])
 
     @cached_property
     def experts(self) -> ExpertFeedForward | None:

@@ -1,11 +1,11 @@
 """Counting parameters: exact integers, each tensor once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
 import msgspec
 
-from rackfit.architecture.model import Architecture, Component, ExpertFeedForward, Layer, Tensor
+from rackfit.architecture.model import Architecture, Component, ExpertFeedForward, Tensor
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
@@ -33,23 +33,26 @@ class Parameters(msgspec.Struct, frozen=True, kw_only=True):
 
 def counted_tensors(architecture: Architecture) -> Iterator[tuple[int, Tensor]]:
     """Yield every tensor with how many layers it stands in (1 outside the layers)."""
-    for count, kind in zip(architecture.kind_counts, architecture.kinds, strict=True):
-        for tensor in kind.tensors:
+    outside = ((1, architecture.outer), (1, architecture.draft))
+    for count, tensors in (*architecture.blocks, *outside):
+        for tensor in tensors:
             yield count, tensor
-    for tensor in (*architecture.outer, *architecture.draft):
-        yield 1, tensor
 
 
 def count_parameters(architecture: Architecture) -> Parameters:
     """Count the trainable parameters of `architecture` by part."""
+    tensors = counted_tensors(architecture)
+    counted = [(t.component, 0 if t.buffer else count * t.elements) for count, t in tensors]
+    return sum_parameters(architecture, counted)
+
+
+def sum_parameters(
+    architecture: Architecture, counted: Iterable[tuple[Component, int]]
+) -> Parameters:
+    """Sum up trainable parameters that were counted tensor by tensor, each with its part."""
     sums: dict[Component, int] = dict.fromkeys(COMPONENTS, 0)
-    groups = [(1, architecture.outer), (1, architecture.draft)]
-    pairs = zip(architecture.kind_counts, architecture.kinds, strict=True)
-    groups += [(count, kind.tensors) for count, kind in pairs]
-    for count, tensors in groups:
-        for tensor in tensors:
-            if not tensor.buffer:
-                sums[tensor.component] += count * tensor.elements
+    for component, parameters in counted:
+        sums[component] += parameters
     total = sum(sums.values()) - sums["draft"]
     active = total - idle_expert_parameters(architecture) - sums["vision"]
     return Parameters(total=total, active=active, **sums)
@@ -57,13 +60,14 @@ def count_parameters(architecture: Architecture) -> Parameters:
 
 def idle_expert_parameters(architecture: Architecture) -> int:
     """Parameters of the routed experts that one token does not use."""
-    pairs = zip(architecture.kind_counts, architecture.kinds, strict=True)
-    return sum(count * _idle_in(kind) for count, kind in pairs)
-
-
-def _idle_in(kind: Layer) -> int:
-    if not isinstance(kind.feed_forward, ExpertFeedForward):
-        return 0
-    routed = sum(t.elements for t in kind.tensors if t.component == "routed_experts")
-    experts = kind.feed_forward
-    return routed * (experts.experts - experts.active) // experts.experts
+    routed = {
+        id(block): sum([t.elements for t in block if t.component == "routed_experts"])
+        for _, block in architecture.blocks
+    }
+    idle = 0
+    for count, kind in zip(architecture.kind_counts, architecture.kinds, strict=True):
+        experts = kind.feed_forward
+        if isinstance(experts, ExpertFeedForward):
+            held = sum([routed[at] for at in map(id, kind.blocks)])
+            idle += count * (held * (experts.experts - experts.active) // experts.experts)
+    return idle

@@ -254,6 +254,9 @@ def router(
     """Yield the router; `correction` names its load-balancing bias, which is not trained."""
     yield from linear(name, experts, hidden, "router", bias=bias)
     if correction is not None:
-        yield Tensor(
-            name=correction, shape=(experts,), component="router", buffer=True, dtype="f32"
-        )
+        yield score_correction(correction, experts)
+
+
+def score_correction(name: str, experts: int) -> Tensor:
+    """Return a router's load-balancing bias, which is stored and not trained."""
+    return Tensor(name=name, shape=(experts,), component="router", buffer=True, dtype="f32")

@@ -5,6 +5,7 @@ Engines differ in block sizes, row layouts and padding; they start from these te
 
 from collections.abc import Iterable
 from fractions import Fraction
+from math import lcm
 
 import msgspec
 
@@ -77,9 +78,8 @@ def sequence_bytes(terms: Iterable[CacheTerm], tokens: int) -> int:
 def bytes_per_token(terms: Iterable[CacheTerm]) -> Fraction:
     """Marginal bytes of one more token, beyond every window."""
     growing = [t for t in terms if t.window is None]
-    whole = sum(t.row_bytes for t in growing if t.ratio == 1)
-    parts = (Fraction(t.row_bytes, t.ratio) for t in growing if t.ratio != 1)
-    return sum(parts, Fraction(whole))
+    ratio = lcm(*[t.ratio for t in growing])
+    return Fraction(sum([t.row_bytes * (ratio // t.ratio) for t in growing]), ratio)
 
 
 def merged(

@@ -26,6 +26,7 @@ from rackfit.engines.starting import Starting
 from rackfit.engines.terms import Fixed, Limits, Term, linked
 
 PLAIN_SCHEMES = ("f32", "bf16", "f16")
+AS_STORED = Fraction(1)
 
 
 def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
@@ -216,7 +217,7 @@ class Engine(Starting, ABC):
     ) -> Fraction:
         """How much larger routed experts are as loaded than as stored."""
         del mixture, hidden, scheme, split, limits
-        return Fraction(1)
+        return AS_STORED
 
     def allocated_bytes(self, size: int) -> int:
         """What is taken of a device for a tensor of `size` bytes."""

@@ -2,10 +2,11 @@
 
 from collections.abc import Hashable, Mapping
 from functools import cached_property
+from typing import Self
 
 import msgspec
 
-from rackfit.architecture.model import Architecture, Layer, Tensor
+from rackfit.architecture.model import Architecture, Layer, Tensor, counted_blocks
 from rackfit.architecture.parameters import count_parameters
 from rackfit.architecture.quantization import Storage, stored_bytes
 from rackfit.architecture.stored import stored_as
@@ -17,11 +18,35 @@ FIRST_STAGE = ("embedding", "vision")
 
 
 class StoredTensor(msgspec.Struct, frozen=True, gc=False):
-    """A tensor and the bytes all its copies in one layer take as stored."""
+    """A tensor, and the bytes and elements of all its copies in one layer as stored."""
 
     tensor: Tensor
     scheme: Scheme
     stored_bytes: int
+    elements: int
+
+
+class StoredBlock(msgspec.Struct, frozen=True):
+    """The tensors of a block of layers as they are stored.
+
+    `routed` are those spread over the ranks by experts, `plain` the others.
+    """
+
+    tensors: tuple[StoredTensor, ...]
+    routed: tuple[StoredTensor, ...]
+    plain: tuple[StoredTensor, ...]
+
+    @classmethod
+    def of(cls, tensors: tuple[StoredTensor, ...]) -> Self:
+        """The block of these tensors."""
+        routed = tuple([s for s in tensors if s.tensor.shard == "experts"])
+        plain = tuple([s for s in tensors if s.tensor.shard != "experts"]) if routed else tensors
+        return cls(tensors, routed, plain)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in one layer."""
+        return sum([s.stored_bytes for s in self.tensors])
 
 
 class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -98,19 +123,34 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {}
 
     @cached_property
+    def kind_counts(self) -> tuple[int, ...]:
+        """How many layers there are of each kind, in the order of `kinds`."""
+        return tuple(map(self.order.count, range(len(self.kinds))))
+
+    @cached_property
+    def layer_blocks(self) -> tuple[tuple[StoredBlock, ...], ...]:
+        """The blocks of one layer of each kind, in the order of `kinds`."""
+        return self._distinct[2]
+
+    @cached_property
     def layer_tensors(self) -> tuple[tuple[StoredTensor, ...], ...]:
         """The stored tensors of one layer of each kind, in the order of `kinds`."""
-        return self._distinct[2]
+        return tuple(tuple([s for b in blocks for s in b.tensors]) for blocks in self.layer_blocks)
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[int, StoredBlock], ...]:
+        """Each block once, with the number of layers it stands in."""
+        return counted_blocks(self.kind_counts, self.layer_blocks)
 
     @cached_property
     def outer(self) -> tuple[StoredTensor, ...]:
         """The stored tensors outside the layers."""
-        return self._stored(self.architecture.outer, None)
+        return self._stored(self.architecture.outer)
 
     @cached_property
     def draft(self) -> tuple[StoredTensor, ...]:
         """The stored tensors of multi-token-prediction layers."""
-        return self._stored(self.architecture.draft, None)
+        return self._stored(self.architecture.draft)
 
     @cached_property
     def used_schemes(self) -> tuple[Scheme, ...]:
@@ -120,17 +160,14 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """
         if self.scheme is not None and self.scheme.kind == "gguf-mixture":
             return (self.scheme,)
-        used = [s.scheme for kind in self.layer_tensors for s in kind]
+        used = [s.scheme for _, block in self.blocks for s in block.tensors]
         used += [s.scheme for s in self.outer]
         return tuple({s.id: s for s in used}.values())
 
     @cached_property
     def weights_bytes(self) -> int:
         """Bytes of all tensors that are served, each once."""
-        layers = sum(
-            self.order.count(kind) * sum(s.stored_bytes for s in tensors)
-            for kind, tensors in enumerate(self.layer_tensors)
-        )
+        layers = sum(count * block.stored_bytes for count, block in self.blocks)
         return layers + sum(s.stored_bytes for s in self.outer)
 
     @cached_property
@@ -145,9 +182,10 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def routed_bytes(self) -> int:
         """Bytes of all routed experts."""
         return sum(
-            self.order.count(kind)
-            * sum(s.stored_bytes for s in tensors if s.tensor.component == "routed_experts")
-            for kind, tensors in enumerate(self.layer_tensors)
+            count * s.stored_bytes
+            for count, block in self.blocks
+            for s in block.tensors
+            if s.tensor.component == "routed_experts"
         )
 
     @cached_property
@@ -158,18 +196,21 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def expert_schemes(self) -> tuple[Scheme, ...]:
         """Every scheme matrices of routed experts are stored in."""
-        stored = [s for kind in self.layer_tensors for s in kind if s.tensor.linear]
+        stored = [s for _, block in self.blocks for s in block.tensors if s.tensor.linear]
         routed = [s.scheme for s in stored if s.tensor.component == "routed_experts"]
         return tuple({s.id: s for s in routed}.values())
 
     @cached_property
     def _distinct(
         self,
-    ) -> tuple[tuple[Layer, ...], tuple[int, ...], tuple[tuple[StoredTensor, ...], ...]]:
+    ) -> tuple[tuple[Layer, ...], tuple[int, ...], tuple[tuple[StoredBlock, ...], ...]]:
         layers = self.architecture.kinds
         if not self.storage.layer_dependent:
-            tensors = tuple(self._stored(layer.tensors, None) for layer in layers)
-            return layers, self.architecture.order, tensors
+            # Kinds share blocks, by identity: the architecture keeps them alive.
+            blocks = {id(block): block for layer in layers for block in layer.blocks}
+            known = {at: StoredBlock.of(self._stored(block)) for at, block in blocks.items()}
+            held = [tuple([known[id(b)] for b in layer.blocks]) for layer in layers]
+            return layers, self.architecture.order, tuple(held)
         found: dict[tuple[int, tuple[Hashable, ...]], int] = {}
         first: list[int] = []
         order = []
@@ -180,23 +221,19 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             order.append(found.setdefault(shape, len(found)))
         distinct = tuple(layers[self.architecture.order[number]] for number in first)
         pairs = zip(distinct, first, strict=True)
-        stored = tuple(self._stored(layer.tensors, number) for layer, number in pairs)
+        stored = tuple(
+            tuple(StoredBlock.of(self._stored(block, number)) for block in layer.blocks)
+            for layer, number in pairs
+        )
         return distinct, tuple(order), stored
 
-    def _stored(self, tensors: tuple[Tensor, ...], layer: int | None) -> tuple[StoredTensor, ...]:
-        """Look up what each tensor is stored in; kinds of layers share most of theirs."""
-        known = self._known if layer is None else {}
+    def _stored(
+        self, tensors: tuple[Tensor, ...], layer: int | None = None
+    ) -> tuple[StoredTensor, ...]:
+        schemes, scheme_of = self.schemes, self.storage.scheme_of
         found = []
         for tensor in tensors:
-            stored = known.get(id(tensor))
-            if stored is None:
-                scheme = self.schemes[self.storage.scheme_of(tensor, layer)]
-                stored = StoredTensor(tensor, scheme, stored_bytes(tensor, scheme))
-                known[id(tensor)] = stored
-            found.append(stored)
+            scheme, elements = schemes[scheme_of(tensor, layer)], tensor.elements
+            size = stored_bytes(tensor, scheme, elements)
+            found.append(StoredTensor(tensor, scheme, size, elements))
         return tuple(found)
-
-    @cached_property
-    def _known(self) -> dict[int, StoredTensor]:
-        """Tensors stored alike in every layer, by identity: the architecture keeps them alive."""
-        return {}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from rackfit.architecture.model import Component
-from rackfit.architecture.parameters import count_parameters
+from rackfit.architecture.parameters import sum_parameters
 from rackfit.catalog import Catalog
 from rackfit.engines import engine_for
 from rackfit.engines.interface import Engine
@@ -17,6 +17,9 @@ OUTSIDE: Mapping[Component, str] = {
     "vision": "The vision tower is a GGUF of its own (mmproj), in 16 bits",
 }
 """Why a part is in no checkpoint file beside the others."""
+
+Key = str | tuple[str, tuple[int, ...], str]
+"""A name that nothing else has, else name, shape and scheme; hashing all for each takes longer."""
 
 
 def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
@@ -37,7 +40,7 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
     lines, counted = tensor_lines(model), resolved.checkpoint_bytes
     if counted is None:
         outside = model.storage.outside
-        counted = sum(line.bytes for line in lines if line.component not in outside)
+        counted = sum([line.bytes for line in lines if line.component not in outside])
     aside = {
         part: sum(line.bytes for line in lines if line.component == part)
         for part in sorted(model.storage.outside)
@@ -46,7 +49,9 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
         id=resolved.id,
         name=model.name,
         architecture=model.architecture.name,
-        parameters=count_parameters(model.architecture),
+        parameters=sum_parameters(
+            model.architecture, [(line.component, line.parameters) for line in lines]
+        ),
         checkpoint_bytes=counted,
         kv_cache=_kv_cache(model, engine),
         tensors=tuple(lines),
@@ -56,23 +61,21 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
 
 def tensor_lines(model: ServedModel) -> list[TensorLine]:
     """One line a tensor name, shape and scheme, over all layers."""
-    found: dict[tuple[str, tuple[int, ...], str], tuple[int, StoredTensor]] = {}
-    for count, stored in _counted(model):
-        tensor = stored.tensor
-        key = (tensor.name, tensor.shape, stored.scheme.id)
-        others, _ = found.get(key, (0, None))
-        found[key] = (others + count, stored)
-    return [_line(stored, count) for count, stored in found.values()]
+    found: dict[Key, tuple[int, StoredTensor]] = {}
+    groups = [(count, block.tensors) for count, block in model.blocks]
+    for layers, tensors in (*groups, (1, model.outer), (1, model.draft)):
+        for stored in tensors:
+            key: Key = stored.tensor.name
+            others = found.get(key)
+            if others is not None and _key(others[1]) != _key(stored):
+                key = _key(stored)
+                others = found.get(key)
+            found[key] = (layers if others is None else layers + others[0], stored)
+    return [_line(stored, layers) for layers, stored in found.values()]
 
 
-def _counted(model: ServedModel) -> list[tuple[int, StoredTensor]]:
-    counts = [model.order.count(kind) for kind in range(len(model.kinds))]
-    layers = [
-        (count, stored)
-        for count, tensors in zip(counts, model.layer_tensors, strict=True)
-        for stored in tensors
-    ]
-    return layers + [(1, stored) for stored in (*model.outer, *model.draft)]
+def _key(stored: StoredTensor) -> tuple[str, tuple[int, ...], str]:
+    return stored.tensor.name, stored.tensor.shape, stored.scheme.id
 
 
 def _line(stored: StoredTensor, layers: int) -> TensorLine:
@@ -81,7 +84,7 @@ def _line(stored: StoredTensor, layers: int) -> TensorLine:
         name=tensor.name,
         count=layers * tensor.copies,
         shape=tensor.shape,
-        parameters=0 if tensor.buffer else layers * tensor.elements,
+        parameters=0 if tensor.buffer else layers * stored.elements,
         bytes=layers * stored.stored_bytes,
         scheme=stored.scheme.id,
         component=tensor.component,
@@ -96,9 +99,8 @@ def _apart(aside: Mapping[Component, int]) -> Iterator[str]:
 
 
 def _kv_cache(model: ServedModel, engine: Engine) -> KvCacheLayout:
-    counts = [model.order.count(kind) for kind in range(len(model.kinds))]
     limits = engine.limits(None, model.architecture.context_tokens)
-    cache = engine.stage_cache(model, Split(), counts, limits)
+    cache = engine.stage_cache(model, Split(), model.kind_counts, limits)
     constant = sum(
         term.constant_bytes if term.window is None else term.sequence_bytes(term.window)
         for term in cache.terms

@@ -5,20 +5,25 @@ expert ranks where the experts do not divide), so a stage is counted once or twi
 rank.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import add, mul, sub
 from typing import Self
 
 import msgspec
 
-from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Tensor
+from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Shard, Tensor
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rules import padded_vocabulary
-from rackfit.engines.served import FIRST_STAGE, ServedModel, StoredTensor
+from rackfit.engines.served import FIRST_STAGE, ServedModel, StoredBlock, StoredTensor
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
+
+Shares = Mapping[Shard, tuple[int, int]]
+"""The part of a tensor one rank holds, as numerator and denominator; WHOLE where none is given."""
+
+WHOLE = (1, 1)
 
 UNADAPTED = ("experts", "vision", "vocabulary")
 """What adapters leave alone: routed experts, the vision tower, embedding and head."""
@@ -55,8 +60,9 @@ class RankSizes:
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
         """For each kind: bytes besides routed experts, and of the fewest and most experts."""
-        kinds = zip(self.model.kinds, self.model.layer_tensors, strict=True)
-        return tuple(self._layer_bytes(kind, stored) for kind, stored in kinds)
+        kinds = zip(self.model.kinds, self.model.layer_blocks, strict=True)
+        known: dict[Hashable, int] = {}
+        return tuple(self._layer_bytes(kind, blocks, known) for kind, blocks in kinds)
 
     @cached_property
     def _fewest_bytes(self) -> tuple[int, ...]:
@@ -85,13 +91,11 @@ class RankSizes:
     def _draft_bytes(self) -> int:
         """Multi-token-prediction layers, divided as the last layer is."""
         kind = self.model.kinds[self.model.order[-1]]
-        mixture = kind.feed_forward
-        rest = [s for s in self.model.draft if s.tensor.shard != "experts"]
-        size = self._allocated([(s, self.layer_tensor_bytes(s, kind)) for s in rest])
+        mixture, block = kind.feed_forward, StoredBlock.of(self.model.draft)
+        size = self._plain_bytes(block, self._shares(kind))
         if isinstance(mixture, ExpertFeedForward):
             held = -(-self._slots(mixture) // self.split.expert)
-            routed = [s for s in self.model.draft if s.tensor.shard == "experts"]
-            size += self._routed_bytes(routed, mixture, held)
+            size += self._routed_bytes(block.routed, mixture, held)
         return size
 
     @cached_property
@@ -144,20 +148,41 @@ class RankSizes:
         last, more = self.model.order[-1], self.model.architecture.draft_layers
         return tuple(n + more * (kind == last) for kind, n in enumerate(counts))
 
-    def _layer_bytes(self, kind: Layer, stored: tuple[StoredTensor, ...]) -> tuple[int, int, int]:
-        routed = [s for s in stored if s.tensor.shard == "experts"]
-        rest = [s for s in stored if s.tensor.shard != "experts"] if routed else stored
-        plain = self._allocated([(s, self.layer_tensor_bytes(s, kind)) for s in rest])
-        plain += self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
+    def _layer_bytes(
+        self, kind: Layer, blocks: Sequence[StoredBlock], known: dict[Hashable, int]
+    ) -> tuple[int, int, int]:
+        """See `layer_bytes`; `known` holds what blocks weigh, by their and their kinds' traits."""
+        plain = self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
+        shares = self._shares(kind)
+        for block in blocks:
+            key = (id(block), shares["kv_heads"], shares["qkv"])
+            if key not in known:
+                known[key] = self._plain_bytes(block, shares)
+            plain += known[key]
         if self.engine.choice.lora_slots:
-            plain += sum(self._adapter_bytes(s.tensor) for s in stored)
-        if not isinstance(kind.feed_forward, ExpertFeedForward):
+            plain += sum(self._adapter_bytes(s.tensor) for b in blocks for s in b.tensors)
+        mixture = kind.feed_forward
+        if not isinstance(mixture, ExpertFeedForward):
             return plain, 0, 0
-        few, more = divmod(self._slots(kind.feed_forward), self.split.expert)
-        fewest = self._routed_bytes(routed, kind.feed_forward, few)
-        if not more:
-            return plain, fewest, fewest
-        return plain, fewest, self._routed_bytes(routed, kind.feed_forward, few + 1)
+        few, more = divmod(self._slots(mixture), self.split.expert)
+        routed = [s for block in blocks for s in block.routed]
+        fewest = self._routed_bytes(routed, mixture, few)
+        return plain, fewest, self._routed_bytes(routed, mixture, few + 1) if more else fewest
+
+    def _plain_bytes(self, block: StoredBlock, shares: Shares) -> int:
+        """Bytes that one rank allocates for a block besides routed experts."""
+        allocated = self.engine.allocated_bytes
+        size, fused = 0, dict[tuple[str, str], int]()
+        for stored in block.plain:
+            tensor = stored.tensor
+            part, parts = shares.get(tensor.shard, WHOLE)
+            held = -(-stored.stored_bytes * part // parts)
+            if tensor.fused:
+                key = (tensor.component, tensor.fused)
+                fused[key] = fused.get(key, 0) + held
+            else:
+                size += allocated(held)
+        return size + sum(map(allocated, fused.values()))
 
     def _slots(self, mixture: ExpertFeedForward) -> int:
         return mixture.experts + self.engine.choice.redundant_experts
@@ -168,12 +193,13 @@ class RankSizes:
         """Bytes of `held` of a layer's experts on one rank."""
         parts = mixture.experts * (self.split.expert_tensor or 1)
         hidden = self.model.architecture.hidden_size
-        sizes = []
+        sizes: dict[str, int] = {}
         for s in routed:
             padding = self.engine.expert_padding(mixture, hidden, s.scheme, self.split, self.limits)
             whole = s.stored_bytes * held * padding.numerator
-            sizes.append((s, -(-whole // (parts * padding.denominator))))
-        return self._allocated(sizes)
+            key = s.tensor.fused or s.tensor.name
+            sizes[key] = sizes.get(key, 0) - (-whole // (parts * padding.denominator))
+        return sum(map(self.engine.allocated_bytes, sizes.values()))
 
     def _adapter_bytes(self, tensor: Tensor) -> int:
         """Both low-rank matrices of every adapter slot, in 16 bits.
@@ -188,30 +214,32 @@ class RankSizes:
         rows, columns = (rows // parts, columns) if tensor.fused else (rows, columns // parts)
         return choice.lora_slots * choice.lora_rank * (rows + columns) * 2
 
-    def _allocated(self, tensors: Sequence[tuple[StoredTensor, int]]) -> int:
-        """Bytes the engine allocates for tensors of one layer, given each one's part here."""
-        sizes: dict[tuple[str, str], int] = {}
-        for stored, size in tensors:
-            key = (stored.tensor.component, stored.tensor.fused or stored.tensor.name)
-            sizes[key] = sizes.get(key, 0) + size
-        return sum(map(self.engine.allocated_bytes, sizes.values()))
-
     def layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
         """Bytes of one rank's part of a layer's tensor, all of them for routed experts."""
-        tensor = self.split.tensor
-        match stored.tensor.shard:
-            case "heads":
-                return -(-stored.stored_bytes // tensor)
-            case "feed_forward":
-                return -(-stored.stored_bytes // self.engine.feed_forward_parts(self.split))
-            case "kv_heads":
-                return _kv_share(stored.stored_bytes, kind, tensor)
-            case "qkv":
-                return _fused_share(stored.stored_bytes, kind, tensor)
-            case "shared_experts":
-                return -(-stored.stored_bytes // self.engine.shared_expert_parts(self.split))
-            case _:
-                return stored.stored_bytes
+        part, parts = self._shares(kind).get(stored.tensor.shard, WHOLE)
+        return -(-stored.stored_bytes * part // parts)
+
+    def _shares(self, kind: Layer) -> Shares:
+        """The parts of a layer's tensors that one rank holds, as fractions."""
+        heads = kind.attention.heads if kind.attention else 1
+        kv_heads = kind.attention.kv_heads if isinstance(kind.attention, GroupedAttention) else 1
+        known = self._known_shares.get((heads, kv_heads))
+        if known is None:
+            tensor = self.split.tensor
+            held = max(1, -(-kv_heads // tensor))
+            known = self._known_shares[heads, kv_heads] = {
+                "heads": (1, tensor),
+                "kv_heads": (held, kv_heads),
+                "qkv": (-(-heads // tensor) + 2 * held, heads + 2 * kv_heads),
+                "feed_forward": (1, self.engine.feed_forward_parts(self.split)),
+                "shared_experts": (1, self.engine.shared_expert_parts(self.split)),
+            }
+        return known
+
+    @cached_property
+    def _known_shares(self) -> dict[tuple[int, int], Shares]:
+        """Shares by query and KV heads."""
+        return {}
 
     def outer_bytes(self, stored: StoredTensor) -> int:
         """Bytes of one rank's part of a tensor outside the layers."""
@@ -227,7 +255,7 @@ class RankSizes:
 def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Yield how many layers of each kind stand on each stage of a partition of the layers."""
     if len(partition) == 1:
-        yield tuple(model.order.count(kind) for kind in range(len(model.kinds)))
+        yield model.kind_counts
         return
     cut, before = 0, model.counts_before[0]
     for layers in partition:
@@ -235,18 +263,3 @@ def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tup
         after = model.counts_before[cut]
         yield tuple(map(sub, after, before))
         before = after
-
-
-def _kv_share(stored_bytes: int, kind: Layer, tensor: int) -> int:
-    heads = _kv_heads(kind)
-    return -(-stored_bytes * max(1, -(-heads // tensor)) // heads)
-
-
-def _fused_share(stored_bytes: int, kind: Layer, tensor: int) -> int:
-    heads, kv_heads = kind.attention.heads if kind.attention else 1, _kv_heads(kind)
-    held = -(-heads // tensor) + 2 * max(1, -(-kv_heads // tensor))
-    return -(-stored_bytes * held // (heads + 2 * kv_heads))
-
-
-def _kv_heads(kind: Layer) -> int:
-    return kind.attention.kv_heads if isinstance(kind.attention, GroupedAttention) else 1

@@ -189,8 +189,7 @@ class Layers:
     def _matrix(self, found: Sequence[tuple[StoredTensor, float]], tokens_seen: int) -> Matrix:
         device = self.device
         computing = sum(
-            share * OPERATIONS * s.tensor.elements / device.multiplied(s.scheme)
-            for s, share in found
+            share * OPERATIONS * s.elements / device.multiplied(s.scheme) for s, share in found
         )
         reading = sum(share * s.stored_bytes for s, share in found) / device.read
         return Matrix(computing * tokens_seen, reading)
@@ -204,7 +203,7 @@ class Layers:
             return None
         routed = [s for s in stored if s.tensor.component == "routed_experts"]
         multiplied = [s for s in routed if s.tensor.linear]
-        computing = sum(s.tensor.elements / device.multiplied(s.scheme) for s in multiplied)
+        computing = sum(s.elements / device.multiplied(s.scheme) for s in multiplied)
         reading = sum(s.stored_bytes for s in routed) / device.read
         return Routed(
             experts=mixture.experts,

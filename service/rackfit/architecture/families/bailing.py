@@ -43,7 +43,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=grouped(heads),
             feed_forward=geometry,
-            tensors=(*mixer, *tensors, *norms),
+            blocks=(mixer, tensors, norms),
         )
 
     draft_layers = fields.integer("num_nextn_predict_layers", default=0, least=0, most=64)

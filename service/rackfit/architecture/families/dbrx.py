@@ -36,9 +36,9 @@ def read(fields: Fields, names: Names) -> Architecture:
     layer = Layer(
         attention=grouped(heads),
         feed_forward=experts,
-        tensors=(
-            *attention(f"{at}.norm_attn_norm", frame.hidden, heads),
-            *feed_forward(f"{at}.ffn", frame.hidden, experts),
+        blocks=(
+            tuple(attention(f"{at}.norm_attn_norm", frame.hidden, heads)),
+            tuple(feed_forward(f"{at}.ffn", frame.hidden, experts)),
         ),
     )
     return assemble(

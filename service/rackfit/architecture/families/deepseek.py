@@ -62,7 +62,7 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=remembering(latent, indexer, own=own_indexer),
             feed_forward=geometry,
-            tensors=(*mixer, *(indexes if own_indexer else ()), *tensors, *norms),
+            blocks=(mixer, *((indexes,) if own_indexer else ()), tensors, norms),
         )
 
     keys = zip(

@@ -58,13 +58,15 @@ def read(fields: Fields, names: Names) -> Architecture:
     ratios = read_ratios(fields, frame.layers, draft_layers)
 
     bias = fields.flag("mlp_bias")
-    feeds = {
-        by_hash: tuple(feeding(names, frame, experts, by_hash=by_hash, bias=bias))
-        for by_hash in (True, False)
+    at = f"{names.layer}.attn"
+    feeds = tuple(feeding(names, frame, experts, bias=bias))
+    choosing = {
+        True: (hash_table(names, frame, experts.active),),
+        False: (parts.score_correction(f"{names.layer}.ffn.gate.bias", experts.experts),),
     }
-    mixers = {
-        ratio: tuple(attention(f"{names.layer}.attn", frame.hidden, geometry, ratio))
-        for ratio in set(ratios)
+    mixer = tuple(attention(at, frame.hidden, geometry))
+    compressing = {
+        ratio: tuple(compression(at, frame.hidden, geometry, ratio)) for ratio in set(ratios)
     }
     rest = (
         *parts.norms(names.layer, frame.hidden, "attn_norm", "ffn_norm"),
@@ -76,7 +78,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=remembering(geometry, ratio),
             feed_forward=experts,
-            tensors=(*mixers[ratio], *feeds[by_hash], *rest),
+            blocks=(mixer, compressing[ratio], choosing[by_hash], feeds, rest),
         )
 
     keys = [(ratio, i < hashed) for i, ratio in enumerate(ratios[: frame.layers])]
@@ -104,19 +106,11 @@ def read_shared(fields: Fields) -> ExpertFeedForward:
 
 
 def feeding(
-    names: Names, frame: Frame, experts: ExpertFeedForward, *, by_hash: bool, bias: bool
+    names: Names, frame: Frame, experts: ExpertFeedForward, *, bias: bool
 ) -> Iterator[Tensor]:
-    """Yield a mixture; the first layers choose their experts by a table of token hashes."""
-    yield from mixture(
-        f"{names.layer}.ffn",
-        frame.hidden,
-        experts,
-        correction=None if by_hash else "gate.bias",
-        shared_bias=bias,
-        names=parts.MIXTRAL,
-    )
-    if by_hash:
-        yield from hash_table(names, frame, experts.active)
+    """Yield a mixture without what chooses beside the router."""
+    at = f"{names.layer}.ffn"
+    yield from mixture(at, frame.hidden, experts, shared_bias=bias, names=parts.MIXTRAL)
 
 
 def read_geometry(fields: Fields) -> Geometry:
@@ -152,9 +146,10 @@ def read_ratios(fields: Fields, layers: int, draft_layers: int) -> list[int]:
         ratios = [RATIOS[t] for t in types]
     else:
         ratios = fields.integers("compress_ratios", length=layers, spare=draft_layers)
-    for i, ratio in enumerate(ratios):
-        known = ratio in RATIOS.values()
-        fields.require(f"compress_ratios/{i}", "A ratio is 0, 4 or 128.", holds=known)
+    unknown = set(ratios).difference(RATIOS.values())
+    for i, ratio in enumerate(ratios if unknown else ()):
+        holds = ratio not in unknown
+        fields.require(f"compress_ratios/{i}", "A ratio is 0, 4 or 128.", holds=holds)
     return ratios + [0] * (layers + draft_layers - len(ratios))
 
 
@@ -170,7 +165,7 @@ def remembering(geometry: Geometry, ratio: int) -> CompressedAttention:
     )
 
 
-def attention(at: str, hidden: int, geometry: Geometry, ratio: int) -> Iterator[Tensor]:
+def attention(at: str, hidden: int, geometry: Geometry) -> Iterator[Tensor]:
     """Yield attention with a low-rank query, one latent KV head and a grouped low-rank output."""
     inner = geometry.heads * geometry.width
     yield from parts.linear(f"{at}.wq_a", geometry.query_rank, hidden, "attention")
@@ -183,6 +178,10 @@ def attention(at: str, hidden: int, geometry: Geometry, ratio: int) -> Iterator[
     yield from parts.linear(f"{at}.wo_a", rows, columns, "attention", "heads")
     yield from parts.linear(f"{at}.wo_b", hidden, rows, "attention", "heads")
     yield parts.sinks(f"{at}.attn_sink", geometry.heads, dtype="f32")
+
+
+def compression(at: str, hidden: int, geometry: Geometry, ratio: int) -> Iterator[Tensor]:
+    """Yield what a layer of this ratio has beside its attention (nothing for 0)."""
     if ratio:
         overlap = 2 if ratio == INDEXED_RATIO else 1
         yield from compressor(f"{at}.compressor", hidden, geometry.width, ratio, overlap)
@@ -213,9 +212,9 @@ def plain(name: str, shape: tuple[int, ...], *, dtype: str | None = None) -> Ten
     return Tensor(name=name, shape=shape, component="attention", dtype=dtype)
 
 
-def hash_table(names: Names, frame: Frame, active: int) -> Iterator[Tensor]:
-    """Yield the table by which the first layers choose experts from the token alone."""
-    yield Tensor(
+def hash_table(names: Names, frame: Frame, active: int) -> Tensor:
+    """Return the table by which the first layers choose experts from the token alone."""
+    return Tensor(
         name=f"{names.layer}.ffn.gate.tid2eid",
         shape=(frame.vocabulary, active),
         component="router",

@@ -98,17 +98,15 @@ def read(  # noqa: PLR0917 - what the two families share
 ) -> Architecture:
     """Put a family's attention and feed-forwards together."""
     heads = read_heads(fields, frame.hidden)
+    mixer = tuple(attention(variant, fields, f"{names.layer}.self_attn", frame, heads))
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(kind: Kind) -> Layer:
         feed_forward, tensors = feeds[kind]
         return Layer(
             attention=grouped(heads),
             feed_forward=feed_forward,
-            tensors=(
-                *attention(variant, fields, f"{names.layer}.self_attn", frame, heads),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            blocks=(mixer, tensors, norms),
         )
 
     return assemble(

@@ -70,22 +70,22 @@ def read(fields: Fields, names: Names) -> Architecture:
     fields.require(
         "num_kv_shared_layers", "Some layer must keep a cache.", holds=shared < frame.layers
     )
+    rest = (
+        *parts.norms(names.layer, frame.hidden, *AROUND_EACH),
+        *per_layer(names.layer, frame.hidden, geometry.per_layer),
+        scalar(f"{names.layer}.layer_scalar"),
+    )
 
     def layer(key: tuple[str, bool]) -> Layer:
         kind, reuses = key
         feed_forward, feed = feeding(f"{names.layer}", frame.hidden, geometry, reuses=reuses)
+        mixer = attention(f"{names.layer}.self_attn", frame.hidden, geometry, kind, reuses=reuses)
         heads = geometry.full if kind == FULL else geometry.sliding
         remembered = grouped(heads, None if kind == FULL else geometry.window)
         return Layer(
             attention=msgspec.structs.replace(remembered, shares_cache=reuses),
             feed_forward=feed_forward,
-            tensors=(
-                *attention(f"{names.layer}.self_attn", frame.hidden, geometry, kind, reuses=reuses),
-                *feed,
-                *parts.norms(names.layer, frame.hidden, *AROUND_EACH),
-                *per_layer(names.layer, frame.hidden, geometry.per_layer),
-                scalar(f"{names.layer}.layer_scalar"),
-            ),
+            blocks=(tuple(mixer), tuple(feed), rest),
         )
 
     kinds = layer_kinds(fields, frame.layers)

@@ -28,6 +28,8 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     heads = read_heads(fields, frame.hidden)
     bias = switched(variant.feed_bias, fields)
     feeds = feed_forwards(fields, names, frame, correction=CORRECTION, bias=bias)
+    mixer = tuple(attention(variant, fields, f"{names.layer}.self_attn", frame, heads))
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(key: tuple[int | None, Kind]) -> Layer:
         window, kind = key
@@ -35,11 +37,7 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=grouped(heads, window),
             feed_forward=geometry,
-            tensors=(
-                *attention(variant, fields, f"{names.layer}.self_attn", frame, heads),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            blocks=(mixer, tensors, norms),
         )
 
     draft_layers = fields.integer("num_nextn_predict_layers", default=0, least=0, most=64)

@@ -170,7 +170,7 @@ def same_layers(  # noqa: PLR0917 - the parts of a decoder whose layers are all 
     rotaries: Sequence[Rotary],
 ) -> Architecture:
     """Return a decoder whose layers are all alike."""
-    layer = Layer(attention=grouped(heads), feed_forward=dense, tensors=tensors)
+    layer = Layer(attention=grouped(heads), feed_forward=dense, blocks=(tensors,))
     return assemble(names, frame, ((layer,), (0,) * frame.layers), outer=outer, rotaries=rotaries)
 
 

@@ -34,7 +34,7 @@ def read(fields: Fields, names: Names) -> Architecture:
     )
 
     def layer(window: int | None) -> Layer:
-        return Layer(attention=grouped(heads, window), feed_forward=experts, tensors=tensors)
+        return Layer(attention=grouped(heads, window), feed_forward=experts, blocks=(tensors,))
 
     return assemble(
         names,

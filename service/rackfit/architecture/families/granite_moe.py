@@ -45,17 +45,14 @@ def read(fields: Fields, names: Names, *, hybrid: bool = False) -> Architecture:
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
     feed_forward, feeding = feed_forwards(fields, names, frame)
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(kind: str) -> Layer:
         attention, mixer = mixing(fields, names, frame, recurrent=kind in RECURRENT)
         return Layer(
             attention=attention,
             feed_forward=feed_forward,
-            tensors=(
-                *mixer,
-                *feeding,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            blocks=(tuple(mixer), feeding, norms),
         )
 
     kinds = ["attention"] * frame.layers

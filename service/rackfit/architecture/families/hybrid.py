@@ -57,7 +57,7 @@ def read_bamba(fields: Fields, names: Names) -> Architecture:
 
     def layer(full: bool) -> Layer:  # noqa: FBT001 - a key
         state = grouped(heads) if full else mamba.remembering()
-        return Layer(attention=state, feed_forward=dense, tensors=(*mixers[full], *rest))
+        return Layer(attention=state, feed_forward=dense, blocks=(mixers[full], rest))
 
     return assemble(
         names,
@@ -91,13 +91,13 @@ def read_falcon_h1(fields: Fields, names: Names) -> Architecture:
         f"{names.layer}.self_attn", frame.hidden, heads, bias=bias, output_bias=bias
     )
     halves = (
-        Layer(attention=grouped(heads), feed_forward=None, tensors=tuple(attention)),
+        Layer(attention=grouped(heads), feed_forward=None, blocks=(tuple(attention),)),
         Layer(
             attention=mamba.remembering(),
             feed_forward=dense,
-            tensors=(
-                *mamba.tensors(f"{names.layer}.mamba", frame.hidden),
-                *_rest(fields, names, frame, dense),
+            blocks=(
+                tuple(mamba.tensors(f"{names.layer}.mamba", frame.hidden)),
+                tuple(_rest(fields, names, frame, dense)),
             ),
         ),
     )
@@ -144,7 +144,7 @@ def read_lfm2(fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=grouped(heads) if full else state,
             feed_forward=feed_forward,
-            tensors=(*mixers[full], *tensors, *norms),
+            blocks=(mixers[full], tensors, norms),
         )
 
     dense = fields.integer("num_dense_layers", default=2, least=0)
@@ -238,7 +238,7 @@ def read_minimax(fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=grouped(heads) if full else state,
             feed_forward=experts,
-            tensors=(*mixers[full], *rest),
+            blocks=(mixers[full], rest),
         )
 
     return assemble(

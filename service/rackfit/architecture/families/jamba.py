@@ -95,7 +95,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=grouped(heads) if full else mixer.remembering(),
             feed_forward=geometry,
-            tensors=(*mixers[full], *tensors, *norms),
+            blocks=(mixers[full], tensors, norms),
         )
 
     full = every(fields, "attn", frame.layers, period=8, offset=4)

@@ -50,25 +50,23 @@ def read(fields: Fields, names: Names) -> Architecture:
     feeds = feed_forwards(fields, names, frame)
     gated, bias = fields.flag("mla_use_output_gate"), fields.flag("attention_bias")
     residual = fields.has("attn_res_block_size")
+    at = f"{names.layer}.self_attn"
+    mixers = {
+        True: tuple(full_attention(at, frame.hidden, latent, gated=gated, bias=bias)),
+        False: tuple(delta_attention(at, frame.hidden, delta)),
+    }
+    rest = (
+        *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
+        *(residuals(names.layer, frame.hidden, RESIDUALS) if residual else ()),
+    )
 
     def layer(key: tuple[bool, Kind]) -> Layer:
         full, kind = key
         feed_forward, tensors = feeds[kind]
-        at = f"{names.layer}.self_attn"
-        mixer = (
-            full_attention(at, frame.hidden, latent, gated=gated, bias=bias)
-            if full
-            else delta_attention(at, frame.hidden, delta)
-        )
         return Layer(
             attention=remembering(latent, None, own=False) if full else state(delta),
             feed_forward=feed_forward,
-            tensors=(
-                *mixer,
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-                *(residuals(names.layer, frame.hidden, RESIDUALS) if residual else ()),
-            ),
+            blocks=(mixers[full], tensors, rest),
         )
 
     keys = zip(

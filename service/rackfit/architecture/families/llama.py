@@ -83,7 +83,7 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     )
 
     def layer(window: int | None) -> Layer:
-        return Layer(attention=grouped(heads, window), feed_forward=dense, tensors=tensors)
+        return Layer(attention=grouped(heads, window), feed_forward=dense, blocks=(tensors,))
 
     return assemble(
         names,

@@ -37,6 +37,12 @@ def read(fields: Fields, names: Names) -> Architecture:
         "dense": (dense, tuple(parts.feed_forward(at, frame.hidden, dense.width))),
         "sparse": (experts, tuple(stacked_mixture(at, frame.hidden, experts))),
     }
+    mixer = tuple(
+        parts.grouped_attention(
+            f"{names.layer}.self_attn", frame.hidden, heads, bias=bias, output_bias=bias
+        )
+    )
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(key: tuple[int | None, Kind]) -> Layer:
         window, kind = key
@@ -44,13 +50,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=grouped(heads, window),
             feed_forward=feed_forward,
-            tensors=(
-                *parts.grouped_attention(
-                    f"{names.layer}.self_attn", frame.hidden, heads, bias=bias, output_bias=bias
-                ),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            blocks=(mixer, tensors, norms),
         )
 
     keys = zip(chunks(fields, frame.layers), kinds(fields, frame.layers), strict=True)

@@ -61,7 +61,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=remembering(latent, None, own=False),
             feed_forward=DenseFeedForward(width=width) if half else experts,
-            tensors=tensors if half else (*tensors, *mixing(fields, names, frame, experts)),
+            blocks=(tensors,) if half else (tensors, mixing(fields, names, frame, experts)),
         )
 
     return assemble(

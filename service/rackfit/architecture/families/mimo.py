@@ -64,6 +64,14 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
         """Return the cache geometry."""
         return msgspec.structs.replace(grouped(self.heads, self.window), value_width=self.value)
 
+    def tensors(self, at: str, hidden: int, *, bias: bool) -> Iterator[Tensor]:
+        """Yield its tensors."""
+        yield from parts.grouped_attention(
+            at, hidden, self.heads, bias=bias, value_width=self.value
+        )
+        if self.sinks:
+            yield parts.sinks(f"{at}.attention_sink_bias", self.heads.heads)
+
 
 def read_flash(fields: Fields, names: Names) -> Architecture:
     """Read MiMo-V2-Flash. Its draft layers are not described by the config and not counted."""
@@ -71,23 +79,17 @@ def read_flash(fields: Fields, names: Names) -> Architecture:
     mixes = read_mixes(fields, frame)
     feeds = feed_forwards(fields, names, frame, correction=CORRECTION)
     bias = fields.flag("attention_bias")
+    at = f"{names.layer}.self_attn"
+    mixers = [tuple(mix.tensors(at, frame.hidden, bias=bias)) for mix in mixes]
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(key: tuple[int, Kind]) -> Layer:
         sliding, kind = key
-        mix = mixes[sliding]
         feed_forward, tensors = feeds[kind]
-        at = f"{names.layer}.self_attn"
         return Layer(
-            attention=mix.remembering(),
+            attention=mixes[sliding].remembering(),
             feed_forward=feed_forward,
-            tensors=(
-                *parts.grouped_attention(
-                    at, frame.hidden, mix.heads, bias=bias, value_width=mix.value
-                ),
-                *([parts.sinks(f"{at}.attention_sink_bias", mix.heads.heads)] if mix.sinks else []),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            blocks=(mixers[sliding], tensors, norms),
         )
 
     keys = zip(

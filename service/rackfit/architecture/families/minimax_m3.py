@@ -35,22 +35,21 @@ def read(fields: Fields, names: Names) -> Architecture:
     sparse = fields.section("sparse_attention_config") if nested else fields
     indexer = read_indexer(sparse)
     feeds = feed_forwards(fields, names, frame)
+    at = f"{names.layer}.self_attn"
+    mixer = (
+        *parts.grouped_attention(at, frame.hidden, heads),
+        *parts.norms(at, heads.width, "q_norm", "k_norm"),
+    )
+    indexes = tuple(indexing(at, frame.hidden, indexer))
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(key: tuple[bool, Kind]) -> Layer:
         indexed, kind = key
         feed_forward, tensors = feeds[kind]
-        at = f"{names.layer}.self_attn"
-        chosen = indexer if indexed else None
         return Layer(
-            attention=msgspec.structs.replace(grouped(heads), indexer=chosen),
+            attention=msgspec.structs.replace(grouped(heads), indexer=indexer if indexed else None),
             feed_forward=feed_forward,
-            tensors=(
-                *parts.grouped_attention(at, frame.hidden, heads),
-                *parts.norms(at, heads.width, "q_norm", "k_norm"),
-                *(() if chosen is None else indexing(at, frame.hidden, chosen)),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            blocks=(mixer, *((indexes,) if indexed else ()), tensors, norms),
         )
 
     keys = zip(

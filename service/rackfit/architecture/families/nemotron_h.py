@@ -102,7 +102,7 @@ def build(fields: Fields, names: Names, frame: Frame, kind: str) -> Layer:
     return Layer(
         attention=attention,
         feed_forward=feed_forward,
-        tensors=(*parts.norms(names.layer, frame.hidden, "norm"), *mixer),
+        blocks=((*parts.norms(names.layer, frame.hidden, "norm"), *mixer),),
     )
 
 

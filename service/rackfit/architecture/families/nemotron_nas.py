@@ -4,7 +4,7 @@ Source: the repositories' modeling_decilm.py. Each of `block_configs` says how m
 share a KV head, how wide the feed-forward is, or that either is left out or one plain matrix.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -57,7 +57,7 @@ def read(fields: Fields, names: Names) -> Architecture:
     def layer(block: Block) -> Layer:
         attention, mixing = attending(names, frame, block, heads, width)
         feed_forward, feeding = feeding_forward(names, frame, block)
-        return Layer(attention=attention, feed_forward=feed_forward, tensors=(*mixing, *feeding))
+        return Layer(attention=attention, feed_forward=feed_forward, blocks=(mixing, feeding))
 
     return assemble(
         names,
@@ -94,35 +94,35 @@ def read_block(section: Fields, heads: int, frame: Frame) -> Block:
 
 def attending(
     names: Names, frame: Frame, block: Block, heads: int, width: int
-) -> tuple[Attention | None, Iterator[Tensor]]:
+) -> tuple[Attention | None, tuple[Tensor, ...]]:
     """Return a layer's attention, if it has any, and the tensors that stand in its place."""
     at, hidden = f"{names.layer}.self_attn", frame.hidden
     norm = parts.norms(names.layer, hidden, BEFORE_EACH[0])
     if block.kv_heads is not None:
         geometry = Heads(heads=heads, kv_heads=block.kv_heads, width=width)
         tensors = (*parts.grouped_attention(at, hidden, geometry), *norm)
-        return grouped(geometry, block.window), iter(tensors)
+        return grouped(geometry, block.window), tensors
     if block.plain_attention:
         plain = parts.linear(f"{at}.linear_attn", hidden, hidden, "attention", "heads")
-        return None, iter((*plain, *norm))
-    return None, iter(())
+        return None, (*plain, *norm)
+    return None, ()
 
 
 def feeding_forward(
     names: Names, frame: Frame, block: Block
-) -> tuple[FeedForward | None, Iterator[Tensor]]:
+) -> tuple[FeedForward | None, tuple[Tensor, ...]]:
     """Return a layer's feed-forward, if it has any, and the tensors that stand in its place."""
     at, hidden = f"{names.layer}.mlp", frame.hidden
     norm = parts.norms(names.layer, hidden, BEFORE_EACH[1])
     if block.width is not None:
         tensors = (*parts.feed_forward(at, hidden, block.width), *norm)
-        return DenseFeedForward(width=block.width), iter(tensors)
+        return DenseFeedForward(width=block.width), tensors
     if block.plain_feed_forward:
         plain = parts.linear(
             f"{at}.linear_mlp", hidden, hidden, "dense_feed_forward", "feed_forward"
         )
-        return None, iter((*plain, *norm))
-    return None, iter(())
+        return None, (*plain, *norm)
+    return None, ()
 
 
 READERS: Mapping[str, Reader] = {"deci": read, "nemotron-nas": read}

@@ -40,7 +40,7 @@ def read_phi(fields: Fields, names: Names) -> Architecture:
         ),
         *parts.norm(f"{names.layer}.input_layernorm", hidden, bias=True),
     )
-    layer = Layer(attention=grouped(heads), feed_forward=dense, tensors=tensors)
+    layer = Layer(attention=grouped(heads), feed_forward=dense, blocks=(tensors,))
     rotary = read_rotary(fields.or_else(partial_rotary_factor=0.5), heads.width, frame.context)
     return assemble(
         names,
@@ -63,7 +63,7 @@ def read_phi3(fields: Fields, names: Names) -> Architecture:
     )
 
     def layer(window: int | None) -> Layer:
-        return Layer(attention=grouped(heads, window), feed_forward=dense, tensors=tensors)
+        return Layer(attention=grouped(heads, window), feed_forward=dense, blocks=(tensors,))
 
     return assemble(
         names,

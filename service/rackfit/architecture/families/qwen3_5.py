@@ -82,24 +82,20 @@ def read(variant: Variant, fields: Fields, names: Names) -> Architecture:
     heads = read_heads(fields, frame.hidden, kv_heads=variant.kv_heads)
     net = read_delta_net(fields)
     feeds = feed_forwards(variant, fields, names, frame)
+    mixers = {
+        True: tuple(attention(f"{names.layer}.self_attn", frame.hidden, heads, fields)),
+        False: tuple(delta_net(f"{names.layer}.linear_attn", frame.hidden, net, variant)),
+    }
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(key: tuple[str, Kind]) -> Layer:
         mixes, feeds_by = key
         geometry, tensors = feeds[feeds_by]
         full = mixes == "full_attention"
-        mixer = (
-            attention(f"{names.layer}.self_attn", frame.hidden, heads, fields)
-            if full
-            else delta_net(f"{names.layer}.linear_attn", frame.hidden, net, variant)
-        )
         return Layer(
             attention=grouped(heads) if full else remembering(net),
             feed_forward=geometry,
-            tensors=(
-                *mixer,
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            blocks=(mixers[full], tensors, norms),
         )
 
     feed_kind: Kind = "sparse" if variant.mixtures else "dense"

@@ -52,6 +52,8 @@ def read(
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
     feeds = feed_forwards(fields, names, frame, stacked=stacked, width=width, shared=shared)
+    mixer = tuple(attention(variant, fields, f"{names.layer}.self_attn", frame, heads))
+    norms = tuple(parts.norms(names.layer, frame.hidden, *variant.norms))
 
     def layer(key: tuple[int | None, Kind]) -> Layer:
         window, kind = key
@@ -59,11 +61,7 @@ def read(
         return Layer(
             attention=grouped(heads, window),
             feed_forward=geometry,
-            tensors=(
-                *attention(variant, fields, f"{names.layer}.self_attn", frame, heads),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *variant.norms),
-            ),
+            blocks=(mixer, tensors, norms),
         )
 
     keys = zip(

@@ -41,6 +41,11 @@ def read(fields: Fields, names: Names) -> Architecture:
     feeds = feed_forwards(fields, names, frame)
     draft_layers = fields.integer("num_nextn_predict_layers", default=0, least=0, most=64)
     mixes, kinds = layer_types(fields, frame.layers, draft_layers)
+    mixers = {
+        mix: tuple(attention(f"{names.layer}.self_attn", frame.hidden, heads[mix], fields))
+        for mix in heads
+    }
+    norms = tuple(parts.norms(names.layer, frame.hidden, *BEFORE_EACH))
 
     def layer(key: tuple[str, Kind]) -> Layer:
         mix, kind = key
@@ -48,11 +53,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         return Layer(
             attention=grouped(heads[mix], window if mix == SLIDING else None),
             feed_forward=feed_forward,
-            tensors=(
-                *attention(f"{names.layer}.self_attn", frame.hidden, heads[mix], fields),
-                *tensors,
-                *parts.norms(names.layer, frame.hidden, *BEFORE_EACH),
-            ),
+            blocks=(mixers[mix], tensors, norms),
         )
 
     keys = zip(mixes[: frame.layers], kinds, strict=True)

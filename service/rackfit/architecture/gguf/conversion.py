@@ -11,7 +11,7 @@ import msgspec
 
 from rackfit.architecture.gguf.roles import leaf, role_of
 from rackfit.architecture.gguf.storage import GgufStorage
-from rackfit.architecture.model import Architecture, LatentAttention, Layer, Tensor
+from rackfit.architecture.model import Architecture, LatentAttention, Tensor
 from rackfit.architecture.quantization.rules import Quantization, Storage
 
 FOLDED_MATRICES = 3  # a card's feed-forward stands for gate, up and down
@@ -34,15 +34,16 @@ def as_gguf(
     latent = next(
         (k.attention for k in architecture.kinds if isinstance(k.attention, LatentAttention)), None
     )
-    kinds = tuple(_converted_layer(kind, latent) for kind in architecture.kinds)
+    distinct = {id(block): block for kind in architecture.kinds for block in kind.blocks}
+    blocks = {at: tuple(_converted(block, latent)) for at, block in distinct.items()}
+    kinds = tuple(
+        msgspec.structs.replace(kind, blocks=tuple(blocks[id(block)] for block in kind.blocks))
+        for kind in architecture.kinds
+    )
     draft = (*_converted(architecture.draft, latent), *_copied(architecture))
     converted = msgspec.structs.replace(architecture, kinds=kinds, draft=draft)
     kept = own if isinstance(own, Quantization) and "mxfp4" in own.schemes else None
     return converted, GgufStorage(architecture=converted, file_type=file_type, own=kept)
-
-
-def _converted_layer(layer: Layer, latent: LatentAttention | None) -> Layer:
-    return msgspec.structs.replace(layer, tensors=tuple(_converted(layer.tensors, latent)))
 
 
 def _converted(tensors: Iterable[Tensor], latent: LatentAttention | None) -> Iterator[Tensor]:

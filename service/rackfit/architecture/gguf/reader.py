@@ -93,7 +93,7 @@ def _with_tensors(family: Architecture, found: Found, name: str) -> Architecture
     kinds: dict[Layer, int] = {}
     order = []
     for number, tensors in enumerate(found.layers):
-        layer = msgspec.structs.replace(family.layers[number], tensors=tensors)
+        layer = msgspec.structs.replace(family.layers[number], blocks=(tensors,))
         order.append(kinds.setdefault(layer, len(kinds)))
     return msgspec.structs.replace(
         family,

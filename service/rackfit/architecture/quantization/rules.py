@@ -174,25 +174,23 @@ def override(scheme: Scheme, dtype: str) -> Quantization:
     return Quantization(default=dtype, rules=(converted(scheme.id),))
 
 
-def stored_bytes(tensor: Tensor, scheme: Scheme) -> int:
+def stored_bytes(tensor: Tensor, scheme: Scheme, elements: int | None = None) -> int:
     """Return the bytes of all copies of a tensor in one layer, weights and scales.
 
     Blocks and tiles that a matrix does not fill are rounded up, copy by copy; a tensor of
-    more than two dimensions is a matrix of its last.
+    more than two dimensions is a matrix of its last. `elements` are the tensor's, where they
+    were counted already.
     """
+    if elements is None:
+        elements = tensor.elements
     if scheme.kind == "plain":
-        return math.ceil(tensor.elements * scheme.block_bytes)
-    elements = math.prod(tensor.shape)
+        return math.ceil(elements * scheme.block_bytes)
+    elements //= tensor.copies
     columns = tensor.shape[-1] if tensor.shape else 1
-    rows = elements // columns
-    size = _ceil(elements, scheme.block_elements) * scheme.block_bytes
+    size = -(-elements // scheme.block_elements) * scheme.block_bytes
     if scheme.scale_bytes:
-        down = _ceil(rows, scheme.scale_rows) if scheme.scale_rows else 1
-        across = _ceil(columns, scheme.scale_columns) if scheme.scale_columns else 1
-        size += down * across * scheme.scale_bytes
+        rows, tall, wide = elements // columns, scheme.scale_rows, scheme.scale_columns
+        tiles = (-(-rows // tall) if tall else 1) * (-(-columns // wide) if wide else 1)
+        size += tiles * scheme.scale_bytes
     size += columns * scheme.column_bytes + scheme.tensor_bytes
     return tensor.copies * math.ceil(size)
-
-
-def _ceil(value: int, divisor: int) -> int:
-    return -(-value // divisor)

@@ -23,7 +23,7 @@ from rackfit.engines.hardware import (
     NVIDIA,
     Hardware,
 )
-from rackfit.engines.interface import Engine
+from rackfit.engines.interface import AS_STORED, Engine
 from rackfit.engines.launch import Host, Launched, degree, flags
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
@@ -132,7 +132,7 @@ class Vllm(Engine):
     ) -> Fraction:
         """MXFP4 experts are padded for the kernels."""
         if scheme.id != "mxfp4":
-            return Fraction(1)
+            return AS_STORED
         return mxfp4_padding(mixture, hidden, split, self.version, limits.generation)
 
     def allocated_bytes(self, size: int) -> int:

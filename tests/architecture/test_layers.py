@@ -16,8 +16,11 @@ from rackfit.architecture.model import (
     GroupedAttention,
     Indexer,
     LatentAttention,
+    Layer,
     RecurrentAttention,
+    Tensor,
 )
+from rackfit.architecture.parameters import count_parameters
 
 
 def attentions(architecture: Architecture) -> list[object]:
@@ -170,6 +173,7 @@ def test_shared_caches_are_marked() -> None:
 
 @pytest.mark.parametrize("model", sorted(CONFIGS))
 def test_blocks_counted_once_are_all_layers_tensors(model: str) -> None:
+    """No tensor of any layer is lost or counted twice, whichever kinds share its block."""
     architecture = read_config(CONFIGS[model])
     blocks = [block for _, block in architecture.blocks]
     assert len({id(block) for block in blocks}) == len(blocks)
@@ -182,7 +186,22 @@ def test_blocks_counted_once_are_all_layers_tensors(model: str) -> None:
 
 
 def test_kinds_of_layers_share_what_they_have_in_common() -> None:
+    """DeepSeek-V3's dense layers and its mixtures have attention and norms in common."""
     architecture = read_config(CONFIGS["deepseek-ai/DeepSeek-V3"])
     dense, sparse = architecture.kinds
     shared = {id(block) for block in dense.blocks} & {id(block) for block in sparse.blocks}
     assert [len(block) for block in dense.blocks if id(block) in shared] == [7, 2]
+
+
+def test_each_mixture_of_a_model_idles_by_its_own_choice() -> None:
+    """Two mixtures that choose differently many experts are counted each by its own."""
+    experts = Tensor(name="w", shape=(4, 6), component="routed_experts", copies=8)
+    mixtures = [ExpertFeedForward(experts=8, active=active, width=4) for active in (2, 6)]
+    architecture = msgspec.structs.replace(
+        llama(),
+        kinds=tuple(Layer(attention=None, feed_forward=m, blocks=((experts,),)) for m in mixtures),
+        order=(0, 1, 1),
+        outer=(),
+    )
+    assert count_parameters(architecture).total == 3 * 8 * 24
+    assert count_parameters(architecture).active == (2 + 2 * 6) * 24

@@ -242,8 +242,9 @@ class Fields:
 
     def _find(self, names: tuple[str, ...]) -> tuple[str, Any]:
         self._asked.update(names)
+        values = self._values
         for name in names:
-            value = self._values.get(name)
+            value = values.get(name)
             if value is not None:
                 return name, value
         for name in names if self._defaults else ():

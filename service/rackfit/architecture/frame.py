@@ -82,7 +82,12 @@ def read_frame(fields: Fields) -> Frame:
 
 def read_dtype(fields: Fields) -> str:
     """Read the checkpoint's plain type; anything unheard of is served in bf16."""
-    return DTYPES.get(fields.text("torch_dtype", "dtype").removeprefix("torch."), "bf16")
+    return plain_type(fields.text("torch_dtype", "dtype"))
+
+
+def plain_type(name: object) -> str:
+    """Return the plain type that a config names."""
+    return DTYPES.get(name.removeprefix("torch."), "bf16") if isinstance(name, str) else "bf16"
 
 
 def read_heads(
@@ -119,9 +124,11 @@ def stack(keys: Sequence[Key], build: Callable[[Key], Layer]) -> Stack:
     for key in dict.fromkeys(keys):
         layer = build(key)
         # Layers that differ do so in one of their first fields; hashing them goes through all.
-        if layer not in kinds:
+        if layer in kinds:
+            index[key] = kinds.index(layer)
+        else:
+            index[key] = len(kinds)
             kinds.append(layer)
-        index[key] = kinds.index(layer)
     return tuple(kinds), tuple(map(index.__getitem__, keys))
 
 

@@ -5,7 +5,7 @@ from typing import get_args
 
 import msgspec
 
-from rackfit.architecture.model import Architecture, Component, ExpertFeedForward, Tensor
+from rackfit.architecture.model import Architecture, Component, ExpertFeedForward, Layer, Tensor
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
@@ -54,20 +54,26 @@ def sum_parameters(
     for component, parameters in counted:
         sums[component] += parameters
     total = sum(sums.values()) - sums["draft"]
-    active = total - idle_expert_parameters(architecture) - sums["vision"]
+    active = total - _idle(architecture, sums["routed_experts"]) - sums["vision"]
     return Parameters(total=total, active=active, **sums)
 
 
-def idle_expert_parameters(architecture: Architecture) -> int:
-    """Parameters of the routed experts that one token does not use."""
-    routed = {
-        id(block): sum([t.elements for t in block if t.component == "routed_experts"])
-        for _, block in architecture.blocks
-    }
-    idle = 0
+def _idle(architecture: Architecture, routed: int) -> int:
+    """Of the parameters of all `routed` experts those that one token does not use."""
+    mixtures: dict[tuple[int, int], list[tuple[int, Layer]]] = {}
     for count, kind in zip(architecture.kind_counts, architecture.kinds, strict=True):
-        experts = kind.feed_forward
-        if isinstance(experts, ExpertFeedForward):
-            held = sum([routed[at] for at in map(id, kind.blocks)])
-            idle += count * (held * (experts.experts - experts.active) // experts.experts)
+        mixture = kind.feed_forward
+        if isinstance(mixture, ExpertFeedForward):
+            choice = (mixture.experts, mixture.active)
+            mixtures.setdefault(choice, []).append((count, kind))
+    idle = 0
+    for (experts, active), kinds in mixtures.items():
+        # Nearly all models have one mixture, and then all there is belongs to it.
+        one = len(mixtures) == 1
+        held = routed if one else sum(count * _routed_in(kind) for count, kind in kinds)
+        idle += held * (experts - active) // experts
     return idle
+
+
+def _routed_in(kind: Layer) -> int:
+    return sum(t.elements for t in kind.tensors if t.component == "routed_experts")

@@ -6,7 +6,7 @@ from typing import Self
 
 import msgspec
 
-from rackfit.architecture.model import Architecture, Layer, Tensor, counted_blocks
+from rackfit.architecture.model import Architecture, Attention, Layer, Tensor, counted_blocks
 from rackfit.architecture.parameters import count_parameters
 from rackfit.architecture.quantization import Storage, stored_bytes
 from rackfit.architecture.stored import stored_as
@@ -107,16 +107,15 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The cache terms of one layer of each kind on one of `tensor` ranks."""
         known = self._cache_terms.get(tensor)
         if known is None:
-            known = self._cache_terms[tensor] = tuple(
-                layer_terms(
-                    kind.attention,
-                    kv_cache_dtype=self.kv_cache_dtype,
-                    dtype=self.dtype,
-                    tensor=tensor,
-                )
-                for kind in self.kinds
-            )
+            each = {id(a): a for a in [kind.attention for kind in self.kinds]}
+            terms = {at: self._layer_terms(attention, tensor) for at, attention in each.items()}
+            known = tuple([terms[id(kind.attention)] for kind in self.kinds])
+            self._cache_terms[tensor] = known
         return known
+
+    def _layer_terms(self, attention: Attention | None, tensor: int) -> tuple[CacheTerm, ...]:
+        dtype, cached_as = self.dtype, self.kv_cache_dtype
+        return layer_terms(attention, kv_cache_dtype=cached_as, dtype=dtype, tensor=tensor)
 
     @cached_property
     def _cache_terms(self) -> dict[int, tuple[tuple[CacheTerm, ...], ...]]:
@@ -160,9 +159,9 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """
         if self.scheme is not None and self.scheme.kind == "gguf-mixture":
             return (self.scheme,)
-        used = [s.scheme for _, block in self.blocks for s in block.tensors]
-        used += [s.scheme for s in self.outer]
-        return tuple({s.id: s for s in used}.values())
+        blocks = {id(block): block.tensors for kind in self.layer_blocks for block in kind}
+        held = (*blocks.values(), self.outer)
+        return tuple({s.scheme.id: s.scheme for tensors in held for s in tensors}.values())
 
     @cached_property
     def weights_bytes(self) -> int:

@@ -67,12 +67,12 @@ class RankSizes:
     @cached_property
     def _fewest_bytes(self) -> tuple[int, ...]:
         """Bytes of a layer of each kind on ranks with fewest experts."""
-        return tuple(plain + few for plain, few, _ in self.layer_bytes)
+        return tuple([plain + few for plain, few, _ in self.layer_bytes])
 
     @cached_property
     def _more_bytes(self) -> tuple[int, ...]:
         """What one weighs more on ranks with most."""
-        return tuple(most - few for _, few, most in self.layer_bytes)
+        return tuple([most - few for _, few, most in self.layer_bytes])
 
     @cached_property
     def first_stage_bytes(self) -> int:
@@ -155,19 +155,37 @@ class RankSizes:
         plain = self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
         shares = self._shares(kind)
         for block in blocks:
-            key = (id(block), shares["kv_heads"], shares["qkv"])
-            if key not in known:
-                known[key] = self._plain_bytes(block, shares)
-            plain += known[key]
+            traits = (id(block), shares["kv_heads"], shares["qkv"])
+            if traits not in known:
+                known[traits] = self._plain_bytes(block, shares)
+            plain += known[traits]
         if self.engine.choice.lora_slots:
             plain += sum(self._adapter_bytes(s.tensor) for b in blocks for s in b.tensors)
         mixture = kind.feed_forward
         if not isinstance(mixture, ExpertFeedForward):
             return plain, 0, 0
         few, more = divmod(self._slots(mixture), self.split.expert)
-        routed = [s for block in blocks for s in block.routed]
-        fewest = self._routed_bytes(routed, mixture, few)
-        return plain, fewest, self._routed_bytes(routed, mixture, few + 1) if more else fewest
+        fewest = self._experts_bytes(blocks, mixture, few, known)
+        if not more:
+            return plain, fewest, fewest
+        return plain, fewest, self._experts_bytes(blocks, mixture, few + 1, known)
+
+    def _experts_bytes(
+        self,
+        blocks: Sequence[StoredBlock],
+        mixture: ExpertFeedForward,
+        held: int,
+        known: dict[Hashable, int],
+    ) -> int:
+        """Bytes of `held` experts of a layer of these blocks; `known` as above."""
+        size = 0
+        for block in blocks:
+            if block.routed:
+                traits = (id(block), id(mixture), held)
+                if traits not in known:
+                    known[traits] = self._routed_bytes(block.routed, mixture, held)
+                size += known[traits]
+        return size
 
     def _plain_bytes(self, block: StoredBlock, shares: Shares) -> int:
         """Bytes that one rank allocates for a block besides routed experts."""

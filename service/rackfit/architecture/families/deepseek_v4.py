@@ -65,6 +65,7 @@ def read(fields: Fields, names: Names) -> Architecture:
         False: (parts.score_correction(f"{names.layer}.ffn.gate.bias", experts.experts),),
     }
     mixer = tuple(attention(at, frame.hidden, geometry))
+    memories = {ratio: remembering(geometry, ratio) for ratio in set(ratios)}
     compressing = {
         ratio: tuple(compression(at, frame.hidden, geometry, ratio)) for ratio in set(ratios)
     }
@@ -76,7 +77,7 @@ def read(fields: Fields, names: Names) -> Architecture:
     def layer(key: tuple[int, bool]) -> Layer:
         ratio, by_hash = key
         return Layer(
-            attention=remembering(geometry, ratio),
+            attention=memories[ratio],
             feed_forward=experts,
             blocks=(mixer, compressing[ratio], choosing[by_hash], feeds, rest),
         )

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from rackfit.architecture.fields import MAX_LAYERS, Fields
-from rackfit.architecture.frame import read_dtype
+from rackfit.architecture.fields import MAX_LAYERS
+from rackfit.architecture.frame import plain_type
 from rackfit.architecture.quantization import methods
 from rackfit.architecture.quantization.compressed_tensors import read_compressed_tensors
 from rackfit.architecture.quantization.modelopt import read_modelopt
@@ -114,9 +114,10 @@ def _reader(section: Section) -> Callable[[Section], Stored]:
 
 
 def _plain_dtype(config: Mapping[str, Any]) -> str:
-    fields = [Fields(holder, path) for path, holder in _holders(config)]
-    named = next((f for f in fields if f.has("torch_dtype") or f.has("dtype")), fields[0])
-    return read_dtype(named)
+    """Return the type of what is not quantized; a name that is no string is refused elsewhere."""
+    holders = [holder for _, holder in _holders(config)]
+    named = (holder.get(name) for holder in holders for name in ("torch_dtype", "dtype"))
+    return plain_type(next((name for name in named if name is not None), None))
 
 
 def _depth(config: Mapping[str, Any]) -> Depth:

@@ -112,12 +112,12 @@ class Fields:
     ) -> int:
         """Return a whole number from `least` to `most`; without a default it must be there."""
         name, value = self._find(names)
+        if type(value) is int and least <= value <= most:
+            return value
         if value is None and default is not None:
             return default
         if value is None:
             self.fail(name, f"{name} is missing.")
-        elif type(value) is int and least <= value <= most:
-            return value
         else:
             wanted = f"a whole number from {least} to {most}"
             self.fail(name, f"{name} must be {wanted}, got {show(value)}.")

@@ -5,13 +5,14 @@ reader asks which family it was. Sizes of layers are plain geometry; bytes are c
 from the tensors and the scheme each is stored in.
 """
 
-import math
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import chain
+from math import prod
 from typing import Literal, TypeVar
 
 import msgspec
+
+from rackfit.lazy import cached_property
 
 Component = Literal[
     "embedding",
@@ -65,7 +66,7 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def elements(self) -> int:
         """Elements of all copies in one layer."""
-        return math.prod(self.shape, start=self.copies)
+        return self.copies * prod(self.shape)
 
 
 class Indexer(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import cached_property
 
 import msgspec
 
 from rackfit.engines.cache_layout import CacheTerm, bytes_per_token, sequence_bytes
+from rackfit.lazy import cached_property
 
 
 class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):

@@ -1,7 +1,6 @@
 """A model as it is served: what engines reason about."""
 
 from collections.abc import Hashable, Mapping
-from functools import cached_property
 from typing import Self
 
 import msgspec
@@ -12,6 +11,7 @@ from rackfit.architecture.quantization import Storage, stored_bytes
 from rackfit.architecture.stored import stored_as
 from rackfit.catalog.entries import Scheme
 from rackfit.engines.cache_layout import CacheTerm, layer_terms
+from rackfit.lazy import cached_property
 
 FIRST_STAGE = ("embedding", "vision")
 """Components outside the layers that live on the first pipeline stage; the rest on the last."""

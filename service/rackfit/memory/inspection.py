@@ -71,24 +71,22 @@ def tensor_lines(model: ServedModel) -> list[TensorLine]:
                 key = _key(stored)
                 others = found.get(key)
             found[key] = (layers if others is None else layers + others[0], stored)
-    return [_line(stored, layers) for layers, stored in found.values()]
+    return [
+        TensorLine(
+            name=(tensor := stored.tensor).name,
+            count=layers * tensor.copies,
+            shape=tensor.shape,
+            parameters=0 if tensor.buffer else layers * stored.elements,
+            bytes=layers * stored.stored_bytes,
+            scheme=stored.scheme.id,
+            component=tensor.component,
+        )
+        for layers, stored in found.values()
+    ]
 
 
 def _key(stored: StoredTensor) -> tuple[str, tuple[int, ...], str]:
     return stored.tensor.name, stored.tensor.shape, stored.scheme.id
-
-
-def _line(stored: StoredTensor, layers: int) -> TensorLine:
-    tensor = stored.tensor
-    return TensorLine(
-        name=tensor.name,
-        count=layers * tensor.copies,
-        shape=tensor.shape,
-        parameters=0 if tensor.buffer else layers * stored.elements,
-        bytes=layers * stored.stored_bytes,
-        scheme=stored.scheme.id,
-        component=tensor.component,
-    )
 
 
 def _apart(aside: Mapping[Component, int]) -> Iterator[str]:

@@ -6,7 +6,6 @@ rank.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import cached_property
 from operator import add, mul, sub
 from typing import Self
 
@@ -19,6 +18,7 @@ from rackfit.engines.rules import padded_vocabulary
 from rackfit.engines.served import FIRST_STAGE, ServedModel, StoredBlock, StoredTensor
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
+from rackfit.lazy import cached_property
 
 Shares = Mapping[Shard, tuple[int, int]]
 """The part of a tensor one rank holds, as numerator and denominator; WHOLE where none is given."""
@@ -189,8 +189,8 @@ class RankSizes:
 
     def _plain_bytes(self, block: StoredBlock, shares: Shares) -> int:
         """Bytes that one rank allocates for a block besides routed experts."""
-        allocated = self.engine.allocated_bytes
-        size, fused = 0, dict[tuple[str, str], int]()
+        sizes: list[int] = []
+        fused: dict[tuple[str, str], int] = {}
         for stored in block.plain:
             tensor = stored.tensor
             part, parts = shares.get(tensor.shard, WHOLE)
@@ -199,8 +199,8 @@ class RankSizes:
                 key = (tensor.component, tensor.fused)
                 fused[key] = fused.get(key, 0) + held
             else:
-                size += allocated(held)
-        return size + sum(map(allocated, fused.values()))
+                sizes.append(held)
+        return sum(map(self.engine.allocated_bytes, [*sizes, *fused.values()]))
 
     def _slots(self, mixture: ExpertFeedForward) -> int:
         return mixture.experts + self.engine.choice.redundant_experts

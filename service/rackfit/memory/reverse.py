@@ -1,12 +1,12 @@
 """The questions turned round: how long, how many, and with how little of each device."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import msgspec
 
 from rackfit.engines.interface import Engine
 from rackfit.engines.split import Split
+from rackfit.lazy import cached_property
 from rackfit.memory.stages import StageMemory, sequences_held
 
 PER_MILLE = 1000

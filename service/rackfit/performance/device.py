@@ -1,12 +1,12 @@
 """An accelerator as kernels meet it: what it multiplies, reads and exchanges a second."""
 
-from functools import cached_property
 from math import inf
 
 import msgspec
 
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.terms import PCIE_BANDWIDTH
+from rackfit.lazy import cached_property
 from rackfit.performance.mechanism import (
     COMPUTE_SHARE,
     CONVERTED_SHARE,

@@ -1,7 +1,6 @@
 """Does one split fit one pool? Memory per stage, replicas for the sequences, room for both."""
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import msgspec
 
@@ -9,6 +8,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.lazy import cached_property
 from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, lacking_bytes, nearer
 from rackfit.planning.pools import Offers, Pool

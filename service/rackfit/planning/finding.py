@@ -1,10 +1,10 @@
 """Searching anew, for changes of the question: is there any plan then?"""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 
 import msgspec
 
+from rackfit.lazy import cached_property
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.mixing import search_mixed
 from rackfit.planning.neighbours import SHORT

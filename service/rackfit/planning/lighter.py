@@ -1,7 +1,6 @@
 """Lighter questions: a smaller cache, other weights, a shorter context, fewer sequences."""
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 
 import msgspec
 
@@ -9,6 +8,7 @@ from rackfit.catalog.entries import Scheme
 from rackfit.engines.rejection import Fix
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.lazy import cached_property
 from rackfit.memory.answer import gib
 from rackfit.memory.reverse import largest_that
 from rackfit.planning.changes import with_split

@@ -1,7 +1,6 @@
 """`POST /v1/plans`: from a request to ranked plans, and why not for the rest."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from itertools import islice, zip_longest
 
 import msgspec
@@ -11,6 +10,7 @@ from rackfit.engines import engine_for
 from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
+from rackfit.lazy import cached_property
 from rackfit.memory.answer import check_options
 from rackfit.memory.resolve import check_context, resolve
 from rackfit.performance.estimate import Speeds

@@ -7,7 +7,6 @@ the same shape are planned once and counted, so the search costs by distinct sha
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from itertools import accumulate
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from rackfit.catalog.entries import Accelerator
 from rackfit.errors import InvalidInput, Violation
 from rackfit.inventory.model import Inventory, Node
+from rackfit.lazy import cached_property
 from rackfit.planning.reserving import NOTHING, TAKEN, Reserved
 
 NodeShape = tuple[int, ...]

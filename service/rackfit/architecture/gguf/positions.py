@@ -1,6 +1,5 @@
 """Where tensors stand in a model, as llama.cpp's quantizer counts them while it goes through it."""
 
-from functools import cached_property
 from itertools import accumulate
 
 import msgspec
@@ -14,6 +13,7 @@ from rackfit.architecture.model import (
     LatentAttention,
     Tensor,
 )
+from rackfit.lazy import cached_property
 
 # Architectures that llama.cpp takes for its 70B where they have 80 layers and grouped heads
 # (src/models: llama, qwen2, deci), under the names their converters go by.

@@ -1,7 +1,5 @@
 """The type of every tensor in a file that llama-quantize writes, layer by layer."""
 
-from functools import cached_property
-
 import msgspec
 
 from rackfit.architecture.gguf import falcon
@@ -12,6 +10,7 @@ from rackfit.architecture.gguf.types import FALLBACKS, LARGE_BLOCK, fitting
 from rackfit.architecture.model import Architecture, Component, Tensor
 from rackfit.architecture.quantization.patterns import ModuleName
 from rackfit.architecture.quantization.rules import Quantization
+from rackfit.lazy import cached_property
 
 # Converters that keep multi-token-prediction layers as blocks after the last (conversion/glm.py).
 KEEP_DRAFT = frozenset(

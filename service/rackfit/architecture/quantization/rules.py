@@ -1,7 +1,7 @@
 """Which scheme each tensor is stored in, as ordered rules, and the bytes that makes."""
 
-import math
 from collections.abc import Hashable, Iterable, Iterator
+from math import ceil
 from typing import Literal, Protocol
 
 import msgspec
@@ -184,7 +184,7 @@ def stored_bytes(tensor: Tensor, scheme: Scheme, elements: int | None = None) ->
     if elements is None:
         elements = tensor.elements
     if scheme.kind == "plain":
-        return math.ceil(elements * scheme.block_bytes)
+        return ceil(elements * scheme.block_bytes)
     elements //= tensor.copies
     columns = tensor.shape[-1] if tensor.shape else 1
     size = -(-elements // scheme.block_elements) * scheme.block_bytes
@@ -193,4 +193,4 @@ def stored_bytes(tensor: Tensor, scheme: Scheme, elements: int | None = None) ->
         tiles = (-(-rows // tall) if tall else 1) * (-(-columns // wide) if wide else 1)
         size += tiles * scheme.scale_bytes
     size += columns * scheme.column_bytes + scheme.tensor_bytes
-    return tensor.copies * math.ceil(size)
+    return tensor.copies * ceil(size)

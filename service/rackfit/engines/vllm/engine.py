@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from functools import cached_property
 from typing import Any, ClassVar
 
 from rackfit.architecture.model import (
@@ -34,6 +33,7 @@ from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
 from rackfit.engines.vllm import memory, nodes, pages
 from rackfit.engines.vllm.padding import mxfp4_padding
+from rackfit.lazy import cached_property
 
 NIXL = '{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'
 """How caches go from prefill to decode replicas (documentation: NixlConnector Usage Guide)."""

@@ -249,7 +249,8 @@ def test_a_process_that_dies_is_told_and_replaced() -> None:
 def test_a_process_that_cannot_start_ends_the_service(tmp_path: Path) -> None:
     """The next would fail the same way: no crash loop, and a status that tells a failure."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\nif 'spawn_main' in ' '.join(sys.orig_argv): sys.exit(1)\n"
+        # Without a word: what the two wrote would fall between the service's own lines.
+        "import os, sys\nif 'spawn_main' in ' '.join(sys.orig_argv): os._exit(1)\n"
     )
     process = ended(RACKFIT_WORKERS="2", RACKFIT_PORT="0", PYTHONPATH=str(tmp_path))
     assert 1 == process.returncode

@@ -124,6 +124,8 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def kind_counts(self) -> tuple[int, ...]:
         """How many layers there are of each kind, in the order of `kinds`."""
+        if self.order is self.architecture.order:
+            return self.architecture.kind_counts
         return tuple(map(self.order.count, range(len(self.kinds))))
 
     @cached_property

@@ -42,7 +42,7 @@ class Sizing:
 
     def least_sequence_bytes(self, tokens: int) -> int:
         """Bytes of one sequence, undivided and without any padding."""
-        numbers = map(self.model.order.count, range(len(self.model.kinds)))
+        numbers = self.model.kind_counts
         terms = merged(zip(numbers, self.model.cache_terms(1), strict=True))
         return sequence_bytes(terms, tokens)
 

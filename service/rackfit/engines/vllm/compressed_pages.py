@@ -60,7 +60,7 @@ Counted = tuple[CompressedAttention, int, int]
 
 def _compressed_layers(model: ServedModel, counts: Sequence[int]) -> list[Counted]:
     return [
-        (kind.attention, model.order.count(number), counts[number])
+        (kind.attention, model.kind_counts[number], counts[number])
         for number, kind in enumerate(model.kinds)
         if isinstance(kind.attention, CompressedAttention)
     ]

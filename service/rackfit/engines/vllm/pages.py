@@ -81,7 +81,7 @@ def _pages(model: ServedModel, split: Split, counts: Sequence[int], *, hybrid: b
         for token, state, window in _kept(model, kind.attention, split):
             shape = (token, state, window if hybrid else None)
             tally = found.setdefault(shape, [0, 0])
-            tally[0] += model.order.count(number)
+            tally[0] += model.kind_counts[number]
             tally[1] += counts[number]
     return [
         Pages(token_bytes=token, state_bytes=state, window=window, layers=layers, here=here)

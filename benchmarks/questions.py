@@ -75,9 +75,13 @@ def live(_number: int) -> bytes:
     return _get("/health/live")
 
 
-@cache
 def plan_again(_number: int) -> bytes:
     """Ask an admission's question over again: two kilobytes, and an answer of four."""
+    return _admission()
+
+
+@cache
+def _admission() -> bytes:
     nodes = [{"name": f"gpu-{n:04}", "accelerator": "NVIDIA-H200", "count": 8} for n in range(28)]
     question = {
         "model": {"id": "Qwen/Qwen3-32B"},

@@ -6,7 +6,7 @@ function to call when the process is told to end.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -22,10 +22,22 @@ Arrived = Callable[[], bytes | None]
 AT_ONCE = "rackfit.at-once"
 """In the lifespan's `state`: an `AtOnce`."""
 
-AtOnce = Callable[[dict[str, Any], bytes], tuple[bytes, bytes] | None]
-"""Takes a request's scope and whole body; returns the header lines and the content of its answer,
-which is always a 200; None where it takes the application to answer.
+Again = Callable[[tuple[str, int] | None], tuple[bytes, bytes] | None]
+"""Answers one request once more, asked in the same bytes by a client at an address: returns the
+header lines and the content of the answer, which is always a 200; None where it takes the
+application to answer.
 """
+
+
+class AtOnce(Protocol):
+    """Answers requests that are here as a whole and take no application."""
+
+    def answer(self, scope: dict[str, Any], body: bytes) -> tuple[bytes, bytes] | None:
+        """Return header lines and content as an `Again` does, given a request's scope and body."""
+
+    def again(self, scope: dict[str, Any], body: bytes) -> Again | None:
+        """Return what answers a request once more that was just answered here."""
+
 
 CLOSE = "rackfit.close"
 """In the lifespan's `state`: a function of the seconds that what is under way may still take."""

@@ -1,7 +1,8 @@
 """Kept answers come in front of the framework, and nobody can tell but by the time it takes.
 
-Each request is sent twice over: whole, so that the front may answer it, and with its body late, so
-that the framework does. Both replies must be the same.
+Each request is sent thrice over: with its body late, so that the framework answers it, whole, so
+that the front may, and again and again, so that it need not be parsed. The replies must be the
+same.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ OF_ONE = {"x-request-id", "date"}
 """Headers that differ from reply to reply."""
 
 LATE_SECONDS = 0.03
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+OFTEN = 5
+"""Once for the connection, once new, once remembered, and then some."""
 
 
 @pytest.fixture(scope="module", name="running")
@@ -44,6 +48,17 @@ def head(*headers: str, length: int | None = len(BODY), method: str = "POST") ->
 def whole(running: Service, start: bytes, body: bytes) -> Reply:
     """Send head and body at once."""
     return running.raw(start + body)
+
+
+def again(running: Service, start: bytes, body: bytes) -> Reply:
+    """Send the whole on one connection until it is answered from its bytes alone."""
+    with socket.create_connection(("127.0.0.1", running.port), ANSWER_SECONDS) as connection:
+        for _ in range(OFTEN):
+            connection.sendall(start + body)
+            reply = read_reply(connection, method="POST")
+            if reply.headers.get("connection") == "close":
+                break
+        return reply
 
 
 def late(running: Service, start: bytes, body: bytes) -> Reply:
@@ -80,18 +95,20 @@ CASES = {
     "not compressed": head(JSON, "Content-Encoding: identity"),
     "known to the caller": head(JSON, "If-None-Match: *"),
     "of another tag": head(JSON, 'If-None-Match: "x"'),
-    "traced": head(JSON, "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    "traced": head(JSON, "traceparent: " + TRACE),
     "closing": head(JSON, "Connection: close"),
     "put": head(JSON, method="PUT"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_both_ways_answer_alike(case: str, running: Service) -> None:
+def test_all_ways_answer_alike(case: str, running: Service) -> None:
     """Status, headers in their order and body, to the byte."""
     start = CASES[case]
     whole(running, start, BODY)  # from here on it is kept, if it ever is
-    assert shown(whole(running, start, BODY)) == shown(late(running, start, BODY))
+    expected = shown(late(running, start, BODY))
+    assert expected == shown(whole(running, start, BODY))
+    assert expected == shown(again(running, start, BODY))
 
 
 def test_a_kept_answer_is_told_as_one(running: Service) -> None:
@@ -163,3 +180,59 @@ def test_a_kept_answer_is_for_those_who_may_have_it(tmp_path: Path) -> None:
         strangers = whole(guarded, head(JSON), BODY).status
         rest = [whole(guarded, head(JSON, asked[0]), BODY).status for _ in range(2)]
     assert ([200, 200, 403], 401, [200, 429]) == (statuses, strangers, rest)
+
+
+def test_what_comes_again_is_told_like_any_other(running: Service) -> None:
+    """Each is counted, timed and logged once, under an id of its own unless it brings one."""
+    again(running, head(JSON), BODY)
+    before = counted(running)
+    with socket.create_connection(("127.0.0.1", running.port), ANSWER_SECONDS) as connection:
+        replies = []
+        for _ in range(OFTEN):
+            connection.sendall(head(JSON) + BODY)
+            replies.append(read_reply(connection, method="POST"))
+    assert counted(running) == before + OFTEN
+    ids = {reply.headers["x-request-id"] for reply in replies}
+    assert len(ids) == OFTEN
+    lines = [running.logged("request", request_id=one) for one in ids]
+    assert {("memory", 200, "/v1/memory", "POST", len(replies[0].body))} == {
+        (line["cache"], line["status"], line["route"], line["method"],
+         line["sent_bytes"]) for line in lines
+    }  # fmt: skip
+    named = head(JSON, "X-Request-Id: my-own", "traceparent: " + TRACE)
+    assert "my-own" == again(running, named, BODY).headers["x-request-id"]
+    assert running.logged("request", request_id="my-own")["trace_id"] == TRACE.split("-")[1]
+
+
+def test_who_asks_again_is_asked_for_a_key_again(tmp_path: Path) -> None:
+    """A key that is taken back, and a rate that is used up, end it at once."""
+    (key, stored), (other, kept) = new_key("r", ["plan"]), new_key("s", ["plan"])
+    keys = tmp_path / "keys"
+    keys.write_text(f"{stored}\n{kept}\n")
+    with service(RACKFIT_API_KEYS_FILE=str(keys)) as guarded:
+        start = head(JSON, f"Authorization: Bearer {key}")
+        reply = again(guarded, start, BODY)
+        assert (200, "rackfit; hit; detail=memory") == (
+            reply.status,
+            reply.headers["cache-status"],
+        )
+        assert "r" == guarded.logged("request", cache="memory", caller="r")["caller"]
+        keys.write_text(f"{kept}\n")
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while again(guarded, start, BODY).status == 200 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert 401 == again(guarded, start, BODY).status
+        assert 200 == again(guarded, head(JSON, f"Authorization: Bearer {other}"), BODY).status
+
+
+def test_what_comes_again_counts_against_the_rate() -> None:
+    """A question asked again is a question."""
+    with (
+        service(RACKFIT_RATE_LIMIT_PER_SECOND="0.01", RACKFIT_RATE_LIMIT_BURST="6") as limited,
+        socket.create_connection(("127.0.0.1", limited.port), ANSWER_SECONDS) as connection,
+    ):
+        statuses = []
+        for _ in range(7):
+            connection.sendall(head(JSON) + BODY)
+            statuses.append(read_reply(connection, method="POST").status)
+    assert [200] * 6 + [429] == statuses

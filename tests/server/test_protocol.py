@@ -11,8 +11,10 @@ from litestar.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from asking import get, post
-from rackfit.server import protocol
-from rackfit.server.protocol import MAX_HEAD_BYTES, MAX_TARGET_BYTES, HttpProtocol
+from rackfit.server import bounds
+from rackfit.server.bounds import MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from rackfit.server.protocol import HttpProtocol
+from rackfit.server.repeats import Repeats
 from rackfit.wire import REFUSAL
 from serving import Reply, parsed
 
@@ -58,6 +60,7 @@ async def listening(connection_limit: int = 100) -> AsyncIterator[Server]:
     """Listen on a free port; all connections are closed afterwards."""
     config: Any = uvicorn.Config(application, http=HttpProtocol, lifespan="off", log_config=None)
     config.connection_limit = connection_limit
+    config.repeats = Repeats()
     state = ServerState()
     listener = await asyncio.get_running_loop().create_server(
         lambda: HttpProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
@@ -173,7 +176,7 @@ async def test_a_bad_request_is_refused_after_a_large_answer() -> None:
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nX: ", b"\r\n", get("/") + b"GET"])
 async def test_a_head_has_to_come_in_time(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     """Half of one is told so, and a connection with none is ended, whatever came before."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "HEAD_SECONDS", 0.2)
     async with listening() as server:
         connection = await server.open(sent)
         if sent.startswith(get("/")):
@@ -185,7 +188,7 @@ async def test_a_head_has_to_come_in_time(monkeypatch: pytest.MonkeyPatch, sent:
 
 async def test_a_head_that_trickles_is_not_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte does not buy more time."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(bounds, "HEAD_SECONDS", 0.3)
     async with listening() as server:
         connection = await server.open(b"GET / HTTP/1.1\r\nX: ")
         reply = asyncio.create_task(replied(connection))
@@ -197,7 +200,7 @@ async def test_a_head_that_trickles_is_not_in_time(monkeypatch: pytest.MonkeyPat
 
 async def test_a_refused_body_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes on after the answer has the time of a head."""
-    monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "HEAD_SECONDS", 0.2)
     async with listening() as server:
         sent = b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n"
         connection = await server.open(sent)
@@ -233,7 +236,7 @@ async def test_an_answer_nobody_fetches_ends_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Room for it in memory is not kept for ever."""
-    monkeypatch.setattr(protocol, "UNFETCHED_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "UNFETCHED_SECONDS", 0.2)
     async with listening() as server:
         connection = await server.open(get("/large"))
         await asyncio.sleep(1)  # its own buffers are small, and nobody reads from them

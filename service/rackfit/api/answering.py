@@ -125,6 +125,10 @@ class Answering:
         )
         return self._memo.get(raw)
 
+    def holds(self, key: bytes) -> bool:
+        """Tell whether this process holds a kept answer."""
+        return self._cache.holds(key)
+
     def held(self, key: bytes) -> CachedAnswer | None:
         """Return a kept answer that this process holds."""
         return self._cache.recall(key)

@@ -11,6 +11,7 @@ from typing import cast
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
+from rackfit.access.callers import Caller
 from rackfit.api.answering import INLINE_BYTES, Answering, Source
 from rackfit.api.body import takes
 from rackfit.api.closing import Closing
@@ -19,6 +20,7 @@ from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Operation
 from rackfit.api.pipeline import answer_headers
 from rackfit.api.sharing import Header
+from rackfit.caching.answer import CachedAnswer
 from rackfit.settings import Settings
 from rackfit.wire import ARRIVED, Arrived
 
@@ -77,28 +79,50 @@ class Front:
 
     def held(self, scope: HTTPScope, body: bytes) -> tuple[bytes, bytes] | None:
         """Return the lines of a kept answer's headers and its content, if this process has it."""
-        operation = self._operations[scope["method"], scope["path"]]
-        key = self._key(operation, scope, body)
-        held = None if key is None else self._answering.held(key)
-        if held is None:
+        found = self.found(scope, body)
+        held = None if found is None else self.recall(found[1])
+        if found is None or held is None:
             return None
+        operation, _ = found
         exchange = exchange_of(scope)
         exchange.route, exchange.cache = operation.path, "memory"
-        size = len(held.body)
-        return _lines(operation, "memory", held.etag, held.media_type, size), held.body
+        return self.lines(operation, held), held.body
+
+    def found(self, scope: HTTPScope, body: bytes) -> tuple[Operation, bytes] | None:
+        """Return the operation asked for and the key of its answer, where one is known."""
+        operation = self._operations[scope["method"], scope["path"]]
+        key = self._key(operation, scope, body)
+        return None if key is None else (operation, key)
+
+    def holds(self, key: bytes) -> bool:
+        """Tell whether this process has an answer, and is not about to end."""
+        return not self._closing.has_begun and self._answering.holds(key)
+
+    def recall(self, key: bytes) -> CachedAnswer | None:
+        """Return a kept answer that this process has."""
+        return self._answering.held(key)
+
+    @staticmethod
+    def may_have(caller: Caller | None, operation: Operation) -> bool:
+        """Tell whether a caller may have answers of an operation."""
+        return caller is None or operation.scope is None or caller.may(operation.scope)
+
+    @staticmethod
+    def lines(operation: Operation, held: CachedAnswer) -> bytes:
+        """Return the lines of the headers of an answer that this process has."""
+        return _lines(operation, "memory", held.etag, held.media_type, len(held.body))
 
     def _key(self, operation: Operation, scope: HTTPScope, body: bytes | None) -> bytes | None:
         """Return the key of the answer to a plain request, where one like it was answered."""
         given = {name: value for name, value in scope["headers"] if name in WATCHED}
         content_type = given.get(b"content-type", b"")
         accept = given.get(b"accept", b"")
-        caller = exchange_of(scope).caller
         if (
             not given.keys() <= PLAIN
             or sum(name in PLAIN for name, _ in scope["headers"]) != len(given)
             or len(accept) > MAX_ACCEPT
             or not takes(operation, content_type.decode("latin-1"))
-            or (caller is not None and operation.scope and not caller.may(operation.scope))
+            or not self.may_have(exchange_of(scope).caller, operation)
             or self._closing.has_begun
         ):
             return None

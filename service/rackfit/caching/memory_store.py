@@ -41,6 +41,9 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._answers)
 
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._answers
+
     @property
     def held_bytes(self) -> int:
         """Bytes held now, `ENTRY_OVERHEAD_BYTES` an entry included."""

@@ -26,6 +26,10 @@ class AnswerCache:
         """Whether there is a Redis to ask for what this process does not hold."""
         return self._redis is not None
 
+    def holds(self, key: bytes) -> bool:
+        """Tell whether this process holds the answer under `key`; no look-up is counted."""
+        return key in self._memory
+
     def recall(self, key: bytes) -> CachedAnswer | None:
         """Return the answer under `key` that this process holds."""
         return self._memory.get(key)

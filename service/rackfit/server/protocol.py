@@ -1,234 +1,77 @@
-"""HTTP as uvicorn speaks it with httptools, with limits on what a connection may take.
+"""HTTP within bounds, and answers that take no application: sent as soon as a request is here.
 
-uvicorn answers what it cannot read with a bare line of text that nobody counts; here it becomes a
-request for the application to refuse. It also waits for a request's head without end and keeps
-one of any size; here both are bounded, and so are connections and answers nobody fetches.
+A request that comes again in the same bytes is answered without being parsed (see `repeats`).
 """
 
-import asyncio
-from functools import partial
 from typing import Any, Protocol, cast
 
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from rackfit.wire import ARRIVED, AT_ONCE, REFUSAL, AtOnce, Refusal
+from rackfit.server.bounds import BoundedProtocol
+from rackfit.server.repeats import MAX_REQUEST_BYTES, Repeats
+from rackfit.wire import AT_ONCE, REFUSAL, AtOnce
 
-MAX_HEAD_BYTES = 32 << 10
-"""A request's first line and headers; proxies commonly stop at 8 to 16 KiB."""
-MAX_TARGET_BYTES = 16 << 10
-HEAD_SECONDS = 10.0
-"""Time for a head to arrive whole, from the connection's or its own first byte."""
-UNFETCHED_SECONDS = 30.0
-"""Time for a client to make room for more of an answer that it asked for."""
-
-UNKNOWN_METHOD = "-"
 OK = 200
-BAD_REQUEST = 400
-REQUEST_TIMEOUT = 408
-URI_TOO_LONG = 414
-HEADERS_TOO_LARGE = 431
-NOT_IMPLEMENTED = 501
-UNAVAILABLE = 503
 
 
-class LimitedConfig(Protocol):
-    """The one thing connections need to know beside uvicorn's own configuration."""
+class RepeatingConfig(Protocol):
+    """Beside uvicorn's own configuration: what requests that come again are answered with."""
 
-    connection_limit: int
+    repeats: Repeats
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(BoundedProtocol):
     """One connection."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - as uvicorn has it
         super().__init__(*arguments, **named)
-        self._timer: asyncio.TimerHandle | None = None
-        self._unfetched: asyncio.TimerHandle | None = None
-        self._in_head = False
-        self._head_bytes = 0
-        self._unread_bytes = 0
-        self._is_deaf = False
-        self._refused_next: Refusal | None = None
+        self._repeats = cast("RepeatingConfig", self.config).repeats
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None
         self._is_reading = False
-        self.idle_since = self.loop.time()
+        self._in_message = False
+        self._messages = 0
+        self._answered: tuple[dict[str, Any], bytes] | None = None
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no request is being answered."""
-        return self.cycle is None or self.cycle.response_complete
+    def _at_once(self) -> AtOnce | None:
+        return cast("AtOnce | None", self.app_state.get(AT_ONCE))
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request, if there is room for one more connection."""
-        super().connection_made(transport)
-        self._wait_for_head()
-        limit = cast("LimitedConfig", self.config).connection_limit
-        if len(self.connections) > limit and not self._make_room():
-            self._refuse(UNAVAILABLE, f"There are {limit:,} connections already.")
-
-    def _make_room(self) -> bool:
-        """End the connection that has been idle for longest, where one is."""
-        others = cast("set[HttpProtocol]", self.connections) - {self}
-        idle = [other for other in others if other.is_idle]
-        if idle:
-            longest = min(idle, key=lambda other: other.idle_since)
-            self.connections.discard(longest)
-            longest.transport.close()
-        return bool(idle)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection and its timers."""
-        self._stop_waiting()
-        self.resume_writing()
-        super().connection_lost(exc)
-
-    # Heads: in time, of bounded size
+    @property
+    def _is_between(self) -> bool:
+        """Whether what comes next begins a request, and nothing is under way."""
+        return not self._in_message and self._timer is None and self.is_idle and not self._is_deaf
 
     def data_received(self, data: bytes) -> None:
-        """Read what has come."""
-        if self._is_deaf:
-            return
-        if self.is_idle and self._timer is None:
-            # A next head begins; or the body of a request that was refused unread goes on.
-            self._wait_for_head()
-        began_before = self._in_head
+        """Read what has come; answer what came before in the same bytes."""
+        if not self._is_between:
+            self._read(data)
+        elif not self._answer_again(data):
+            self._read(data)
+            if self._messages == 1 and self._answered and self._is_between:
+                self._remember(data, *self._answered)
+
+    def _read(self, data: bytes) -> None:
+        self._messages, self._answered = 0, None
         self._is_reading = True
         super().data_received(data)
         self._is_reading = False
         self._start_held()
-        if self._in_head and began_before:
-            self._unread_bytes += len(data)
-            if self._unread_bytes > MAX_HEAD_BYTES:
-                self._refuse_head()
-
-    def _wait_for_head(self) -> None:
-        self._stop_waiting()
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _give_up(self) -> None:
-        """End a connection whose next request has not come; tell so if half of it has."""
-        self._timer = None
-        if self._in_head or not self.is_idle:
-            detail = f"The request's head did not arrive within {HEAD_SECONDS:g} seconds."
-            self._refuse(REQUEST_TIMEOUT, detail)
-        else:
-            self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin a head."""
         super().on_message_begin()
-        self._in_head = True
-        self._head_bytes = self._unread_bytes = 0
-        if self._timer is None:  # it came with the request before it
-            self._wait_for_head()
+        self._in_message = True
+        self._messages += 1
 
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the target."""
-        super().on_url(url)
-        self._head_bytes += len(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        super().on_header(name, value)
-        self._head_bytes += len(name) + len(value)
-
-    def on_headers_complete(self) -> None:
-        """Begin to answer, or refuse, the request whose head this was."""
-        self._in_head = False
-        self._stop_waiting()
-        if len(self.url) > MAX_TARGET_BYTES or self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse_head()
-        elif any(n == b"transfer-encoding" and v.lower() != b"chunked" for n, v in self.headers):
-            self._refuse(NOT_IMPLEMENTED, "Of the transfer codings only `chunked` is taken, alone.")
-        elif self.parser.should_upgrade() and self._has_body:
-            # The parser takes what follows for the other protocol, and the body with it.
-            self._refuse(NOT_IMPLEMENTED, "No other protocol is spoken: send this without Upgrade.")
-        else:
-            super().on_headers_complete()
-            self.cycle.keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
-            scope = cast("dict[str, Any]", self.scope)
-            scope["extensions"] = {ARRIVED: partial(_arrived, self.cycle)}
-
-    @property
-    def _has_body(self) -> bool:
-        lengths = [v for n, v in self.headers if n in (b"content-length", b"transfer-encoding")]
-        return any(value != b"0" for value in lengths)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a caller may offer an upgrade, and is answered without."""
-
-    def _refuse_head(self) -> None:
-        if len(self.url) > MAX_TARGET_BYTES:
-            detail = f"The path and query are longer than {MAX_TARGET_BYTES:,} bytes."
-            self._refuse(URI_TOO_LONG, detail)
-        else:
-            detail = f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes."
-            self._refuse(HEADERS_TOO_LARGE, detail)
-
-    # Refusals
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be parsed (uvicorn's own words for it are of no use to a caller)."""
-        del msg
-        self._refuse(BAD_REQUEST, "This is not well-formed HTTP.")
-
-    def _refuse(self, status: int, detail: str) -> None:
-        """Have the application refuse what has come, and listen to nothing more.
-
-        Requests before it are answered first.
-        """
-        if self._is_deaf:
-            return
-        self._is_deaf = True
-        self._in_head = False
-        self._stop_waiting()
-        self._unset_keepalive_if_required()
-        refusal = Refusal(status, detail)
-        if self.is_idle:
-            self._begin_refusal(refusal)
-        elif self.cycle.more_body:
-            # It is the body of a request that is taken up already: that one is refused.
-            self.cycle.keep_alive = False
-            cast("dict[str, Any]", self.cycle.scope)["extensions"] = {REFUSAL: refusal}
-            self.cycle.more_body = False
-            self.cycle.message_event.set()
-        else:
-            self._refused_next = refusal
-
-    def _begin_refusal(self, refusal: Refusal) -> None:
-        """Start the application on a request of which no more is known than could be read."""
-        if self.scope is None or (self.cycle is not None and self.cycle.scope is self.scope):
-            super().on_message_begin()  # not even a head had begun
-        scope = cast("dict[str, Any]", self.scope)
-        scope.setdefault("method", UNKNOWN_METHOD)
-        scope |= {"path": "", "raw_path": self.url, "query_string": b""}
-        scope["extensions"] = {REFUSAL: refusal}
-        self.cycle = RequestResponseCycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=False,
-            on_response=self.on_response_complete,
-        )
-        self._start_asgi_task(self.cycle, self.app)
-
-    # Answers
+    def on_message_complete(self) -> None:
+        """Answer a request that is here as a whole at once, if that takes no application."""
+        self._in_message = False
+        super().on_message_complete()
+        is_held = self._held is not None and self._held[0] is self.cycle
+        if is_held and (answer := self._answer_at_once(self.cycle)):
+            self._held = None
+            self._send_at_once(self.cycle, *answer)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Start the application on a request, after what has come with its head is read."""
@@ -243,58 +86,61 @@ class HttpProtocol(HttpToolsProtocol):
             self._held = None
             super()._start_asgi_task(cycle, app)
 
-    def on_message_complete(self) -> None:
-        """Answer a request that is here as a whole at once, if that takes no application."""
-        super().on_message_complete()
-        is_held = self._held is not None and self._held[0] is self.cycle
-        if is_held and (answer := self._answer_at_once(self.cycle)):
-            self._held = None
-            self._send_at_once(self.cycle, *answer)
-
     def _answer_at_once(self, cycle: RequestResponseCycle) -> tuple[bytes, bytes] | None:
-        at_once = cast("AtOnce | None", self.app_state.get(AT_ONCE))
-        scope = cast("dict[str, Any]", cycle.scope)
+        at_once, scope = self._at_once, cast("dict[str, Any]", cycle.scope)
         if at_once is None or self.flow.write_paused or REFUSAL in scope.get("extensions", {}):
             return None
-        return at_once(scope, bytes(cycle.body))
+        body = bytes(cycle.body)
+        answer = at_once.answer(scope, body)
+        if answer and cycle.keep_alive:
+            self._answered = scope, body
+        return answer
 
     def _send_at_once(self, cycle: RequestResponseCycle, head: bytes, content: bytes) -> None:
         """Send an answer as a cycle of uvicorn's would."""
-        lines = [STATUS_LINE[OK]]
-        for name, value in self.server_state.default_headers:
-            lines += (name, b": ", value, b"\r\n")
-        lines.append(head)
-        if not cycle.keep_alive:
-            lines.append(b"connection: close\r\n")
-        self.transport.write(b"".join((*lines, b"\r\n", content)))
+        self._send(head, content, keep_alive=cycle.keep_alive)
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
-    def on_response_complete(self) -> None:
-        """Wait for the next request; refuse what had come behind the one that is answered."""
+    def _send(self, head: bytes, content: bytes, *, keep_alive: bool) -> None:
+        lines = [STATUS_LINE[OK]]
+        for name, value in self.server_state.default_headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(head)
+        if not keep_alive:
+            lines.append(b"connection: close\r\n")
+        self.transport.write(b"".join((*lines, b"\r\n", content)))
+
+    # Requests that come again
+
+    def _answer_again(self, data: bytes) -> bool:
+        """Answer a request that has come before in the same bytes; tell whether that was done."""
+        again = self._repeats.find(data)
+        if again is None or self.flow.write_paused or self.transport.is_closing():
+            return False
+        answer = again(self.client)
+        if answer is None:
+            return False
+        self._send(*answer, keep_alive=True)
+        self.server_state.total_requests += 1
         self.idle_since = self.loop.time()
-        super().on_response_complete()
-        if self._refused_next and self.is_idle and not self.transport.is_closing():
-            self._unset_keepalive_if_required()
-            self._begin_refusal(self._refused_next)
+        return True
 
-    def pause_writing(self) -> None:
-        """Wait for the client to fetch what was sent, but not for ever."""
-        super().pause_writing()
-        if self._unfetched is None:
-            self._unfetched = self.loop.call_later(UNFETCHED_SECONDS, self.transport.abort)
+    def _remember(self, data: bytes, scope: dict[str, Any], body: bytes) -> None:
+        """Remember what answers a request, if it has come before."""
+        if len(data) > MAX_REQUEST_BYTES or self._repeats.is_new(data) or self._at_once is None:
+            return
+        again = self._at_once.again(scope, body)
+        if again is not None:
+            self._repeats.keep(data, again)
 
-    def resume_writing(self) -> None:
-        """Go on sending."""
-        if self._unfetched is not None:
-            self._unfetched.cancel()
-            self._unfetched = None
-        super().resume_writing()
-
-
-def _arrived(cycle: RequestResponseCycle) -> bytes | None:
-    """Return the whole body of a request, None where it is not here yet or was not asked for."""
-    waiting = cycle.more_body or cycle.waiting_for_100_continue
-    return None if waiting else bytes(cycle.body)
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection idle for long; an answer given again does not set the timer anew."""
+        left = self.idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            handler = self.timeout_keep_alive_handler
+            self.timeout_keep_alive_task = self.loop.call_later(left, handler)
+        else:
+            super().timeout_keep_alive_handler()

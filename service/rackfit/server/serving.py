@@ -15,6 +15,7 @@ from typing import Any
 import uvicorn
 
 from rackfit.server.protocol import HttpProtocol
+from rackfit.server.repeats import Repeats
 from rackfit.settings import Settings
 from rackfit.wire import CLOSE
 
@@ -35,7 +36,7 @@ END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Config(uvicorn.Config):
-    """uvicorn's configuration, and how many connections there may be."""
+    """uvicorn's configuration, and what connections know beside it."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(
@@ -54,6 +55,7 @@ class _Config(uvicorn.Config):
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         self.connection_limit = settings.connection_limit
+        self.repeats = Repeats()
 
 
 class _Server(uvicorn.Server):

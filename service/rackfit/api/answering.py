@@ -171,6 +171,9 @@ class Answering:
             self._memo.put(raw, key)
             if held := self._cache.recall(key):
                 return _kept(held, "memory")
+            if _is_short(canonical) and not self._cache.is_shared:
+                # Nothing else runs before it is done: there is nobody to share it with.
+                return await self._keep(key, await self._compute(question, canonical))
         return await self._fly(key, question, canonical)
 
     async def _fly(self, key: bytes, question: Question, canonical: Canonical | None) -> Given:
@@ -201,12 +204,15 @@ class Answering:
         async with self._cache.turn(key, question.seconds * PATIENCE) as found:
             if found is not None:
                 return _kept(found, "collapsed")
-            computed = await self._compute(question, canonical)
-            if not computed.complete:
-                return _fresh(computed, "incomplete")
-            content = computed.content
-            answer = await _beside(content, CachedAnswer.of, content, computed.media_type)
-            return _kept(answer, "computed", stored=self._cache.put(key, answer))
+            return await self._keep(key, await self._compute(question, canonical))
+
+    async def _keep(self, key: bytes, computed: Computed) -> Given:
+        """Keep an answer, unless it was cut short."""
+        if not computed.complete:
+            return _fresh(computed, "incomplete")
+        content = computed.content
+        answer = await _beside(content, CachedAnswer.of, content, computed.media_type)
+        return _kept(answer, "computed", stored=self._cache.put(key, answer))
 
     async def _canonicalise(self, question: Question) -> Canonical:
         operation = question.operation
@@ -218,7 +224,7 @@ class Answering:
     async def _compute(self, question: Question, canonical: Canonical) -> Computed:
         operation = question.operation
         job = Job(operation.id, question.path, canonical, question.media_type)
-        if not canonical.heavy and len(canonical.body) <= INLINE_BYTES:
+        if _is_short(canonical):
             return compute(self._context, operation, job, lambda: question.expired)
         call = partial(worker.compute_job, self._context.settings, job)
         computed = await self._pool.run(question.seconds, call, question.held)
@@ -245,6 +251,11 @@ class Answering:
             version=__version__,
             catalog=self._context.catalog.digest,
         )
+
+
+def _is_short(canonical: Canonical) -> bool:
+    """Tell whether an answer is computed on the event loop."""
+    return not canonical.heavy and len(canonical.body) <= INLINE_BYTES
 
 
 async def _beside(

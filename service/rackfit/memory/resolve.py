@@ -1,5 +1,7 @@
 """From a request's words to the model that is served: architecture, storage and cache type."""
 
+from functools import lru_cache
+
 import msgspec
 
 from rackfit.architecture.card import read_card
@@ -17,6 +19,9 @@ from rackfit.errors import InvalidInput, unknown_name
 from rackfit.memory.question import ModelRef, Workload
 
 UNNAMED = "model"
+MODELS_KEPT = 64
+"""Models of the catalog, each as stored and cached, that a process keeps as it read them."""
+
 CARD_WARNING = "A card names no stored format; bf16 is assumed. Set `quantization`."
 
 
@@ -59,7 +64,29 @@ def resolve(
         InvalidInput: with a pointer into the request (`/model/...`, `/quantization`,
             `/kv_cache_dtype`).
     """
+    if reference.id is not None:
+        return _of_catalog(catalog, reference.id, quantization, kv_cache_dtype, gguf=gguf)
     source = _source(reference, catalog)
+    return _stored(source, catalog, quantization, kv_cache_dtype, gguf=gguf)
+
+
+@lru_cache(maxsize=MODELS_KEPT)
+def _of_catalog(
+    catalog: Catalog, name: str, quantization: str | None, kv_cache_dtype: str | None, *, gguf: bool
+) -> Resolved:
+    """Read a model of the catalog, which does not change, once for all who ask for it."""
+    source = _source(ModelRef(id=name), catalog)
+    return _stored(source, catalog, quantization, kv_cache_dtype, gguf=gguf)
+
+
+def _stored(
+    source: _Source,
+    catalog: Catalog,
+    quantization: str | None,
+    kv_cache_dtype: str | None,
+    *,
+    gguf: bool,
+) -> Resolved:
     architecture, stored = source.architecture, source.own
     scheme = None if quantization is None else catalog.scheme(quantization, "/quantization")
     if scheme is not None:

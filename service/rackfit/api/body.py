@@ -9,7 +9,8 @@ from litestar import Request
 
 from rackfit.api.closing import Closing
 from rackfit.api.decoding import malformed
-from rackfit.api.exchange import ClientGone, unreadable
+from rackfit.api.exchange import ClientGone, arrived, unreadable
+from rackfit.api.headers import first, values
 from rackfit.api.operation import Operation
 from rackfit.api.problems import RequestError, refused
 from rackfit.api.room import Held
@@ -32,16 +33,19 @@ async def read_body(
             `media_types` or compressed, 503 where there is no room for it.
         ClientGone: the caller hung up.
     """
-    declared = _declared(request.headers.get("content-length"))
+    declared = _declared(first(request.scope, b"content-length"))
     if declared > limit_bytes:
         raise _too_large(limit_bytes)
     _check_type(request, media_types)
     held.grow(declared)
-    try:
-        async with closing.timeout(closing.deadline(timeout_seconds)):
-            body = await _receive(request, limit_bytes, held)
-    except TimeoutError:
-        raise _late(timeout_seconds, closing) from None
+    if arrived(request.scope) is not None:
+        body = await _receive(request, limit_bytes, held)  # takes no time
+    else:
+        try:
+            async with closing.timeout(closing.deadline(timeout_seconds)):
+                body = await _receive(request, limit_bytes, held)
+        except TimeoutError:
+            raise _late(timeout_seconds, closing) from None
     return body or malformed("The body is missing.")
 
 
@@ -61,15 +65,16 @@ def _late(timeout_seconds: float, closing: Closing) -> RequestError:
 
 
 def _check_type(request: Request[Any, Any, Any], media_types: Sequence[str]) -> None:
-    if "content-length" not in request.headers and "transfer-encoding" not in request.headers:
+    scope = request.scope
+    if not values(scope, b"content-length") and not values(scope, b"transfer-encoding"):
         malformed("The body is missing.")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if (first(scope, b"content-encoding") or "identity").strip().lower() != "identity":
         raise RequestError.of(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "Compressed bodies are not taken.",
             headers={"Accept-Encoding": "identity"},
         )
-    if not _understood(request.headers.get("content-type", ""), tuple(media_types)):
+    if not _understood(first(scope, b"content-type") or "", tuple(media_types)):
         raise _unsupported(media_types)
 
 

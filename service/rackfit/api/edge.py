@@ -18,6 +18,7 @@ from rackfit.api.desk import Desk
 from rackfit.api.exchange import exchange_of, unreadable
 from rackfit.api.front import Front
 from rackfit.api.guard import Guard
+from rackfit.api.headers import joined
 from rackfit.api.problems import RequestError, refused
 from rackfit.api.record import report
 from rackfit.api.refusing import refusal
@@ -82,12 +83,11 @@ class Edge:
 
 async def _refuse(scope: HTTPScope, send: Send, error: RequestError) -> None:
     """Answer with a problem document, without the framework."""
-    accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
     response = refusal(
         error,
         path=scope["path"],
         request_id=exchange_of(scope).request_id,
-        accept=accept.decode("latin-1"),
+        accept=joined(scope, b"accept"),
     )
     headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in response.headers.items()]
     content = b"" if scope["method"] == "HEAD" else response.content

@@ -7,7 +7,7 @@ from litestar.types import Scope
 
 from rackfit.access.callers import Caller
 from rackfit.api.problems import RequestError
-from rackfit.wire import REFUSAL, Refusal
+from rackfit.wire import ARRIVED, REFUSAL, Arrived, Refusal
 
 KEY = "rackfit"
 UNMATCHED = "unmatched"
@@ -42,6 +42,12 @@ class Exchange(msgspec.Struct):
 def unreadable(scope: Scope) -> Refusal | None:
     """Return why the server could not read a request, or its body; None where it could."""
     return cast("Refusal | None", (scope.get("extensions") or {}).get(REFUSAL))
+
+
+def arrived(scope: Scope) -> bytes | None:
+    """Return a request's body if all of it is here already."""
+    known = cast("Arrived | None", (scope.get("extensions") or {}).get(ARRIVED))
+    return None if known is None else known()
 
 
 def begin(scope: Scope, request_id: str) -> Exchange:

@@ -6,7 +6,6 @@ the framework untouched, so that there is one way to compute, to refuse and to e
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import cast
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
@@ -15,14 +14,13 @@ from rackfit.access.callers import Caller
 from rackfit.api.answering import INLINE_BYTES, Answering, Source
 from rackfit.api.body import takes
 from rackfit.api.closing import Closing
-from rackfit.api.exchange import exchange_of
+from rackfit.api.exchange import arrived, exchange_of
 from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Operation
 from rackfit.api.pipeline import answer_headers
 from rackfit.api.sharing import Header
 from rackfit.caching.answer import CachedAnswer
 from rackfit.settings import Settings
-from rackfit.wire import ARRIVED, Arrived
 
 WATCHED = frozenset(
     {b"accept", b"content-type", b"content-encoding", b"if-none-match", b"transfer-encoding"}
@@ -60,7 +58,7 @@ class Front:
             await self._application(scope, receive, send)
             return
         operation = self._operations.get((scope["method"], scope["path"]))
-        key = None if operation is None else self._key(operation, scope, _arrived(scope))
+        key = None if operation is None else self._key(operation, scope, arrived(scope))
         kept = None if key is None else await self._answering.kept(key)
         if operation is None or kept is None:
             exchange_of(scope).looked_up = key is not None
@@ -149,9 +147,3 @@ def _lines(
 ) -> bytes:
     headers = _headers(operation, source, etag, media_type, size)
     return b"".join(b"%b: %b\r\n" % header for header in headers)
-
-
-def _arrived(scope: HTTPScope) -> bytes | None:
-    """Return a request's body if all of it is here already."""
-    arrived = cast("Arrived | None", (scope.get("extensions") or {}).get(ARRIVED))
-    return None if arrived is None else arrived()

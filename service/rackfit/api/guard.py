@@ -11,6 +11,7 @@ from litestar.types import HTTPScope
 from rackfit.access.callers import Caller
 from rackfit.access.credentials import Credentials
 from rackfit.access.rates import Rates
+from rackfit.api.headers import values
 from rackfit.api.problems import RequestError
 from rackfit.settings import Settings
 
@@ -51,10 +52,10 @@ class Guard:
         return caller
 
     def _caller(self, scope: HTTPScope) -> Caller:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        given = values(scope, b"authorization")
         if not given:
             raise _unauthorized(NO_CREDENTIALS, CHALLENGE)
-        kind, _, credential = given[0].decode("latin-1").strip().partition(" ")
+        kind, _, credential = given[0].strip().partition(" ")
         credential = credential.strip()
         if len(given) > 1 or kind.lower() != "bearer" or not credential:
             raise _unauthorized(NO_CREDENTIALS, f'{CHALLENGE}, error="invalid_request"')

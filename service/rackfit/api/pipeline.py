@@ -11,6 +11,7 @@ from rackfit.api.closing import Closing
 from rackfit.api.conditional import is_current
 from rackfit.api.exchange import exchange_of
 from rackfit.api.hanging_up import gone
+from rackfit.api.headers import first, joined
 from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Document, Operation
 from rackfit.api.problems import RequestError
@@ -57,7 +58,7 @@ class Pipeline:
                     raw_path=request.scope["raw_path"],
                     query=request.scope["query_string"],
                     body=body,
-                    content_type=request.headers.get("content-type", "").encode("latin-1"),
+                    content_type=(first(request.scope, b"content-type") or "").encode("latin-1"),
                     media_type=media_type,
                     deadline=self._closing.deadline(self._settings.request_timeout_seconds),
                     gone=gone(request.receive),
@@ -95,7 +96,7 @@ def _check_scope(operation: Operation, request: Request[Any, Any, Any]) -> None:
 
 def _accept(request: Request[Any, Any, Any]) -> str:
     """Return all Accept headers of a request as one."""
-    accept = ",".join(request.headers.getall("accept", []))
+    accept = joined(request.scope, b"accept")
     if len(accept) > MAX_ACCEPT:
         detail = f"The Accept header is longer than {MAX_ACCEPT:,} characters."
         raise RequestError.of(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
@@ -140,7 +141,7 @@ def _response(
 ) -> Response[bytes]:
     headers = answer_headers(operation, given.source, given.etag, stored=given.stored)
     if given.etag is not None:
-        known = ",".join(request.headers.getall("if-none-match", []))
+        known = joined(request.scope, b"if-none-match")
         # Plans and memory are questions put by POST, safe and repeatable: there 304 means what
         # it means to GET.
         if known and is_current(known, given.etag):

@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ExceptionHandlersMap
 
 from rackfit.api.exchange import CLIENT_GONE, UNMATCHED, ClientGone, exchange_of
+from rackfit.api.headers import joined
 from rackfit.api.operation import Operation
 from rackfit.api.operations import OPERATIONS
 from rackfit.api.pipeline import Pipeline
@@ -74,7 +75,7 @@ def _on_request_error(request: Request[Any, Any, Any], error: RequestError) -> R
         error,
         path=request.scope["path"],
         request_id=exchange_of(request.scope).request_id,
-        accept=",".join(request.headers.getall("accept", [])),
+        accept=joined(request.scope, b"accept"),
     )
     shown = b"" if request.method == "HEAD" else refused.content
     return Response(shown, status_code=refused.status, headers=refused.headers)

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import computing, edge
+from benchmarks import computing, edge, overload
 from benchmarks.measured import Measured
 from benchmarks.pace import DEFAULT, QUICK, Pace
 from benchmarks.report import as_text, report, write_json
 
-KNOWN = (*edge.BY_NAME, *computing.MEASURES)
+KNOWN = (*edge.BY_NAME, *overload.NAMES, *computing.MEASURES)
 
 
 def main() -> int:
@@ -32,6 +32,7 @@ def _measure(names: set[str], pace: Pace) -> list[Measured]:
     computations = [name for name in computing.MEASURES if name in names]
     return [
         *(edge.measure_edge(routes, pace) if routes else []),
+        *overload.measure_overload(names, pace),
         *computing.measure_computing(computations, pace),
     ]
 

@@ -27,6 +27,9 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
         request: makes a request's bytes from its number.
         first: number of the first request.
         cache_status: what the Cache-Status of every answer has to contain.
+        rate: requests a second in all, sent when they are due whatever has become of those
+            before (open loop); 0: each as soon as the one before is answered.
+        may_refuse: whether 503 is an answer as well; it is counted apart.
     """
 
     port: int
@@ -36,6 +39,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     most: int
     cache_status: bytes = b""
+    rate: float = 0.0
+    may_refuse: bool = False
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +51,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     requests: int
+    refused: int
     requests_per_second: float
     client_cpu_seconds: float
     p50_seconds: float
@@ -74,19 +80,26 @@ async def _send(load: Load) -> Served:
             client.transport = transport
             clients.append(client)
         started, spent = time.perf_counter(), time.process_time()
-        for client in clients:
-            client.begin(until=started + load.seconds)
+        for place, client in enumerate(clients):
+            client.begin(until=started + load.seconds, due=started + _offset(load, place))
         async with asyncio.timeout(load.seconds + GRACE_SECONDS):
             await asyncio.gather(*(client.finished for client in clients))
         seconds, spent = time.perf_counter() - started, time.process_time() - spent
-    return _summary([taken for client in clients for taken in client.taken], seconds, spent)
+    taken = [taken for client in clients for taken in client.taken]
+    return _summary(taken, sum(client.refused for client in clients), seconds, spent)
 
 
-def _summary(taken: list[float], seconds: float, cpu_seconds: float) -> Served:
+def _offset(load: Load, place: int) -> float:
+    """Connections take turns where requests are due at a rate."""
+    return place / load.rate if load.rate else 0.0
+
+
+def _summary(taken: list[float], refused: int, seconds: float, cpu_seconds: float) -> Served:
     taken.sort()
     last = len(taken) - 1
     return Served(
         requests=len(taken),
+        refused=refused,
         requests_per_second=len(taken) / seconds,
         client_cpu_seconds=cpu_seconds,
         p50_seconds=taken[last // 2],
@@ -102,24 +115,39 @@ class _Connection(asyncio.Protocol):
         self._pending = pending
         self._parser = httptools.HttpResponseParser(self)
         self._cache_status = b""
-        self._until = self._sent = 0.0
+        self._until = self._sent = self._due = 0.0
+        self._loop = asyncio.get_running_loop()
+        self.refused = 0
         self.transport: asyncio.Transport
         self.taken: list[float] = []
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def begin(self, *, until: float) -> None:
-        """Send the first request, and the next as long as the time is not up."""
-        self._until = until
+    def begin(self, *, until: float, due: float) -> None:
+        """Send the first request when it is due, and others as long as the time is not up."""
+        self._until, self._due = until, due
         self._next()
 
     def _next(self) -> None:
+        """Send the next request, now or when it is due."""
+        early = self._due - time.perf_counter() if self._load.rate else 0.0
+        if early > 0:
+            # A timer that is late is the client's fault: the time is taken from when it is sent.
+            self._loop.call_later(early, self._send, None)
+        else:
+            self._send(self._due if self._load.rate else None)
+
+    def _send(self, since: float | None) -> None:
+        """Send a request whose time is counted `since` then (None: from now on)."""
         number = None if time.perf_counter() >= self._until else next(self._pending, None)
         if number is None:
-            self.finished.set_result(None)
+            if not self.finished.done():
+                self.finished.set_result(None)
             return
         request = self._load.request(number)
         self._cache_status = b""
-        self._sent = time.perf_counter()
+        if self._load.rate:
+            self._due += self._load.connections / self._load.rate
+        self._sent = time.perf_counter() if since is None else since
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -132,8 +160,12 @@ class _Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Take the time, see that the answer is right, and go on."""
-        self.taken.append(time.perf_counter() - self._sent)
         status = self._parser.get_status_code()
+        if status == HTTPStatus.SERVICE_UNAVAILABLE and self._load.may_refuse:
+            self.refused += 1
+            self._next()
+            return
+        self.taken.append(time.perf_counter() - self._sent)
         if status == HTTPStatus.OK and self._load.cache_status in self._cache_status:
             self._next()
         else:

@@ -4,7 +4,7 @@ A function that makes requests takes the request's number. Cold ones differ with
 and never in length, so that no two in a run are equal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import product
 from typing import Any, Final
@@ -12,6 +12,9 @@ from typing import Any, Final
 import msgspec
 
 Json = dict[str, Any]
+Asking = Callable[[int], bytes]
+"""Makes a request's bytes from its number."""
+
 Shape = tuple[str, int, int]
 """An accelerator, how many of them a node has, and how many are busy."""
 
@@ -97,6 +100,16 @@ def _admission() -> bytes:
 def plan_anew(number: int) -> bytes:
     """Ask for the reference plan on an inventory nobody has asked about."""
     return _post("/v1/plans", plan_body(reference_nodes(f"node-{number:08}")))
+
+
+def large_plan_anew(number: int) -> bytes:
+    """Ask for a plan on ten thousand nodes, one of which nobody has asked about."""
+    return _post("/v1/plans", _large_body().replace(b"node-000000", b"new-%07d" % number, 1))
+
+
+@cache
+def _large_body() -> bytes:
+    return plan_body(mixed_nodes(10_000))
 
 
 def memory_anew(number: int) -> bytes:

@@ -6,7 +6,7 @@ function to call when the process is told to end.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -22,21 +22,29 @@ Arrived = Callable[[], bytes | None]
 AT_ONCE = "rackfit.at-once"
 """In the lifespan's `state`: an `AtOnce`."""
 
-Again = Callable[[tuple[str, int] | None], tuple[bytes, bytes] | None]
-"""Answers one request once more, asked in the same bytes by a client at an address: returns the
-header lines and the content of the answer, which is always a 200; None where it takes the
-application to answer.
+
+class Sent(NamedTuple):
+    """An answer to write as it is: its status, the lines of its headers, its content."""
+
+    status: int
+    head: bytes
+    content: bytes
+
+
+Again = Callable[[tuple[str, int] | None], Sent | None]
+"""Answers one request once more, asked in the same bytes by a client at an address; None where it
+takes the application to answer.
 """
 
 
 class AtOnce(Protocol):
     """Answers requests that are here as a whole and take no application."""
 
-    def answer(self, scope: dict[str, Any], body: bytes) -> tuple[bytes, bytes] | None:
-        """Return header lines and content as an `Again` does, given a request's scope and body."""
+    def answer(self, scope: dict[str, Any], body: bytes) -> Sent | None:
+        """Answer a request; None where it takes the application to answer."""
 
     def again(self, scope: dict[str, Any], body: bytes) -> Again | None:
-        """Return what answers a request once more that was just answered here."""
+        """Return what answers once more a request that was just answered; None: nothing may."""
 
 
 CLOSE = "rackfit.close"

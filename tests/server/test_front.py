@@ -6,6 +6,7 @@ same.
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -236,3 +237,46 @@ def test_what_comes_again_counts_against_the_rate() -> None:
             connection.sendall(head(JSON) + BODY)
             statuses.append(read_reply(connection, method="POST").status)
     assert [200] * 6 + [429] == statuses
+
+
+def plan(tokens: int, nodes: int = 4) -> bytes:
+    """Spell a request for a plan."""
+    kinds = ("NVIDIA-H200", "NVIDIA-B200", "NVIDIA-H100-80GB-HBM3")
+    named = [
+        {"name": f"n{n}", "accelerator": kinds[n % 3], "count": 8, "free_bytes": [n << 20] * 8}
+        for n in range(nodes)
+    ]
+    question = {
+        "model": {"id": "deepseek-v4-pro"},
+        "workload": {"context_tokens": tokens, "sequences": 4},
+        "inventory": {"nodes": named},
+    }
+    body = json.dumps(question).encode()
+    return head(JSON, length=len(body)).replace(b"/v1/memory", b"/v1/plans") + body
+
+
+def test_what_is_new_is_refused_at_once_where_there_is_no_room() -> None:
+    """What is kept is answered all the same."""
+    with (
+        service(RACKFIT_COMPUTE_PROCESSES="1", RACKFIT_COMPUTE_QUEUE="1") as narrow,
+        contextlib.ExitStack() as opened,
+    ):
+        address = ("127.0.0.1", narrow.port)
+        assert 200 == narrow.raw(plan(1000)).status
+        slow = [
+            opened.enter_context(socket.create_connection(address, ANSWER_SECONDS))
+            for _ in range(2)
+        ]
+        for tokens, connection in enumerate(slow, 2000):
+            connection.sendall(plan(tokens, nodes=3000))
+        for tokens in range(3000, 3200):
+            refused, kept = narrow.raw(plan(tokens)), narrow.raw(plan(1000))
+            assert "rackfit; hit; detail=memory" == kept.headers["cache-status"]
+            if refused.status == 503:
+                break
+        assert "1" == refused.headers["retry-after"]
+        assert "/v1/plans" == json.loads(refused.body)["instance"]
+        line = narrow.logged("request", request_id=refused.headers["x-request-id"])
+        assert (503, "/v1/plans", "none") == (line["status"], line["route"], line["cache"])
+        statuses = {read_reply(one, method="POST").status for one in slow}
+        assert {200} <= statuses <= {200, 503}  # what was refused may have had its place

@@ -12,7 +12,7 @@ from uvicorn.server import ServerState
 from rackfit.server import repeats
 from rackfit.server.protocol import HttpProtocol
 from rackfit.server.repeats import Repeats
-from rackfit.wire import AT_ONCE, Again
+from rackfit.wire import AT_ONCE, Again, Sent
 from serving import Reply, parsed
 
 pytestmark = pytest.mark.anyio
@@ -36,23 +36,23 @@ class Kept:
         self.repeated = 0
         self.is_over = False
 
-    def answer(self, scope: dict[str, Any], body: bytes) -> tuple[bytes, bytes] | None:
+    def answer(self, scope: dict[str, Any], body: bytes) -> Sent | None:
         """Answer what was parsed."""
         if self.is_over or scope["path"] != "/kept":
             return None
         self.parsed += 1
-        return b"content-length: %d\r\n" % len(body), body
+        return Sent(200, b"content-length: %d\r\n" % len(body), body)
 
     def again(self, scope: dict[str, Any], body: bytes) -> Again | None:
         """Answer what comes again."""
         assert "/kept" == scope["path"]
 
-        def repeat(client: tuple[str, int] | None) -> tuple[bytes, bytes] | None:
+        def repeat(client: tuple[str, int] | None) -> Sent | None:
             assert client is not None
             if self.is_over:
                 return None
             self.repeated += 1
-            return b"content-length: %d\r\n" % len(body), body
+            return Sent(200, b"content-length: %d\r\n" % len(body), body)
 
         return repeat
 

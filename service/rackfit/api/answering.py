@@ -125,6 +125,11 @@ class Answering:
         )
         return self._memo.get(raw)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more computations are taken."""
+        return self._pool.is_full
+
     def holds(self, key: bytes) -> bool:
         """Tell whether this process holds a kept answer."""
         return self._cache.holds(key)

@@ -12,9 +12,12 @@ from litestar.types import HTTPScope
 from rackfit.api.desk import Desk
 from rackfit.api.exchange import exchange_of
 from rackfit.api.front import OK, Front
+from rackfit.api.headers import joined
 from rackfit.api.operation import Operation
+from rackfit.api.pool import full
 from rackfit.api.problems import RequestError
 from rackfit.api.record import (
+    Record,
     counted,
     fields,
     fresh_id,
@@ -25,7 +28,8 @@ from rackfit.api.record import (
     report,
     timed,
 )
-from rackfit.wire import Again
+from rackfit.api.refusing import refusal
+from rackfit.wire import Again, Sent
 
 ID_LINE = b"x-request-id: %b\r\n"
 
@@ -37,26 +41,38 @@ class AnswersAtOnce:
         self._front = front
         self._desk = desk
 
-    def answer(self, asked: dict[str, Any], body: bytes) -> tuple[bytes, bytes] | None:
-        """Answer a question asked again, its body to the byte."""
-        scope = cast("HTTPScope", asked)
-        if not self._front.may_hold(scope):
+    def answer(self, request: dict[str, Any], body: bytes) -> Sent | None:
+        """Answer what is asked again in the same words; refuse others if there is no room.
+
+        To look closer at those (their answers may be kept under other words) would take of what
+        there is too little of already.
+        """
+        scope = cast("HTTPScope", request)
+        if not body or not self._front.may_hold(scope):
             return None
         record = self._desk.begin(scope)
-        kept = self._front.held(scope, body) if self._desk.admits(scope) else None
-        if kept is None:
+        asked = self._front.asked(scope, body) if self._desk.admits(scope) else None
+        if asked is None:
             return None
-        head, content = kept
-        record.status, record.sent_bytes = OK, len(content)
-        edge = b"".join(map(line, record.headers(has_policy=False)))
-        report(scope, record)
-        return head + edge, content
+        record.exchange.route = asked.operation.path
+        key = self._front.key(asked, scope, body)
+        held = None if key is None else self._front.recall(key)
+        if held is not None:
+            record.exchange.cache = "memory"
+            lines = self._front.lines(asked.operation, held)
+            return _sent(scope, record, OK, lines, held.body)
+        if key is None and self._front.has_no_room(asked.operation):
+            return _refused(scope, record, full())
+        return None
 
-    def again(self, asked: dict[str, Any], body: bytes) -> Again | None:
+    def again(self, request: dict[str, Any], body: bytes) -> Again | None:
         """Return what answers a question once more that was just answered."""
-        scope = cast("HTTPScope", asked)
-        found = self._front.found(scope, body)
-        return None if found is None else _Again(self._front, self._desk, scope, *found)
+        scope = cast("HTTPScope", request)
+        asked = self._front.asked(scope, body)
+        key = None if asked is None else self._front.key(asked, scope, body)
+        if asked is None or key is None:
+            return None
+        return _Again(self._front, self._desk, scope, asked.operation, key)
 
 
 class _Again:
@@ -83,7 +99,7 @@ class _Again:
         self._etag, self._lines = "", b""
         self._edge = b"".join(map(line, record.headers(has_policy=False)[1:]))
 
-    def __call__(self, client: tuple[str, int] | None) -> tuple[bytes, bytes] | None:
+    def __call__(self, client: tuple[str, int] | None) -> Sent | None:
         """Answer, or leave it to the application: to compute, to refuse and to explain."""
         started = time.perf_counter()
         if not self._front.holds(self._key):
@@ -110,4 +126,23 @@ class _Again:
         self._time(seconds)
         log(told, seconds)
         head = self._lines + ID_LINE % request_id.encode("ascii") + self._edge
-        return head, held.body
+        return Sent(OK, head, held.body)
+
+
+def _refused(scope: HTTPScope, record: Record, error: RequestError) -> Sent:
+    response = refusal(
+        error,
+        path=scope["path"],
+        request_id=record.exchange.request_id,
+        accept=joined(scope, b"accept"),
+    )
+    head = "".join(f"{name.lower()}: {value}\r\n" for name, value in response.headers.items())
+    return _sent(scope, record, response.status, head.encode("latin-1"), response.content)
+
+
+def _sent(scope: HTTPScope, record: Record, status: int, head: bytes, content: bytes) -> Sent:
+    """Count, time and log an answer as it goes out."""
+    record.status, record.sent_bytes = status, len(content)
+    edge = b"".join(map(line, record.headers(has_policy=False)))
+    report(scope, record)
+    return Sent(status, head + edge, content)

@@ -6,6 +6,7 @@ the framework untouched, so that there is one way to compute, to refuse and to e
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
@@ -29,6 +30,14 @@ WATCHED = frozenset(
 
 PLAIN = frozenset({b"accept", b"content-type"})
 OK = 200
+
+
+class Asked(NamedTuple):
+    """What a plain request asks for, and in which form."""
+
+    operation: Operation
+    content_type: bytes
+    media_type: str
 
 
 class Front:
@@ -58,7 +67,9 @@ class Front:
             await self._application(scope, receive, send)
             return
         operation = self._operations.get((scope["method"], scope["path"]))
-        key = None if operation is None else self._key(operation, scope, arrived(scope))
+        body = None if operation is None else arrived(scope)
+        asked = None if operation is None or not body else self.asked(scope, body)
+        key = None if asked is None else self.key(asked, scope, body or b"")
         kept = None if key is None else await self._answering.kept(key)
         if operation is None or kept is None:
             exchange_of(scope).looked_up = key is not None
@@ -75,22 +86,35 @@ class Front:
         """Tell whether answers to such requests are kept."""
         return (scope["method"], scope["path"]) in self._operations
 
-    def held(self, scope: HTTPScope, body: bytes) -> tuple[bytes, bytes] | None:
-        """Return the lines of a kept answer's headers and its content, if this process has it."""
-        found = self.found(scope, body)
-        held = None if found is None else self.recall(found[1])
-        if found is None or held is None:
-            return None
-        operation, _ = found
-        exchange = exchange_of(scope)
-        exchange.route, exchange.cache = operation.path, "memory"
-        return self.lines(operation, held), held.body
-
-    def found(self, scope: HTTPScope, body: bytes) -> tuple[Operation, bytes] | None:
-        """Return the operation asked for and the key of its answer, where one is known."""
+    def asked(self, scope: HTTPScope, body: bytes) -> "Asked | None":
+        """Return what a plain request asks for; None where that takes a closer look."""
         operation = self._operations[scope["method"], scope["path"]]
-        key = self._key(operation, scope, body)
-        return None if key is None else (operation, key)
+        given = {name: value for name, value in scope["headers"] if name in WATCHED}
+        content_type = given.get(b"content-type", b"")
+        accept = given.get(b"accept", b"")
+        if (
+            not given.keys() <= PLAIN
+            or sum(name in PLAIN for name, _ in scope["headers"]) != len(given)
+            or len(accept) > MAX_ACCEPT
+            or not takes(operation, content_type.decode("latin-1"))
+            or not self.may_have(exchange_of(scope).caller, operation)
+            or self._closing.has_begun
+        ):
+            return None
+        media_type = negotiate(accept.decode("latin-1"), operation.media_types)
+        limit = min(getattr(self._settings, operation.body_limit), INLINE_BYTES)
+        if media_type is None or len(body) > limit:
+            return None
+        return Asked(operation, content_type, media_type)
+
+    def key(self, asked: "Asked", scope: HTTPScope, body: bytes) -> bytes | None:
+        """Return the key of an answer, where something was asked in these bytes before."""
+        named = (asked.content_type, asked.media_type)
+        return self._answering.key_of(asked.operation.method, scope, body, named)
+
+    def has_no_room(self, operation: Operation) -> bool:
+        """Tell whether an operation would have to be computed where no more are taken."""
+        return operation.heavy and self._answering.is_full
 
     def holds(self, key: bytes) -> bool:
         """Tell whether this process has an answer, and is not about to end."""
@@ -109,26 +133,6 @@ class Front:
     def lines(operation: Operation, held: CachedAnswer) -> bytes:
         """Return the lines of the headers of an answer that this process has."""
         return _lines(operation, "memory", held.etag, held.media_type, len(held.body))
-
-    def _key(self, operation: Operation, scope: HTTPScope, body: bytes | None) -> bytes | None:
-        """Return the key of the answer to a plain request, where one like it was answered."""
-        given = {name: value for name, value in scope["headers"] if name in WATCHED}
-        content_type = given.get(b"content-type", b"")
-        accept = given.get(b"accept", b"")
-        if (
-            not given.keys() <= PLAIN
-            or sum(name in PLAIN for name, _ in scope["headers"]) != len(given)
-            or len(accept) > MAX_ACCEPT
-            or not takes(operation, content_type.decode("latin-1"))
-            or not self.may_have(exchange_of(scope).caller, operation)
-            or self._closing.has_begun
-        ):
-            return None
-        media_type = negotiate(accept.decode("latin-1"), operation.media_types)
-        limit = min(getattr(self._settings, operation.body_limit), INLINE_BYTES)
-        if not body or media_type is None or len(body) > limit:
-            return None
-        return self._answering.key_of(operation.method, scope, body, (content_type, media_type))
 
 
 @lru_cache(maxsize=1024)

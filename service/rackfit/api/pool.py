@@ -77,6 +77,11 @@ class ComputePool:
             processes=self._processes, in_progress=self._in_progress, limit=self._limit
         )
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more computation would be refused."""
+        return self._in_progress >= self._limit
+
     async def start(self) -> None:
         """Start every worker and wait until the first can compute."""
         executor = self._workers.executor
@@ -108,8 +113,8 @@ class ComputePool:
             RequestError: 503 where the queue is full, the time is up or workers keep dying.
             Exception: whatever `call` raised.
         """
-        if self._in_progress >= self._limit:
-            raise refused("full", "Too many computations are waiting already.")
+        if self.is_full:
+            raise full()
         deadline = self._closing.deadline(seconds)
         for _ in range(_ATTEMPTS):
             await self._wait_for_worker(deadline)
@@ -194,6 +199,11 @@ class ComputePool:
             _log.error("pool_rebuilt", reason="a worker process ended unexpectedly")
             broken.executor.shutdown(wait=False, cancel_futures=True)
             self._workers = _Workers(self._settings, self._processes)
+
+
+def full() -> RequestError:
+    """Refuse a computation that would have to wait behind too many others."""
+    return refused("full", "Too many computations are waiting already.")
 
 
 def _late() -> RequestError:

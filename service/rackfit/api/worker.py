@@ -27,7 +27,7 @@ T = TypeVar("T")
 Deadlines = MutableSequence[float]
 """Moments of `time.monotonic`, one a slot, in memory that workers and serving process share."""
 
-NICENESS = 5
+NICENESS = 19
 """Computations give way to the processes that answer from the cache."""
 
 _never: Callable[[], bool] = lambda: False  # noqa: E731 - a value, replaced for each computation

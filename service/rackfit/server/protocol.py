@@ -10,9 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from rackfit.server.bounds import BoundedProtocol
 from rackfit.server.repeats import MAX_REQUEST_BYTES, Repeats
-from rackfit.wire import AT_ONCE, REFUSAL, AtOnce
-
-OK = 200
+from rackfit.wire import AT_ONCE, REFUSAL, AtOnce, Sent
 
 
 class RepeatingConfig(Protocol):
@@ -71,7 +69,7 @@ class HttpProtocol(BoundedProtocol):
         is_held = self._held is not None and self._held[0] is self.cycle
         if is_held and (answer := self._answer_at_once(self.cycle)):
             self._held = None
-            self._send_at_once(self.cycle, *answer)
+            self._send_at_once(self.cycle, answer)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         """Start the application on a request, after what has come with its head is read."""
@@ -86,7 +84,7 @@ class HttpProtocol(BoundedProtocol):
             self._held = None
             super()._start_asgi_task(cycle, app)
 
-    def _answer_at_once(self, cycle: RequestResponseCycle) -> tuple[bytes, bytes] | None:
+    def _answer_at_once(self, cycle: RequestResponseCycle) -> Sent | None:
         at_once, scope = self._at_once, cast("dict[str, Any]", cycle.scope)
         if at_once is None or self.flow.write_paused or REFUSAL in scope.get("extensions", {}):
             return None
@@ -96,22 +94,22 @@ class HttpProtocol(BoundedProtocol):
             self._answered = scope, body
         return answer
 
-    def _send_at_once(self, cycle: RequestResponseCycle, head: bytes, content: bytes) -> None:
+    def _send_at_once(self, cycle: RequestResponseCycle, answer: Sent) -> None:
         """Send an answer as a cycle of uvicorn's would."""
-        self._send(head, content, keep_alive=cycle.keep_alive)
+        self._send(answer, keep_alive=cycle.keep_alive)
         cycle.response_started = cycle.response_complete = True
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
-    def _send(self, head: bytes, content: bytes, *, keep_alive: bool) -> None:
-        lines = [STATUS_LINE[OK]]
+    def _send(self, answer: Sent, *, keep_alive: bool) -> None:
+        lines = [STATUS_LINE[answer.status]]
         for name, value in self.server_state.default_headers:
             lines += (name, b": ", value, b"\r\n")
-        lines.append(head)
+        lines.append(answer.head)
         if not keep_alive:
             lines.append(b"connection: close\r\n")
-        self.transport.write(b"".join((*lines, b"\r\n", content)))
+        self.transport.write(b"".join((*lines, b"\r\n", answer.content)))
 
     # Requests that come again
 
@@ -123,7 +121,7 @@ class HttpProtocol(BoundedProtocol):
         answer = again(self.client)
         if answer is None:
             return False
-        self._send(*answer, keep_alive=True)
+        self._send(answer, keep_alive=True)
         self.server_state.total_requests += 1
         self.idle_since = self.loop.time()
         return True

@@ -6,6 +6,7 @@ import pytest
 import truths
 from rackfit.architecture.gguf import recipes
 from rackfit.architecture.gguf.recipes import Choice
+from rackfit.catalog.load import load_catalog
 
 LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 LLAMA_FILES = {row["scheme"]: row for row in truths.table("gguf_llama_3.1_8b.csv")}
@@ -76,4 +77,5 @@ def test_the_explanation_accounts_for_the_difference(
     common = recipes.RECIPES[row["file_type"]]
     recipe = msgspec.structs.replace(common, choices={**common.choices, **changed})
     monkeypatch.setitem(recipes.RECIPES, row["file_type"], recipe)
+    monkeypatch.setattr(truths, "catalog", load_catalog)  # nothing of it has been read before
     assert row["file_gib"] == pytest.approx(gib(name), rel=0.001)

@@ -17,8 +17,15 @@ from rackfit.balancing.bounds import balancedness
 from rackfit.balancing.floor import Shape
 from rackfit.balancing.packing import Packing
 from rackfit.balancing.place import CLOSE, Problem, packed, times
+from rackfit.balancing.rounds import MOST_SLOTS, best_rounds, pass_on
 from rackfit.balancing.task import Bools, Ints, Task
 from rackfit.balancing.unshare import COMPARED, exchange_peaks
+
+AIMS = (None, 0.007, 0.011)
+"""How far above the mean rounds of three may leave their ranks, path by path; None: no rounds.
+
+How little is moved for a balance depends on it, and the best of the paths is followed.
+"""
 
 
 class Stop(NamedTuple):
@@ -32,7 +39,7 @@ class Stop(NamedTuple):
 def paths(
     problem: Problem, current: Ints, fresh: Ints, expired: Callable[[], bool]
 ) -> list[list[Stop]]:
-    """Return each layer's path from `current` to `fresh`, both [layers, ranks, slots].
+    """Return each layer's stops from `current` to `fresh`, both [layers, ranks, slots].
 
     Where groups are bound to nodes nothing is exchanged between nodes; and the current
     placement is no stop if it does not keep to that.
@@ -45,10 +52,11 @@ def paths(
         [Stop(0, here, placed)] if _keeps_groups(shape, placed) else []
         for here, placed in zip(balance, current, strict=True)
     ]
-    for placed, rows in _exchanges(task, current, shape.nodes, expired):
-        for row in rows:
-            if found[row] and not expired():
-                found[row].append(_stop(task, row, current, placed))
+    for aim in AIMS if task.slots <= MOST_SLOTS and alike else AIMS[:1]:
+        for placed, rows in _exchanges(task, current, shape.nodes, aim, expired):
+            for row in rows:
+                if found[row] and not expired():
+                    found[row].append(_stop(task, row, current, placed))
     for row, path in enumerate(found):
         if path and expired():
             continue
@@ -118,9 +126,9 @@ def moved_slots(old: Ints, new: Ints) -> int:
 
 
 def _exchanges(
-    task: Task, current: Ints, nodes: int, expired: Callable[[], bool]
+    task: Task, current: Ints, nodes: int, aim: float | None, expired: Callable[[], bool]
 ) -> Iterator[tuple[Ints, Ints]]:
-    """Relieve each layer's hottest rank by one exchange after the other.
+    """Relieve each layer's hottest rank by one exchange, or round, after the other.
 
     Yields all placements and the layers just changed. It ends where no exchange helps, or the
     hottest rank is close to the mean.
@@ -134,13 +142,16 @@ def _exchanges(
         cost = packing.task.slots**2 * packing.replicas
         several = max(1, COMPARED // cost)
         chunks = [rows[at : at + several] for at in range(0, len(rows), several)]
-        helped = [chunk[_relieve(packing, chunk, nodes)] for chunk in chunks if not expired()]
+        helped = [chunk[_relieve(packing, chunk, nodes, aim)] for chunk in chunks if not expired()]
         rows = np.concatenate([rows[:0], *helped])
         yield packing.placed(), rows
 
 
-def _relieve(packing: Packing, rows: Ints, nodes: int) -> Bools:
-    """Make the best exchange of the hottest rank of each of `rows`; tell which have one.
+def _relieve(packing: Packing, rows: Ints, nodes: int, aim: float | None) -> Bools:
+    """Relieve the hottest rank of each of `rows`; tell which could be.
+
+    By a round where that leaves no rank of it more than `aim` above the mean, else by the best
+    exchange.
 
     Ranks of a row are on `nodes`, and nothing leaves its node. Of very many slots only some
     are weighed.
@@ -156,9 +167,19 @@ def _relieve(packing: Packing, rows: Ints, nodes: int) -> Bools:
     peak[packing.rank[mine] // each != packing.rank[theirs] // each] = np.inf
     best = peak.argmin(axis=1)
     row = np.arange(len(rows))
-    helps = peak[row, best] < times.max(axis=1) * (1 - GAIN)
+    turned = np.zeros(len(rows), bool) if aim is None else _turn(packing, rows, 1 + aim, nodes)
+    helps = ~turned & (peak[row, best] < times.max(axis=1) * (1 - GAIN))
     packing.swap(mine[row, best][helps], theirs[row, best][helps])
-    return np.asarray(helps)
+    return np.asarray(helps | turned)
+
+
+def _turn(packing: Packing, rows: Ints, aim: float, nodes: int) -> Bools:
+    """Relieve two ranks of a row above `aim` in one round where it leaves none; tell where."""
+    rounds = best_rounds(packing, rows, aim, nodes)
+    two_are_hot = (packing.times()[rows] > aim).sum(axis=1) > 1
+    good = two_are_hot & (rounds.peak <= aim)
+    pass_on(packing, rounds.replicas[:, good])
+    return np.asarray(good)
 
 
 def _relabelled(new: Ints, old: Ints) -> Ints:

@@ -113,3 +113,27 @@ def test_ranks_hold_redundant_experts_as_engines_start_with_them(engine: str, la
     assert ("0-17", last) == (ranges[0], ranges[-1])
     usable = {"node-0": CATALOG.accelerators[H200].usable_bytes}
     assert [] == faults(question, plan, usable_bytes=usable, experts=EXPERTS)
+
+
+def test_plans_of_two_kinds_tell_how_even_each_is() -> None:
+    """Replicas that read and replicas that write have expert ranks of their own."""
+    question = request(
+        nodes_of(H200, 2),
+        MODEL,
+        engine={"name": "sglang"},
+        workload={
+            "context_tokens": 4096,
+            "sequences": 64,
+            "input_tokens": 2000,
+            "output_tokens": 200,
+        },
+        constraints={"expert": 4},
+        disaggregate=True,
+        expert_loads=LINEAR,
+    )
+    pairs = answer(CATALOG, question)["disaggregated"]
+    assert pairs
+    for pair in pairs:
+        for side in (pair["prefill"], pair["decode"]):
+            assert 4 == side["split"]["expert"]
+            assert 0.9 < side["expert_balancedness"]["mean"] <= 1

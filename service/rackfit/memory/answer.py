@@ -6,7 +6,6 @@ import msgspec
 
 from rackfit.catalog import Catalog
 from rackfit.catalog.entries import Accelerator
-from rackfit.engines import engine_for
 from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.served import ServedModel
@@ -26,7 +25,7 @@ from rackfit.memory.question import (
 )
 from rackfit.memory.rank_order import positions
 from rackfit.memory.ranks import RankSizes
-from rackfit.memory.resolve import Resolved, check_context, resolve, rule_scheme
+from rackfit.memory.resolve import Resolved, check_context, resolve_request, rule_scheme
 from rackfit.memory.reverse import Deployment, longest_context, smallest_utilization
 from rackfit.memory.rule_of_thumb import RuleOfThumb, rule_of_thumb, token_bytes
 from rackfit.memory.stages import (
@@ -50,14 +49,7 @@ def answer_memory(
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
-    engine = engine_for(request.engine, device_reserve)
-    resolved = resolve(
-        request.model,
-        catalog,
-        quantization=request.quantization,
-        kv_cache_dtype=request.kv_cache_dtype,
-        gguf=engine.reads_gguf,
-    )
+    engine, resolved = resolve_request(request, catalog, device_reserve)
     check_context(request.workload, resolved.model.architecture)
     accelerator, notes = _accelerator(request, catalog)
     if request.method == "rule-of-thumb":

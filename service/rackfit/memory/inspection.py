@@ -5,12 +5,11 @@ from collections.abc import Iterator, Mapping
 from rackfit.architecture.model import Component
 from rackfit.architecture.parameters import sum_parameters
 from rackfit.catalog import Catalog
-from rackfit.engines import engine_for
 from rackfit.engines.interface import Engine
 from rackfit.engines.served import ServedModel, StoredTensor
 from rackfit.engines.split import Split
 from rackfit.memory.question import InspectAnswer, InspectRequest, KvCacheLayout, TensorLine
-from rackfit.memory.resolve import resolve
+from rackfit.memory.resolve import resolve_request
 
 OUTSIDE: Mapping[Component, str] = {
     "draft": "llama.cpp's converter leaves out this model's multi-token-prediction layers",
@@ -28,14 +27,7 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
     Raises:
         InvalidInput: the model, scheme or cache type cannot be read.
     """
-    engine = engine_for(request.engine, 0)
-    resolved = resolve(
-        request.model,
-        catalog,
-        quantization=request.quantization,
-        kv_cache_dtype=request.kv_cache_dtype,
-        gguf=engine.reads_gguf,
-    )
+    engine, resolved = resolve_request(request, catalog, 0)
     model = resolved.model
     lines, counted = tensor_lines(model), resolved.checkpoint_bytes
     if counted is None:

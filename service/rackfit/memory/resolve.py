@@ -1,6 +1,7 @@
 """From a request's words to the model that is served: architecture, storage and cache type."""
 
 from functools import lru_cache
+from typing import Protocol
 
 import msgspec
 
@@ -13,7 +14,10 @@ from rackfit.architecture.safetensors import Listing, differences, read_safetens
 from rackfit.architecture.stored import as_converted, stored_as
 from rackfit.catalog import Catalog
 from rackfit.catalog.entries import ModelEntry, Scheme
+from rackfit.engines import engine_for
 from rackfit.engines.cache_layout import KV_DTYPE_ALIASES, KV_DTYPES
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.interface import Engine
 from rackfit.engines.served import ServedModel
 from rackfit.errors import InvalidInput, unknown_name
 from rackfit.memory.question import ModelRef, Workload
@@ -48,6 +52,45 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     checkpoint_bytes: int | None = None
     is_card: bool = False
+
+
+class Request(Protocol):
+    """What every request says of a model and of what serves it."""
+
+    @property
+    def model(self) -> ModelRef:
+        """The model."""
+
+    @property
+    def engine(self) -> EngineChoice | None:
+        """The engine, None where any will do."""
+
+    @property
+    def quantization(self) -> str | None:
+        """The scheme it is stored in, None for the checkpoint's own."""
+
+    @property
+    def kv_cache_dtype(self) -> str | None:
+        """The type of its KV cache, None for the checkpoint's own."""
+
+
+def resolve_request(
+    request: Request, catalog: Catalog, device_reserve: float
+) -> tuple[Engine, Resolved]:
+    """Return the engine a request names, and its model as that engine is to serve it.
+
+    Raises:
+        InvalidInput: as `resolve`, and at `/engine/...`.
+    """
+    engine = engine_for(request.engine, device_reserve)
+    resolved = resolve(
+        request.model,
+        catalog,
+        quantization=request.quantization,
+        kv_cache_dtype=request.kv_cache_dtype,
+        gguf=engine.reads_gguf,
+    )
+    return engine, resolved
 
 
 def resolve(

@@ -19,6 +19,7 @@ from rackfit.performance.device import Device
 from rackfit.performance.serving import Serving
 from rackfit.planning.cells import without
 from rackfit.planning.evaluation import MAX_REPLICAS, Evaluator, Question
+from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.placement import cells_of
 from rackfit.planning.pools import Pool
@@ -87,6 +88,7 @@ class Disaggregator:
         order: that of the search of plans of one kind.
         pools: what may be used, by accelerator id.
         expired: tells whether the time is over.
+        loads: of experts, if they were measured.
     """
 
     def __init__(
@@ -96,8 +98,11 @@ class Disaggregator:
         order: Order,
         pools: Mapping[str, Pool],
         expired: Callable[[], bool],
+        *,
+        loads: ExpertLoads | None,
     ) -> None:
         self.request = request
+        self.loads = loads
         self.expired = expired
         self.complete = True
         self._pools = list(pools.values())
@@ -260,6 +265,7 @@ class Disaggregator:
             nodes=nodes,
             sequences=split.replicas * split.data * in_flight(split),
             options=options,
+            loads=self.loads,
             phase="prefill",
         )
         writer = Told(
@@ -268,6 +274,7 @@ class Disaggregator:
             sequences=request.workload.sequences,
             options=options,
             performance=performance(writing),
+            loads=self.loads,
             phase="decode",
         )
         return Disaggregated(

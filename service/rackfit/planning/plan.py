@@ -6,13 +6,12 @@ from itertools import islice, zip_longest
 import msgspec
 
 from rackfit.catalog import Catalog
-from rackfit.engines import engine_for
 from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
 from rackfit.lazy import cached_property
 from rackfit.memory.answer import check_options
-from rackfit.memory.resolve import check_context, resolve
+from rackfit.memory.resolve import check_context, resolve_request
 from rackfit.performance.estimate import Speeds
 from rackfit.planning.additions import Addition
 from rackfit.planning.disaggregating import Disaggregator, check_disaggregated
@@ -49,14 +48,7 @@ def subject(request: PlanRequest, catalog: Catalog, device_reserve: float) -> Su
     Raises:
         InvalidInput: there is no such model, or it cannot be served so.
     """
-    engine = engine_for(request.engine, device_reserve)
-    resolved = resolve(
-        request.model,
-        catalog,
-        quantization=request.quantization,
-        kv_cache_dtype=request.kv_cache_dtype,
-        gguf=engine.reads_gguf,
-    )
+    engine, resolved = resolve_request(request, catalog, device_reserve)
     check_context(request.workload, resolved.model.architecture)
     check_options(resolved.model, engine)
     return Subject(Sizing(resolved.model, engine), (*resolved.warnings, *engine.warnings()))
@@ -248,7 +240,9 @@ class _Search:
     def _disaggregated(self) -> tuple[Disaggregated, ...]:
         """Plans of two kinds of replicas."""
         request, order = self.request, self.findings.order
-        pairs = Disaggregator(request, self.evaluator, order, self.pools, self.expired)
+        pairs = Disaggregator(
+            request, self.evaluator, order, self.pools, self.expired, loads=self.loads
+        )
         found = tuple(pairs.told(pair) for pair in pairs.best())
         self.findings.complete = self.findings.complete and pairs.complete
         return found

@@ -180,7 +180,7 @@ async def test_the_end_of_a_connection_is_not_remembered(
 
 def test_the_least_recently_used_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered is bounded in bytes."""
-    monkeypatch.setattr(repeats, "MAX_BYTES", 30)
+    monkeypatch.setattr(repeats, "MAX_BYTES", 3 * (10 + repeats.ENTRY_BYTES))
     remembered = Repeats()
     for name in (b"a", b"b", b"c"):
         remembered.keep(name * 10, lambda _client: None)

@@ -99,6 +99,7 @@ CASES = {
     "of another tag": head(JSON, 'If-None-Match: "x"'),
     "traced": head(JSON, "traceparent: " + TRACE),
     "closing": head(JSON, "Connection: close"),
+    "another protocol": head(JSON, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c"),
     "put": head(JSON, method="PUT"),
 }
 

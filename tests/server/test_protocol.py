@@ -112,7 +112,9 @@ def chunked(*framed: bytes) -> bytes:
         (get("/", "Transfer-Encoding: chunked", "Content-Length: 1"), 400),
         (get("/", "X: a\0b"), 400),
         (get("/", "Connection: Upgrade", "Upgrade: h2c"), 200),
-        (post("/", {}, "Connection: Upgrade", "Upgrade: h2c"), 501),
+        (post("/", {}, "Connection: Upgrade", "Upgrade: h2c"), 200),
+        (post("/read", {}, "Connection: Upgrade", "Upgrade: h2c"), 200),
+        (post("/read", {}, "Connection: upgrade", "Upgrade: websocket"), 200),
         (b"GET /\xff HTTP/1.1\r\nHost: t\r\n\r\n", 400),
         (b"garbage\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
@@ -242,3 +244,23 @@ async def test_an_answer_nobody_fetches_ends_its_connection(
         await asyncio.sleep(1)  # its own buffers are small, and nobody reads from them
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await replied(connection)
+
+
+@pytest.mark.parametrize("at", [40, 110, 140])
+@pytest.mark.parametrize("framed", ["length", "chunks", "lies"])
+async def test_the_body_behind_a_declined_upgrade_is_read(framed: str, at: int) -> None:
+    """However it is framed and cut; then the connection ends, as nobody knows what follows."""
+    bodies = {
+        "length": b"Content-Length: 5\r\n\r\nhello",
+        "chunks": b"Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+        "lies": b"Transfer-Encoding: chunked\r\n\r\n3\r\nhello",
+    }
+    start = b"POST /read HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+    sent = start + bodies[framed]
+    async with listening() as server:
+        connection = await server.open(sent[:at])
+        await asyncio.sleep(0.02)
+        connection[1].write(sent[at:] + (b"" if framed == "lies" else b"GET / HTTP/1.1"))
+        reply = await replied(connection)
+        assert (400 if framed == "lies" else 200) == reply.status
+        assert await is_over(connection)

@@ -6,14 +6,17 @@ one of any size; here both are bounded, and so are connections and answers nobod
 """
 
 import asyncio
+import sys
 from functools import partial
 from typing import Any, Protocol, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
+from rackfit.server.declined import DeclinedBody
 from rackfit.wire import ARRIVED, REFUSAL, Refusal
 
 MAX_HEAD_BYTES = 32 << 10
@@ -50,6 +53,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._unread_bytes = 0
         self._is_deaf = False
+        self._declines = False
+        self._piece = b""
         self._refused_next: Refusal | None = None
         self.idle_since = self.loop.time()
 
@@ -92,7 +97,9 @@ class BoundedProtocol(HttpToolsProtocol):
             # A next head begins; or the body of a request that was refused unread goes on.
             self._wait_for_head()
         began_before = self._in_head
+        self._piece = data
         super().data_received(data)
+        self._piece = b""
         if self._in_head and began_before:
             self._unread_bytes += len(data)
             if self._unread_bytes > MAX_HEAD_BYTES:
@@ -142,10 +149,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
         elif any(n == b"transfer-encoding" and v.lower() != b"chunked" for n, v in self.headers):
             self._refuse(NOT_IMPLEMENTED, "Of the transfer codings only `chunked` is taken, alone.")
-        elif self.parser.should_upgrade() and self._has_body:
-            # The parser takes what follows for the other protocol, and the body with it.
-            self._refuse(NOT_IMPLEMENTED, "No other protocol is spoken: send this without Upgrade.")
         else:
+            self._declines = self.parser.should_upgrade() and self._has_body
             super().on_headers_complete()
             self.cycle.keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
             scope = cast("dict[str, Any]", self.scope)
@@ -156,8 +161,18 @@ class BoundedProtocol(HttpToolsProtocol):
         lengths = [v for n, v in self.headers if n in (b"content-length", b"transfer-encoding")]
         return any(value != b"0" for value in lengths)
 
+    def on_message_complete(self) -> None:
+        """Take note of a body's end, which the parser tells too early where it declines."""
+        if not self._declines:
+            super().on_message_complete()
+
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a caller may offer an upgrade, and is answered without."""
+        """Say nothing: a caller may offer an upgrade, and is answered without; read its body."""
+        stopped = sys.exception()
+        if self._declines and isinstance(stopped, httptools.HttpParserUpgrade):
+            self._declines = False
+            self.parser = DeclinedBody(self, self.headers).parser
+            super().data_received(self._piece[stopped.args[0] :])
 
     def _refuse_head(self) -> None:
         if len(self.url) > MAX_TARGET_BYTES:

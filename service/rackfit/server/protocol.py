@@ -64,8 +64,10 @@ class HttpProtocol(BoundedProtocol):
 
     def on_message_complete(self) -> None:
         """Answer a request that is here as a whole at once, if that takes no application."""
-        self._in_message = False
+        self._in_message = self._declines
         super().on_message_complete()
+        if self._in_message:
+            return  # its body follows
         is_held = self._held is not None and self._held[0] is self.cycle
         if is_held and (answer := self._answer_at_once(self.cycle)):
             self._held = None

@@ -54,6 +54,21 @@ LING: dict[str, Any] = {
     "use_qk_norm": True,
     "moe_router_enable_expert_bias": True,
 }
+ARCTIC: dict[str, Any] = {
+    "model_type": "arctic",
+    "vocab_size": 32_000,
+    "hidden_size": 7168,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 35,
+    "num_attention_heads": 56,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 4096,
+    "num_local_experts": 128,
+    "num_experts_per_tok": 2,
+    "moe_layer_frequency": 1,
+    "use_residual": True,
+    "parallel_attn_mlp_res": True,
+}
 FALCON: dict[str, Any] = {
     "model_type": "falcon_h1",
     "vocab_size": 1000,
@@ -76,6 +91,30 @@ def test_ling_mini_counts_what_its_card_prints() -> None:
     assert round(parameters.total / 1e9, 2) == 16.26
     assert round(parameters.active / 1e9, 2) == 1.43
     assert round((parameters.active - parameters.embedding - parameters.head) / 1e6) == 789
+
+
+def test_arctic_has_a_dense_model_beside_its_experts() -> None:
+    """Its card: 10 B dense beside 128 experts of 3.66 B; 480 B in all, 17 B active."""
+    parameters = count_parameters(read_config(ARCTIC))
+    rest = parameters.total - parameters.routed_experts
+
+    assert (480, 17) == (round(parameters.total / 1e10) * 10, round(parameters.active / 1e9))
+    assert 3.66 == round(parameters.routed_experts / 128 / 1e9, 2)
+    assert 10 == round(rest / 1e9)
+    assert parameters.dense_feed_forward == 35 * 3 * 7168 * 7168
+
+
+def test_arctic_without_a_residual_has_mixtures_among_dense_layers() -> None:
+    """Every so many layers, counted from the end of the first."""
+    off = {"use_residual": False, "parallel_attn_mlp_res": False}
+    fields = {**ARCTIC, **off, "moe_layer_frequency": 2, "num_hidden_layers": 5}
+    architecture = read_config(fields)
+
+    assert architecture.order == (0, 1, 0, 1, 0)
+    dense, mixture = (kind.feed_forward for kind in architecture.kinds)
+    assert isinstance(dense, DenseFeedForward)
+    assert isinstance(mixture, ExpertFeedForward)
+    assert (4864, 0) == (dense.width, mixture.dense_width)
 
 
 def test_longcat_has_experts_of_its_own_and_idle_ones() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from rackfit.architecture.families import (
+    arctic,
     bailing,
     classic,
     dbrx,
@@ -34,6 +35,7 @@ from rackfit.architecture.families import (
 from rackfit.architecture.frame import Reader
 
 _LANGUAGE: Mapping[str, Reader] = {
+    **arctic.READERS,
     **bailing.READERS,
     **classic.READERS,
     **dbrx.READERS,

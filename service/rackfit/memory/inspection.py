@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
+
 from rackfit.architecture.model import Component
 from rackfit.architecture.parameters import sum_parameters
 from rackfit.catalog import Catalog
 from rackfit.engines.interface import Engine
-from rackfit.engines.served import ServedModel, StoredTensor
+from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.memory.question import InspectAnswer, InspectRequest, KvCacheLayout, TensorLine
 from rackfit.memory.resolve import resolve_request
@@ -53,32 +55,41 @@ def inspect_model(request: InspectRequest, catalog: Catalog) -> InspectAnswer:
 
 def tensor_lines(model: ServedModel) -> list[TensorLine]:
     """One line a tensor name, shape and scheme, over all layers."""
-    found: dict[Key, tuple[int, StoredTensor]] = {}
+    found: dict[Key, TensorLine] = {}
     groups = [(count, block.tensors) for count, block in model.blocks]
     for layers, tensors in (*groups, (1, model.outer), (1, model.draft)):
         for stored in tensors:
-            key: Key = stored.tensor.name
-            others = found.get(key)
-            if others is not None and _key(others[1]) != _key(stored):
-                key = _key(stored)
-                others = found.get(key)
-            found[key] = (layers if others is None else layers + others[0], stored)
-    return [
-        TensorLine(
-            name=(tensor := stored.tensor).name,
-            count=layers * tensor.copies,
-            shape=tensor.shape,
-            parameters=0 if tensor.buffer else layers * stored.elements,
-            bytes=layers * stored.stored_bytes,
-            scheme=stored.scheme.id,
-            component=tensor.component,
+            tensor = stored.tensor
+            line = TensorLine(
+                name=tensor.name,
+                count=layers * tensor.copies,
+                shape=tensor.shape,
+                parameters=0 if tensor.buffer else layers * stored.elements,
+                bytes=layers * stored.stored_bytes,
+                scheme=stored.scheme.id,
+                component=tensor.component,
+            )
+            other = found.setdefault(line.name, line)
+            if other is not line:
+                _add(found, other, line)
+    return list(found.values())
+
+
+def _add(found: dict[Key, TensorLine], namesake: TensorLine, line: TensorLine) -> None:
+    """Add a line to its `namesake` if they are alike, else to the line that is like it, if any."""
+    key: Key = line.name
+    like: TensorLine | None = namesake
+    if (namesake.shape, namesake.scheme) != (line.shape, line.scheme):
+        key = (line.name, line.shape, line.scheme)
+        like = found.get(key)
+    if like is not None:
+        line = msgspec.structs.replace(
+            line,
+            count=like.count + line.count,
+            parameters=like.parameters + line.parameters,
+            bytes=like.bytes + line.bytes,
         )
-        for layers, stored in found.values()
-    ]
-
-
-def _key(stored: StoredTensor) -> tuple[str, tuple[int, ...], str]:
-    return stored.tensor.name, stored.tensor.shape, stored.scheme.id
+    found[key] = line
 
 
 def _apart(aside: Mapping[Component, int]) -> Iterator[str]:

@@ -72,7 +72,13 @@ def _kept() -> Kept:
 
 @pytest.fixture(name="connection")
 async def _connection(kept: Kept) -> AsyncIterator[Connection]:
-    config: Any = uvicorn.Config(application, http=HttpProtocol, lifespan="off", log_config=None)
+    config: Any = uvicorn.Config(
+        application,
+        http=HttpProtocol,
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=1,
+    )
     config.connection_limit, config.repeats = 10, Repeats()
     state = ServerState()
     listener = await asyncio.get_running_loop().create_server(
@@ -176,6 +182,21 @@ async def test_the_end_of_a_connection_is_not_remembered(
     await asked(connection, ASKED)
     assert "close" == (await asked(connection, closing)).headers["connection"]
     assert 0 == kept.repeated
+
+
+async def test_a_connection_is_idle_from_its_last_answer_on(
+    connection: Connection, kept: Kept
+) -> None:
+    """One that is asked again and again outlives the time that an idle one is kept."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while loop.time() - began < 1.6:
+        assert 200 == (await asked(connection, ASKED)).status
+        await asyncio.sleep(0.2)
+    assert 3 < kept.repeated
+    async with asyncio.timeout(10):
+        assert b"" == await connection[0].read(1)
+    assert 0.7 < loop.time() - began - 1.6 < 5
 
 
 def test_the_least_recently_used_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import partial
 from http import HTTPStatus
+from multiprocessing import get_context
 
 import httptools
 import msgspec
@@ -56,6 +58,11 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     client_cpu_seconds: float
     p50_seconds: float
     p99_seconds: float
+
+
+def client_process() -> Executor:
+    """Make a client: one process, started afresh so that it shares nothing with this one."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
 
 
 def send(load: Load) -> Served:

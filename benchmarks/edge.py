@@ -6,17 +6,16 @@ depends on what else the machine is doing.
 """
 
 import contextlib
-import multiprocessing
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from itertools import count
 
 import msgspec
 from tests.servers import shared_redis_url
 
 from benchmarks import questions
-from benchmarks.client import Load, Served, send
+from benchmarks.client import Load, Served, client_process, send
 from benchmarks.measured import Figures, Measured
 from benchmarks.pace import Pace
 from benchmarks.server import Server, serving
@@ -133,13 +132,8 @@ def _bench(measures: Sequence[Measure], pace: Pace) -> Iterator["_Bench"]:
                 if measure.redis:
                     settings["RACKFIT_REDIS_URL"] = running.enter_context(shared_redis_url())
                 servers[measure.kind] = running.enter_context(serving(**settings))
-        clients = [running.enter_context(_client()) for _ in range(2)]
+        clients = [running.enter_context(client_process()) for _ in range(2)]
         yield _Bench(servers, clients[0], clients[1], pace)
-
-
-def _client() -> Executor:
-    """Make a client: one process, started afresh so that it shares nothing with this one."""
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
 
 
 class _Bench:

@@ -7,17 +7,16 @@ computed beside them takes half a core.
 
 import contextlib
 from collections.abc import Collection, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from itertools import count
-from multiprocessing import get_context
 
 from benchmarks import questions
-from benchmarks.client import Load, Served, send
+from benchmarks.client import Load, Served, client_process, send
+from benchmarks.edge import CONNECTIONS
 from benchmarks.measured import Figures, Measured
 from benchmarks.pace import Pace
 from benchmarks.server import Server, serving
 
-CONNECTIONS = 16
 MANY_CONNECTIONS = 128
 SHARE_OF_PEAK = 0.3
 CORES_COMPUTING = 0.5
@@ -52,10 +51,7 @@ def measure_overload(names: Collection[str], pace: Pace) -> list[Measured]:
 def _bench(pace: Pace) -> Iterator["_Bench"]:
     with contextlib.ExitStack() as running:
         server = running.enter_context(serving(RACKFIT_WORKERS="1"))
-        clients = [
-            running.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
-            for _ in range(2)
-        ]
+        clients = [running.enter_context(client_process()) for _ in range(2)]
         yield _Bench(server, clients[0], clients[1], pace.seconds)
 
 

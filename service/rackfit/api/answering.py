@@ -161,35 +161,24 @@ class Answering:
         key = self._memo.get(raw)
         if key is not None and (held := self._cache.recall(key)):
             return _kept(held, "memory")
+        async with Unless(question.gone):
+            return await self._find(raw, key, question)
+
+    async def _uncached(self, question: Question) -> Given:
+        return _fresh(await self._compute(question, await self._canonicalise(question)), "uncached")
+
+    async def _find(self, raw: bytes, key: bytes | None, question: Question) -> Given:
+        """Answer what is not held under the bytes as they came."""
         canonical = None
-        if key is None and len(question.body) <= INLINE_BYTES:
-            canonical, key = await self._named(raw, question)
+        if key is None:
+            canonical = await self._canonicalise(question)
+            key = await _beside(canonical.body, self._answer_key, question, canonical)
+            self._memo.put(raw, key)
             if held := self._cache.recall(key):
                 return _kept(held, "memory")
             if _is_short(canonical) and not self._cache.is_shared:
                 # Nothing else runs before it is done: there is nobody to share it with.
                 return await self._keep(key, await self._compute(question, canonical))
-        async with Unless(question.gone):
-            return await self._find(raw, key, question, canonical)
-
-    async def _uncached(self, question: Question) -> Given:
-        return _fresh(await self._compute(question, await self._canonicalise(question)), "uncached")
-
-    async def _named(self, raw: bytes, question: Question) -> tuple[Canonical, bytes]:
-        """Return a request in canonical form and its answer's key, which its bytes lead to now."""
-        canonical = await self._canonicalise(question)
-        key = await _beside(canonical.body, self._answer_key, question, canonical)
-        self._memo.put(raw, key)
-        return canonical, key
-
-    async def _find(
-        self, raw: bytes, key: bytes | None, question: Question, canonical: Canonical | None
-    ) -> Given:
-        """Answer what is not held under the bytes as they came."""
-        if key is None:
-            canonical, key = await self._named(raw, question)
-            if held := self._cache.recall(key):
-                return _kept(held, "memory")
         return await self._fly(key, question, canonical)
 
     async def _fly(self, key: bytes, question: Question, canonical: Canonical | None) -> Given:

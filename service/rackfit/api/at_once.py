@@ -10,7 +10,6 @@ from typing import Any, cast
 from litestar.types import HTTPScope
 
 from rackfit.api.desk import Desk
-from rackfit.api.exchange import exchange_of
 from rackfit.api.front import OK, Front
 from rackfit.api.headers import joined
 from rackfit.api.operation import Operation
@@ -22,6 +21,7 @@ from rackfit.api.record import (
     fields,
     fresh_id,
     given_id,
+    id_header,
     line,
     log,
     method_of,
@@ -30,8 +30,6 @@ from rackfit.api.record import (
 )
 from rackfit.api.refusing import refusal
 from rackfit.wire import Again, Sent
-
-ID_LINE = b"x-request-id: %b\r\n"
 
 
 class AnswersAtOnce:
@@ -55,7 +53,7 @@ class AnswersAtOnce:
         if asked is None:
             return None
         record.exchange.route = asked.operation.path
-        key = self._front.key(asked, scope, body)
+        key = self._front.key(asked, scope)
         held = None if key is None else self._front.recall(key)
         if held is not None:
             record.exchange.cache = "memory"
@@ -69,7 +67,7 @@ class AnswersAtOnce:
         """Return what answers a question once more that was just answered."""
         scope = cast("HTTPScope", request)
         asked = self._front.asked(scope, body)
-        key = None if asked is None else self._front.key(asked, scope, body)
+        key = None if asked is None else self._front.key(asked, scope)
         if asked is None or key is None:
             return None
         return _Again(self._front, self._desk, scope, asked.operation, key)
@@ -92,10 +90,10 @@ class _Again:
         self._given_id = given_id(scope)
         record = desk.begin(scope)
         record.status = OK
-        exchange = exchange_of(scope)
+        cache = record.exchange.cache
         self._told = fields(scope, record)
-        self._count = counted(method_of(scope), operation.path, OK, exchange.cache).inc
-        self._time = timed(method_of(scope), operation.path, exchange.cache).observe
+        self._count = counted(method_of(scope), operation.path, OK, cache).inc
+        self._time = timed(method_of(scope), operation.path, cache).observe
         self._etag, self._lines = "", b""
         self._edge = b"".join(map(line, record.headers(has_policy=False)[1:]))
 
@@ -125,7 +123,7 @@ class _Again:
         self._count()
         self._time(seconds)
         log(told, seconds)
-        head = self._lines + ID_LINE % request_id.encode("ascii") + self._edge
+        head = self._lines + line(id_header(request_id)) + self._edge
         return Sent(OK, head, held.body)
 
 

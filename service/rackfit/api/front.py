@@ -38,6 +38,7 @@ class Asked(NamedTuple):
     operation: Operation
     content_type: bytes
     media_type: str
+    body: bytes
 
 
 class Front:
@@ -66,16 +67,15 @@ class Front:
         if scope["type"] != ScopeType.HTTP:
             await self._application(scope, receive, send)
             return
-        operation = self._operations.get((scope["method"], scope["path"]))
-        body = None if operation is None else arrived(scope)
-        asked = None if operation is None or not body else self.asked(scope, body)
-        key = None if asked is None else self.key(asked, scope, body or b"")
+        body = arrived(scope) if self.may_hold(scope) else None
+        asked = self.asked(scope, body) if body else None
+        key = None if asked is None else self.key(asked, scope)
         kept = None if key is None else await self._answering.kept(key)
-        if operation is None or kept is None:
+        if asked is None or kept is None:
             exchange_of(scope).looked_up = key is not None
             await self._application(scope, receive, send)
             return
-        held, source = kept
+        operation, (held, source) = asked.operation, kept
         exchange = exchange_of(scope)
         exchange.route, exchange.cache = operation.path, source
         start = _headers(operation, source, held.etag, held.media_type, len(held.body))
@@ -86,7 +86,7 @@ class Front:
         """Tell whether answers to such requests are kept."""
         return (scope["method"], scope["path"]) in self._operations
 
-    def asked(self, scope: HTTPScope, body: bytes) -> "Asked | None":
+    def asked(self, scope: HTTPScope, body: bytes) -> Asked | None:
         """Return what a plain request asks for; None where that takes a closer look."""
         operation = self._operations[scope["method"], scope["path"]]
         given = {name: value for name, value in scope["headers"] if name in WATCHED}
@@ -105,12 +105,12 @@ class Front:
         limit = min(getattr(self._settings, operation.body_limit), INLINE_BYTES)
         if media_type is None or len(body) > limit:
             return None
-        return Asked(operation, content_type, media_type)
+        return Asked(operation, content_type, media_type, body)
 
-    def key(self, asked: "Asked", scope: HTTPScope, body: bytes) -> bytes | None:
+    def key(self, asked: Asked, scope: HTTPScope) -> bytes | None:
         """Return the key of an answer, where something was asked in these bytes before."""
         named = (asked.content_type, asked.media_type)
-        return self._answering.key_of(asked.operation.method, scope, body, named)
+        return self._answering.key_of(asked.operation.method, scope, asked.body, named)
 
     def has_no_room(self, operation: Operation) -> bool:
         """Tell whether an operation would have to be computed where no more are taken."""

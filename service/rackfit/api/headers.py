@@ -3,9 +3,14 @@
 from litestar.types import HTTPScope
 
 
-def values(scope: HTTPScope, name: bytes) -> list[str]:
+def raw_values(scope: HTTPScope, name: bytes) -> list[bytes]:
     """Return all values of a header, whose name is given in lower case."""
-    return [value.decode("latin-1") for given, value in scope["headers"] if given == name]
+    return [value for given, value in scope["headers"] if given == name]
+
+
+def values(scope: HTTPScope, name: bytes) -> list[str]:
+    """Return the same as text."""
+    return [value.decode("latin-1") for value in raw_values(scope, name)]
 
 
 def first(scope: HTTPScope, name: bytes) -> str | None:

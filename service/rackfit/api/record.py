@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 from rackfit import logs, metrics
 from rackfit.api.closing import Closing
 from rackfit.api.exchange import Exchange
+from rackfit.api.headers import raw_values
 from rackfit.api.sharing import Header
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -46,7 +47,7 @@ class Record:
     def headers(self, *, has_policy: bool) -> tuple[Header, ...]:
         """Return what all responses have beside their own headers, of which one may be a policy."""
         return (
-            (b"x-request-id", self.exchange.request_id.encode("ascii")),
+            id_header(self.exchange.request_id),
             *PROTECTION,
             *(() if has_policy else (NOTHING_LOADED,)),
             *self._shared,
@@ -65,6 +66,11 @@ class Record:
             self.sent_bytes += len(message["body"])
 
 
+def id_header(request_id: str) -> Header:
+    """Return the header that tells a request's id."""
+    return b"x-request-id", request_id.encode("ascii")
+
+
 def line(header: Header) -> bytes:
     """Spell a header."""
     return b"%b: %b\r\n" % header
@@ -72,10 +78,8 @@ def line(header: Header) -> bytes:
 
 def given_id(scope: HTTPScope) -> str | None:
     """Return the caller's request id where it gives a sound one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.match(value):
-            return value.decode("ascii")
-    return None
+    sound = filter(_REQUEST_ID.match, raw_values(scope, b"x-request-id"))
+    return next((value.decode("ascii") for value in sound), None)
 
 
 def fresh_id() -> str:

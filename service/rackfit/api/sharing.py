@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 
 from litestar.types import HTTPScope
 
+from rackfit.api.headers import raw_values
+
 Header = tuple[bytes, bytes]
 
 METHODS = b"GET, HEAD, POST, OPTIONS"
@@ -47,4 +49,4 @@ class Sharing:
 
 
 def _first(scope: HTTPScope, wanted: bytes) -> bytes:
-    return next((value for name, value in scope["headers"] if name == wanted), b"")
+    return next(iter(raw_values(scope, wanted)), b"")

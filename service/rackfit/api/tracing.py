@@ -4,6 +4,8 @@ import re
 
 from litestar.types import HTTPScope
 
+from rackfit.api.headers import raw_values
+
 _PARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?", re.DOTALL)
 """Version, trace, span and flags; versions to come may say more behind another dash."""
 
@@ -12,7 +14,7 @@ FIRST, FORBIDDEN = b"00", b"ff"
 
 def trace_id(scope: HTTPScope) -> str | None:
     """Return the id of the trace a request belongs to; None where it names none, or wrongly."""
-    given = [value for name, value in scope["headers"] if name == b"traceparent"]
+    given = raw_values(scope, b"traceparent")
     found = _PARENT.fullmatch(given[0]) if len(given) == 1 else None
     if found is None:
         return None

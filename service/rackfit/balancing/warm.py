@@ -151,26 +151,36 @@ def _relieve(packing: Packing, rows: Ints, nodes: int, aim: float | None) -> Boo
     """Relieve the hottest rank of each of `rows`; tell which could be.
 
     By a round where that leaves no rank of it more than `aim` above the mean, else by the best
-    exchange.
+    exchange. Ranks of a row are on `nodes`, and nothing leaves its node.
+    """
+    helped = np.zeros(len(rows), bool) if aim is None else _turn(packing, rows, 1 + aim, nodes)
+    left = np.flatnonzero(~helped)
+    helped[left] = _swap(packing, rows[left], nodes)
+    return helped
 
-    Ranks of a row are on `nodes`, and nothing leaves its node. Of very many slots only some
-    are weighed.
+
+def _swap(packing: Packing, rows: Ints, nodes: int) -> Bools:
+    """Make the best exchange of the hottest rank of each of `rows`; tell which have one.
+
+    Of very many slots only some are weighed.
     """
     times = packing.times()[rows]
     step = 1 + packing.task.slots**2 * packing.replicas // COMPARED
     hot = times.argmax(axis=1)
     mine = packing.held[:, rows * packing.task.ranks + hot].T[:, :, None]
     theirs = rows[:, None, None] * packing.replicas + np.arange(0, packing.replicas, step)
-    mine, theirs = (each.reshape(len(rows), -1) for each in np.broadcast_arrays(mine, theirs))
+    mine, theirs = (
+        each.reshape(len(rows), mine.shape[1] * theirs.shape[2])
+        for each in np.broadcast_arrays(mine, theirs)
+    )
     peak = exchange_peaks(packing, mine.ravel(), theirs.ravel()).reshape(mine.shape)
     each = packing.task.ranks // nodes
     peak[packing.rank[mine] // each != packing.rank[theirs] // each] = np.inf
     best = peak.argmin(axis=1)
     row = np.arange(len(rows))
-    turned = np.zeros(len(rows), bool) if aim is None else _turn(packing, rows, 1 + aim, nodes)
-    helps = ~turned & (peak[row, best] < times.max(axis=1) * (1 - GAIN))
+    helps = peak[row, best] < times.max(axis=1) * (1 - GAIN)
     packing.swap(mine[row, best][helps], theirs[row, best][helps])
-    return np.asarray(helps | turned)
+    return np.asarray(helps)
 
 
 def _turn(packing: Packing, rows: Ints, aim: float, nodes: int) -> Bools:

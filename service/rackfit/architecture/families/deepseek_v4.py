@@ -59,10 +59,11 @@ def read(fields: Fields, names: Names) -> Architecture:
 
     bias = fields.flag("mlp_bias")
     at = f"{names.layer}.attn"
-    feeds = tuple(feeding(names, frame, experts, bias=bias))
-    choosing = {
+    ffn = f"{names.layer}.ffn"
+    feeds = tuple(mixture(ffn, frame.hidden, experts, shared_bias=bias, names=parts.MIXTRAL))
+    choosing = {  # the first layers choose their experts by a table of token hashes
         True: (hash_table(names, frame, experts.active),),
-        False: (parts.score_correction(f"{names.layer}.ffn.gate.bias", experts.experts),),
+        False: (parts.score_correction(f"{ffn}.gate.bias", experts.experts),),
     }
     mixer = tuple(attention(at, frame.hidden, geometry))
     memories = {ratio: remembering(geometry, ratio) for ratio in set(ratios)}
@@ -104,14 +105,6 @@ def read_shared(fields: Fields) -> ExpertFeedForward:
         holds=experts.shared_width == experts.width,
     )
     return experts
-
-
-def feeding(
-    names: Names, frame: Frame, experts: ExpertFeedForward, *, bias: bool
-) -> Iterator[Tensor]:
-    """Yield a mixture without what chooses beside the router."""
-    at = f"{names.layer}.ffn"
-    yield from mixture(at, frame.hidden, experts, shared_bias=bias, names=parts.MIXTRAL)
 
 
 def read_geometry(fields: Fields) -> Geometry:

@@ -185,3 +185,39 @@ def test_jamba_attends_once_in_a_period() -> None:
     assert architecture.kinds[0].attention == RecurrentAttention(
         heads=128, convolution_elements=128 * 3, state_elements=128 * 16
     )
+
+
+@pytest.mark.parametrize(
+    ("family", "kv_heads", "more"),
+    [
+        ("qwen2", 32, {}),
+        ("qwen3", 32, {}),
+        ("stablelm", 32, {}),
+        ("exaone4", 32, {}),
+        ("qwen2_vl_text", 8, {}),
+        ("llama", 64, {}),
+        (
+            "qwen2_moe",
+            16,
+            {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
+        ),
+    ],
+)
+def test_heads_that_a_config_leaves_out_are_those_of_its_class(
+    family: str, kv_heads: int, more: dict[str, Any]
+) -> None:
+    """Some classes of transformers repeat a number of their own, others have one for each head."""
+    config = {
+        "model_type": family,
+        "hidden_size": 1024,
+        "intermediate_size": 2048,
+        "num_attention_heads": 64,
+        "head_dim": 16,
+        "num_hidden_layers": 1,
+        "vocab_size": 1000,
+        "max_position_embeddings": 4096,
+        **more,
+    }
+    said = read_config(config | {"num_key_value_heads": kv_heads})
+
+    assert said == read_config(config)

@@ -65,14 +65,18 @@ GLM4_MOE = Variant(
     defaults={"num_key_value_heads": 8, "n_shared_experts": 1},
 )
 VARIANTS: Mapping[str, Variant] = {
-    "dots1": Variant(query_norm="head", feed_bias=False, defaults={"first_k_dense_replace": 0}),
+    "dots1": Variant(
+        query_norm="head",
+        feed_bias=False,
+        defaults={"first_k_dense_replace": 0, "num_key_value_heads": 32},
+    ),
     "exaone_moe": Variant(
         bias=False,
         output_bias=False,
         query_norm="head",
         feed_bias=False,
         windows=listed(full_every=4),
-        defaults={"num_shared_experts": 1},
+        defaults={"num_key_value_heads": 32, "num_shared_experts": 1},
     ),
     "glm4_moe": GLM4_MOE,
     "glm4v_moe_text": Variant(

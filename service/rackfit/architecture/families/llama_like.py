@@ -47,8 +47,18 @@ MISTRAL = Variant(
 )
 OLMO2 = Variant(query_norm="all", norms=AFTER_EACH)
 OLMO3 = msgspec.structs.replace(OLMO2, windows=windows.listed(full_every=4), local_rotary=True)
-QWEN2 = Variant(bias=True, output_bias=False, windows=windows.late_layers)
-QWEN3 = Variant(query_norm="head", windows=windows.late_layers, defaults={"head_dim": 128})
+QWEN2 = Variant(
+    bias=True,
+    output_bias=False,
+    windows=windows.late_layers,
+    defaults={"num_key_value_heads": 32},
+)
+QWEN2_VL = msgspec.structs.replace(QWEN2, defaults={"num_key_value_heads": 8})
+QWEN3 = Variant(
+    query_norm="head",
+    windows=windows.late_layers,
+    defaults={"head_dim": 128, "num_key_value_heads": 32},
+)
 
 VARIANTS: Mapping[str, Variant] = {
     "apertus": Variant(
@@ -75,7 +85,12 @@ VARIANTS: Mapping[str, Variant] = {
         defaults={**TIED, "head_dim": 128, "num_key_value_heads": 2},
     ),
     "exaone": Variant(defaults={"num_key_value_heads": 8}),
-    "exaone4": Variant(query_norm="head", norms=AFTER_EACH, windows=windows.listed(full_every=4)),
+    "exaone4": Variant(
+        query_norm="head",
+        norms=AFTER_EACH,
+        windows=windows.listed(full_every=4),
+        defaults={"num_key_value_heads": 32},
+    ),
     "gemma": Variant(defaults={**GEMMA, "num_key_value_heads": 16}),
     "gemma2": Variant(norms=AROUND_EACH, windows=windows.listed(full_every=2), defaults=GEMMA2),
     "gemma3_text": Variant(
@@ -119,7 +134,7 @@ VARIANTS: Mapping[str, Variant] = {
     "olmo2": OLMO2,
     "olmo3": OLMO3,
     "qwen2": QWEN2,
-    "qwen2_vl_text": QWEN2,
+    "qwen2_vl_text": QWEN2_VL,
     "qwen3": QWEN3,
     "qwen3_vl_text": QWEN3,
     "seed_oss": Variant(
@@ -134,7 +149,7 @@ VARIANTS: Mapping[str, Variant] = {
         query_norm_switch="qk_layernorm",
         norm_bias=True,
         parallel="use_parallel_residual",
-        defaults={"partial_rotary_factor": 0.25},
+        defaults={"partial_rotary_factor": 0.25, "num_key_value_heads": 32},
     ),
     "starcoder2": Variant(
         bias="use_bias",

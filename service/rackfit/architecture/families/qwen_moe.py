@@ -128,7 +128,9 @@ def layer_kinds(fields: Fields, layers: int) -> list[Kind]:
 
 
 OLMOE = Variant(query_norm="all")
-QWEN2_MOE = msgspec.structs.replace(QWEN2, bias="qkv_bias", defaults={"qkv_bias": True})
+QWEN2_MOE = msgspec.structs.replace(
+    QWEN2, bias="qkv_bias", defaults={"qkv_bias": True, "num_key_value_heads": 16}
+)
 QWEN3_MOE = msgspec.structs.replace(QWEN3, defaults={"num_key_value_heads": 4})
 QWEN3_VL_MOE = msgspec.structs.replace(QWEN3, defaults={"num_key_value_heads": 16})
 FLEX_OLMO = msgspec.structs.replace(

@@ -13,16 +13,19 @@ import numpy as np
 from rackfit.balancing.packing import Packing
 from rackfit.balancing.task import Bools, Floats, Ints
 
-NEIGHBOURS = np.array([-3, -2, -1, 0, 1, 2])
-"""Which replicas are weighed, counted from the one that fits."""
+NEAREST, NEIGHBOURS = np.array([-1, 0]), np.array([-3, -2, -1, 0, 1, 2])
+"""Which replicas are weighed, counted from the one that fits: in rough rounds, and in others."""
 
-STEPS = 1024
-"""Steps of the grid in which replicas are found by load."""
+_ROUGH, _MANY = 2, 1000
+"""In how many first rounds with how many hot ranks the nearest replicas will do."""
 
-PASSES = 3
-"""How often ranks that lost their partner to a hotter one choose again."""
+PASSES = 2
+"""How often ranks choose: those that lost their partner to a hotter one do so again."""
 
-_WORTH = 0.03
+_STEPS = 1024
+"""Most steps of the grid in which replicas are found by load; else two for each replica."""
+
+_WORTH = 0.05
 """Share of the hot ranks that must find an exchange for there to be another round."""
 
 GAIN = 1e-9
@@ -36,13 +39,25 @@ class _Offers(NamedTuple):
         hot: ranks, the hottest first, [n].
         mine: their replicas, [slots, n].
         theirs: replicas to have instead, [slots * neighbours, n].
+        there: the ranks these are on, as `theirs`.
         peak: the worse time of the two ranks afterwards, as `theirs`.
     """
 
     hot: Ints
     mine: Ints
     theirs: Ints
+    there: Ints
     peak: Floats
+
+    def of(self, columns: Ints) -> "_Offers":
+        """Return those of some of the ranks."""
+        return _Offers(
+            self.hot[columns],
+            self.mine.take(columns, axis=1),
+            self.theirs.take(columns, axis=1),
+            self.there.take(columns, axis=1),
+            self.peak.take(columns, axis=1),
+        )
 
 
 def aim(
@@ -53,14 +68,18 @@ def aim(
     No exchange raises the time of a row's hottest rank, and none brings two replicas of an
     expert onto one rank.
     """
-    index = _Index.of(packing)
-    for _ in range(rounds):
+    index: _Index | None = None
+    for turn in range(rounds):
         times = packing.times().ravel()
         hot = np.flatnonzero(times > limit[packing.row])
         if not len(hot) or expired():
             return
+        index = index or _Index.of(packing)
         hot = hot[np.argsort(-times[hot])]
-        if _accept(packing, _offers(packing, index, hot, goal), times) < _WORTH * len(hot):
+        rough = turn < _ROUGH and len(hot) > _MANY
+        near = index.near(NEAREST if rough else NEIGHBOURS)
+        made = _accept(packing, _offers(packing, near, hot, goal), times)
+        if made < _WORTH * len(hot) and not rough:
             return
 
 
@@ -71,43 +90,55 @@ def _offers(packing: Packing, index: "_Index", hot: Ints, goal: Floats) -> _Offe
     excess = packing.total.max(axis=0)[hot] - goal[row] * packing.task.speeds.ravel()[hot]
     first = row * packing.replicas
     wanted = packing.mean.take(mine) - excess
-    theirs = index.find(wanted, row)[:, None] + NEIGHBOURS[:, None]
+    theirs = index.find(wanted, row)
     np.maximum(theirs, first, out=theirs)
     np.minimum(theirs, first + (packing.replicas - 1), out=theirs)
-    peak = _peaks(packing, hot, mine, theirs)
+    there = packing.rank.take(theirs)
+    peak = _peaks(packing, hot, (mine, theirs), there)
     shape = -1, len(hot)
-    return _Offers(hot, mine, theirs.reshape(shape), peak.reshape(shape))
+    return _Offers(hot, mine, theirs.reshape(shape), there.reshape(shape), peak.reshape(shape))
 
 
 class _Index(NamedTuple):
     """Where a load lies among a row's replicas, to a grid: no bisection is as fast.
 
     Attributes:
-        first: the first replica of each step of the grid, [rows * STEPS].
+        first: the first replica of each step of the grid, [rows * steps].
         scale: steps a unit of load, [rows].
+        steps: steps of a row.
+        neighbours: which replicas are looked up, counted from the one that fits.
     """
 
     first: Ints
     scale: Floats
+    steps: int
+    neighbours: Ints = NEIGHBOURS
 
     @classmethod
     def of(cls, packing: Packing) -> "_Index":
-        rows = packing.task.rows
+        rows, steps = packing.task.rows, min(_STEPS, 2 * packing.replicas)
         load = packing.mean.reshape(rows, -1)
-        scale = (STEPS - 1) / np.maximum(load[:, -1], 1e-300)
-        step = (load * scale[:, None]).astype(np.int64) + np.arange(rows)[:, None] * STEPS
-        upto = np.cumsum(np.bincount(step.ravel(), minlength=rows * STEPS))
-        return cls(np.concatenate(([0], upto[:-1])), scale)
+        scale = (steps - 1) / np.maximum(load[:, -1], 1e-300)
+        step = (load * scale[:, None]).astype(np.int64) + np.arange(rows)[:, None] * steps
+        upto = np.cumsum(np.bincount(step.ravel(), minlength=rows * steps))
+        return cls(np.concatenate(([0], upto[:-1])), scale, steps)
+
+    def near(self, neighbours: Ints) -> "_Index":
+        """Return an index that looks up these."""
+        return self._replace(neighbours=neighbours)
 
     def find(self, load: Floats, row: Ints) -> Ints:
-        """Return the replica of a row nearest to a load, or one near it."""
-        step = np.clip(load * self.scale[row], 0, STEPS - 1).astype(np.int64)
-        return self.first.take(step + row * STEPS)
+        """Return the replicas nearest to loads [slots, n] of rows [n]: [slots, several, n].
+
+        They may lie beyond the row's.
+        """
+        step = np.clip(load * self.scale[row], 0, self.steps - 1).astype(np.int64)
+        return self.first.take(step + row * self.steps)[:, None] + self.neighbours[:, None]
 
 
-def _peaks(packing: Packing, hot: Ints, mine: Ints, theirs: Ints) -> Floats:
+def _peaks(packing: Packing, hot: Ints, exchanged: tuple[Ints, Ints], there: Ints) -> Floats:
     """Return the worse time of both ranks after each exchange: [slots, neighbours, n]."""
-    there = packing.rank.take(theirs)
+    mine, theirs = exchanged
 
     def in_window(load: Floats, total: Floats) -> Floats:
         change = load.take(mine)[:, None] - load.take(theirs)
@@ -122,30 +153,31 @@ def _peaks(packing: Packing, hot: Ints, mine: Ints, theirs: Ints) -> Floats:
 
 
 def _accept(packing: Packing, offers: _Offers, times: Floats) -> int:
-    """Make the best exchange of each hot rank, the hottest first; return how many."""
+    """Make the best exchange of each hot rank, the hottest first; return how many.
+
+    Ranks that lost their partner to a hotter one choose again among those still free.
+    """
     used = np.zeros(len(times), bool)
-    todo = np.arange(len(offers.hot))
-    made = 0
-    for _ in range(PASSES):
-        peak = offers.peak if len(todo) == len(offers.hot) else offers.peak[:, todo]
-        best = peak.argmin(axis=0)
-        good = peak[best, np.arange(len(todo))] < times[offers.hot[todo]] * (1 - GAIN)
-        todo, best = todo[good], best[good]
-        if not len(todo):
-            break
-        mine = offers.mine[best // len(NEIGHBOURS), todo]
-        theirs = offers.theirs[best, todo]
-        here, there = offers.hot[todo], packing.rank[theirs]
+    several, made = len(offers.peak) // len(offers.mine), 0
+    for passes in range(1, PASSES + 1):
+        best = offers.peak.argmin(axis=0)
+        least = offers.peak[best, np.arange(len(best))]
+        column = np.flatnonzero(least < times[offers.hot] * (1 - GAIN))
+        best = best[column]
+        mine = offers.mine[best // several, column]
+        theirs = offers.theirs[best, column]
+        here, there = offers.hot[column], offers.there[best, column]
         free = _first(here, there, len(times)) & (here != there)
         free &= ~packing.share_after(mine, theirs)
         packing.swap(mine[free], theirs[free])
-        used[here[free]] = used[there[free]] = True
         made += int(free.sum())
-        offers.peak[best, todo] = np.inf
-        todo = todo[~free & ~used[here]]
-        left = offers.peak[:, todo]
-        left[used[packing.rank[offers.theirs[:, todo]]]] = np.inf
-        offers.peak[:, todo] = left
+        used[here[free]] = used[there[free]] = True
+        left = column[~used[here]]
+        if passes == PASSES or not len(left):
+            break
+        offers.peak[best, column] = np.inf
+        offers = offers.of(left)
+        offers.peak[used.take(offers.there)] = np.inf
     return made
 
 

@@ -14,6 +14,9 @@ import numpy as np
 from rackfit.balancing.counts import replicate_greedily
 from rackfit.balancing.task import Bools, Floats, Ints
 
+_SURELY = 1 - 1e-9
+"""What is less by more than this is so whatever the rounding."""
+
 
 class Shape(NamedTuple):
     """Ranks and slots in all; nodes and expert groups, both 1 where placement is global."""
@@ -24,22 +27,75 @@ class Shape(NamedTuple):
     groups: int
 
 
+class _Shares(NamedTuple):
+    """What each node of each layer gets, a row each: experts and their loads [rows, experts]."""
+
+    expert: Ints
+    load: Floats
+
+
 def floor(load: Floats, shape: Shape) -> Ints:
     """Place loads [layers, experts] as EPLB does: the expert in every slot, [layers, slots]."""
-    layers, experts = load.shape
-    size = experts // shape.groups
-    packed = _pack_alike(load.reshape(layers, shape.groups, size).sum(axis=2), shape.nodes)
-    group = np.argsort(packed, axis=1, kind="stable")
-    expert = (group[:, :, None] * size + np.arange(size)).reshape(-1, experts // shape.nodes)
-    row = np.repeat(np.arange(layers), shape.nodes)
-    own = load[row[:, None], expert]
+    expert, own = _share_out(load, shape)
     counts = replicate_greedily(own, shape.slots // shape.nodes)
     replica = np.repeat(np.arange(own.size), counts.ravel())
     carried = (own / counts).ravel()[replica].reshape(len(own), -1)
     rank = _pack_alike(carried, shape.ranks // shape.nodes)
     order = np.argsort(rank, axis=1, kind="stable")
     held = np.take_along_axis(expert.ravel()[replica].reshape(len(own), -1), order, axis=1)
-    return held.reshape(layers, shape.slots)
+    return held.reshape(len(load), shape.slots)
+
+
+def least_peaks(load: Floats, shape: Shape) -> Floats:
+    """Return what a rank of each layer carries at least where EPLB places it: [layers].
+
+    Of nodes whose replicas are not dealt out in rounds nothing is said.
+    """
+    own = _share_out(load, shape).load
+    slots = shape.slots // shape.nodes
+    counts = replicate_greedily(own, slots)
+    carried = np.repeat((own / counts).ravel(), counts.ravel()).reshape(len(own), slots)
+    carried.sort(axis=1)
+    dealt = rounds_of(carried, shape.ranks // shape.nodes)
+    known = np.where(dealt.even, dealt.peak, 0).reshape(len(load), shape.nodes)
+    return np.asarray(known.max(axis=1))
+
+
+class Dealt(NamedTuple):
+    """Peaks [rows] where replicas are dealt out in rounds, and whether EPLB does so [rows]."""
+
+    peak: Floats
+    even: Bools
+
+
+def rounds_of(load: Floats, ranks: int) -> Dealt:
+    """Deal items of ascending `load` [rows, items] out, the largest to the least loaded rank.
+
+    As long as no rank is the least loaded again before all have got one, that is EPLB's way; it
+    is done here in a sixth of the time.
+    """
+    rows, items = load.shape
+    rounds = load[:, ::-1].reshape(rows, -1, ranks)
+    total = np.zeros((rows, ranks))
+    even = np.ones(rows, bool)
+    for turn in range(items // ranks):
+        after = total + rounds[:, turn]
+        least = np.minimum.accumulate(after, axis=1)
+        even &= (total[:, 1:] < least[:, :-1] * _SURELY).all(axis=1)
+        after.sort(axis=1)
+        total = after
+    return Dealt(total[:, -1], even)
+
+
+def _share_out(load: Floats, shape: Shape) -> _Shares:
+    """Give groups to nodes."""
+    layers, experts = load.shape
+    size = experts // shape.groups
+    packed = _pack_alike(load.reshape(layers, shape.groups, size).sum(axis=2), shape.nodes)
+    group = np.argsort(packed, axis=1, kind="stable")
+    expert = (group[:, :, None] * size + np.arange(size)).reshape(-1, experts // shape.nodes)
+    row = np.repeat(np.arange(layers), shape.nodes)
+    return _Shares(expert, load[row[:, None], expert])
 
 
 def _pack_alike(load: Floats, packs: int) -> Ints:
@@ -59,19 +115,21 @@ def pack_greedily(load: Floats, ranks: int) -> Ints:
     total, free = np.zeros((rows, ranks)), np.full((rows, ranks), items // ranks)
     done = np.zeros(rows, np.int64)
     placed = np.empty((rows, items + ranks), np.int64)
-    row, turn = np.arange(rows)[:, None], np.arange(ranks)
-    while (done < items).any():
-        rank = np.argsort(np.where(free > 0, total, np.inf), axis=1, kind="stable")
-        item = done[:, None] + turn
-        before = np.where(free[row, rank] > 0, total[row, rank], np.inf)
+    turn = np.arange(ranks)
+    while len(left := np.flatnonzero(done < items)):
+        row = left[:, None]
+        open_to = np.where(free[left] > 0, total[left], np.inf)
+        rank = np.argsort(open_to, axis=1, kind="stable")
+        item = done[row] + turn
+        before = np.take_along_axis(open_to, rank, axis=1)
         after = before + falling[row, np.minimum(item, items)]
         run = _run(before, after) & (item < items)
         at, place = np.nonzero(run)
-        chosen = rank[at, place]
-        total[at, chosen] = after[at, place]
-        free[at, chosen] -= 1
-        placed[at, item[at, place]] = chosen
-        done += run.sum(axis=1)
+        chosen, owner = rank[at, place], left[at]
+        total[owner, chosen] = after[at, place]
+        free[owner, chosen] -= 1
+        placed[owner, item[at, place]] = chosen
+        done[left] += run.sum(axis=1)
     packed = np.empty((rows, items), np.int64)
     np.put_along_axis(packed, order, placed[:, :items], axis=1)
     return packed

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rackfit.balancing.aimed import aim
+from rackfit.balancing.packing import Packing
 from rackfit.balancing.starts import deal
 from rackfit.balancing.sweeps import sweep
 from rackfit.balancing.task import Floats, Ints, Task
@@ -39,7 +40,8 @@ def group_task(task: Task, nodes: int, groups: int) -> Task:
 def spread(task: Task, nodes: int, groups: int, expired: Callable[[], bool]) -> Nodes:
     """Spread groups over nodes, as evenly as can be found."""
     over = group_task(task, nodes, groups)
-    packing = deal(over, np.ones((task.rows, groups), np.int64))
+    packing = Packing(over, np.ones((task.rows, groups), np.int64))
+    deal(packing)
     goal = np.ones(task.rows)
     limit = goal * (1 + _EXACT)
     aim(packing, goal, limit, expired, 8)

@@ -52,14 +52,21 @@ class Packing:
 
     def put_experts(self, placed: Ints) -> None:
         """Put replicas where `placed` [rows, ranks, slots] has their experts."""
-        rows = self.task.rows
-        place = np.empty_like(self.order)
-        np.put_along_axis(place, self.order, np.arange(self.task.experts)[None], axis=1)
-        keys = np.take_along_axis(place, placed.reshape(rows, -1), axis=1)
+        self.put(self.numbered(placed, np.arange(self.task.rows)))
+
+    def numbered(self, placed: Ints, rows: Ints) -> Ints:
+        """Return replicas, numbered within their row, of the experts `placed` [n, ranks, slots].
+
+        They are of `rows` [n], which have as many replicas of each.
+        """
+        order = self.order[rows]
+        place = np.empty_like(order)
+        np.put_along_axis(place, order, np.arange(self.task.experts)[None], axis=1)
+        keys = np.take_along_axis(place, placed.reshape(len(rows), -1), axis=1)
         slots = np.argsort(keys, axis=1, kind="stable")
         held = np.empty_like(slots)
         np.put_along_axis(held, slots, np.arange(self.replicas)[None], axis=1)
-        self.put(held.reshape(placed.shape))
+        return held.reshape(placed.shape)
 
     def experts_on(self, ranks: Ints) -> Ints:
         """Return the experts in the slots of `ranks` [n]: [slots, n]."""

@@ -2,20 +2,47 @@
 
 import numpy as np
 
+from rackfit.balancing.floor import Shape, floor, rounds_of
 from rackfit.balancing.packing import Packing
-from rackfit.balancing.task import Floats, Ints, Task
+from rackfit.balancing.task import Floats, Ints
 
 _Part = tuple[Floats, Ints]
 """Loads [rows, ranks] and the replicas that make them up [rows, ranks, several]."""
 
 
-def deal(task: Task, counts: Ints) -> Packing:
+def start(packing: Packing, measured: Floats | None) -> Floats:
+    """Put replicas on ranks: by differences or, where that is more even, as EPLB does.
+
+    `measured` are the loads [rows, experts] that EPLB would place, if any: its ties are decided
+    by their last digits. Returns EPLB's peak where it is known, else 0, [rows].
+    """
+    held = difference(packing)
+    packing.put(held)
+    if measured is None:
+        return np.zeros(packing.task.rows)
+    ranks, slots = packing.task.ranks, packing.task.slots
+    dealt = rounds_of(packing.mean.reshape(packing.task.rows, -1), ranks)
+    own = (packing.counts < ranks).all(axis=1)  # else EPLB may have more of them
+    floors = np.where(dealt.even & own, dealt.peak, 0)
+    rows = np.flatnonzero(~dealt.even & own)
+    if len(rows):
+        placed = floor(measured[rows], Shape(ranks, ranks * slots, 1, 1))
+        greedy = packing.numbered(placed.reshape(-1, ranks, slots), rows)
+        load = packing.mean.reshape(packing.task.rows, -1)[rows[:, None, None], greedy]
+        floors[rows] = load.sum(axis=2).max(axis=1)
+        better = floors[rows] < packing.peaks()[rows]
+        held[rows[better]] = greedy[better]
+        packing.put(held)
+    return floors
+
+
+def deal(packing: Packing) -> None:
     """Deal replicas out, the largest first, one to each rank a round.
 
     In each round the largest replica goes to the rank with most room left. With two slots a
     rank, equal ranks and one window nothing packs these replicas better.
     """
-    packing = Packing(task, counts)
+    task = packing.task
     shape = task.rows, task.slots, task.ranks
     load = packing.mean.reshape(task.rows, -1)[:, ::-1].reshape(shape)
     number = np.arange(packing.replicas)[::-1].reshape(shape[1:])
@@ -27,19 +54,19 @@ def deal(task: Task, counts: Ints) -> Packing:
         held[row, rank, slot] = number[slot]
         room[row, rank] -= load[:, slot]
     packing.put(held)
-    return packing
 
 
-def difference(task: Task, counts: Ints) -> Packing:
+def difference(packing: Packing) -> Ints:
     """Join rounds of replicas by their differences, the most uneven two first.
 
     A round is a replica for each rank. Joining two of them, the larger parts of one go to the
-    smaller of the other, and what is left uneven is their difference.
+    smaller of the other, and what is left uneven is their difference. Returns replicas,
+    numbered within their row: [rows, ranks, slots].
 
     Source: Michiels, Korst, Aarts, van Leeuwen, "Performance ratios for the differencing
     method applied to the balanced number partitioning problem" (2003): method BLDM.
     """
-    packing = Packing(task, counts)
+    task = packing.task
     shape = task.rows, task.slots, task.ranks
     load = packing.mean.reshape(shape)
     number = np.broadcast_to(np.arange(packing.replicas).reshape(shape[1:]), shape)
@@ -47,8 +74,7 @@ def difference(task: Task, counts: Ints) -> Packing:
     while len(parts) > 1:
         parts.sort(key=_unevenness)
         parts.append(_joined(parts.pop(), parts.pop()))
-    packing.put(parts[0][1])
-    return packing
+    return parts[0][1]
 
 
 def _unevenness(part: _Part) -> float:

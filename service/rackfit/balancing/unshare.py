@@ -9,6 +9,9 @@ from rackfit.balancing.task import Bools, Floats, Ints
 
 _PASSES = 8
 
+_COMPARED_ALL = 64
+"""Slots a rank up to which all of its experts are compared, which is faster than sorting them."""
+
 COMPARED = 10_000_000
 """Experts compared at once to see whether an exchange brings two of a kind together."""
 
@@ -16,9 +19,14 @@ COMPARED = 10_000_000
 def shared(packing: Packing) -> Bools:
     """Tell which replicas have a replica of the same expert before them on their rank."""
     experts = packing.expert.take(packing.held)
+    again = np.zeros(len(packing.expert), bool)
+    if len(experts) <= _COMPARED_ALL:
+        for slot in range(1, len(experts)):
+            before = (experts[:slot] == experts[slot]).any(axis=0)
+            again[packing.held[slot, before]] = True
+        return again
     order = np.argsort(experts, axis=0, kind="stable")
     ascending = np.take_along_axis(experts, order, axis=0)
-    again = np.zeros(len(packing.expert), bool)
     later = np.take_along_axis(packing.held, order[1:], axis=0)
     again[later[ascending[1:] == ascending[:-1]]] = True
     return again

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -125,8 +126,9 @@ def test_what_no_header_holds_is_refused(entry: object, pointer: str, said: str)
 def test_an_empty_header_and_a_wrong_sum_are_refused() -> None:
     """There is nothing to compare, or nothing to believe."""
     assert ("/model/safetensors", "It names no tensor.") == refusal({})
-    pointer, _ = refusal({"weight_map": {}, "metadata": {"total_size": "many"}})
-    assert "/model/safetensors/metadata/total_size" == pointer
+    for wrong in ("many", True, -1, 0.5, inf, nan, 10**4000):
+        pointer, _ = refusal({"weight_map": {}, "metadata": {"total_size": wrong}})
+        assert "/model/safetensors/metadata/total_size" == pointer
 
 
 def test_safetensors_belong_to_a_config() -> None:

@@ -122,8 +122,8 @@ def _total(index: _Index, pointer: str) -> int | None:
     total = (index.metadata or {}).get("total_size")
     if total is None:
         return None
-    whole = isinstance(total, int | float) and not isinstance(total, bool) and total == int(total)
-    if not whole or not 0 <= total <= MAX_BYTES:
+    number = isinstance(total, int | float) and not isinstance(total, bool)
+    if not number or not 0 <= total <= MAX_BYTES or total != int(total):
         detail = "It must be a whole number of bytes."
         raise InvalidInput.at(f"{pointer}/metadata/total_size", detail)
     return int(total)

@@ -5,10 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 TRUTH := .venv-truth
 AUDIT := .venv-audit
+SILICON := .venv-silicon
+FUZZ := .venv-fuzz
+READERS := config csv gguf kubernetes nvidia-smi safetensors slurm
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit fuzz truth truth-data lint format types openapi docs accuracy fit bench soak audit lock clean
+.PHONY: help run test unit fuzz fuzz-readers silicon truth truth-data lint format types openapi docs accuracy fit bench soak audit lock clean
 
 help: ## List the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,6 +26,15 @@ unit: $(VENV)/.development
 
 fuzz: $(VENV)/.development ## At length: the contract, 300 examples an operation, and 20,000 mutated configs
 	$(BIN)/python -m pytest -m slow tests/contract tests/architecture
+
+fuzz-readers: $(FUZZ)/.ready ## Coverage-guided: each reader of a foreign format, a minute each (SECONDS=…)
+	@for reader in $(READERS); do \
+		echo "== $$reader"; $(FUZZ)/bin/python tests/fuzzing/readers.py $$reader $(SECONDS) || exit 1; \
+	done
+
+silicon: $(SILICON)/.ready ## Hold plans by measured kernels to NVIDIA's own figures (the extra `silicon`, 700 MB)
+	$(SILICON)/bin/python -m pytest -m silicon tests/silicon
+	PYTHONPATH=tests $(SILICON)/bin/python tests/silicon/runs.py
 
 truth: $(TRUTH)/.ready ## Hold the readers to the transformers library itself (many minutes, torch)
 	PYTHONPATH=service:tests $(TRUTH)/bin/python tests/truth/check_readers.py $(FAMILIES)
@@ -69,7 +81,7 @@ lock: $(VENV)/.development ## Pin and hash the requirements anew
 	$(BIN)/python requirements/lock.py
 
 clean: ## Remove the virtual environment and the caches
-	rm -rf $(VENV) $(TRUTH) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(TRUTH) $(AUDIT) $(SILICON) $(FUZZ) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 
 $(VENV)/.created:
 	@requirements/check-python $(PYTHON)
@@ -87,6 +99,24 @@ $(TRUTH)/.ready: requirements/truth.txt
 	@$(PYTHON) -m venv $(TRUTH)
 	@echo "Installing the transformers library into $(TRUTH)"
 	@$(TRUTH)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/truth.txt
+	@touch $@
+
+$(SILICON)/.ready: requirements/silicon.txt requirements/build.txt requirements/development.txt
+	@requirements/check-python $(PYTHON)
+	@$(PYTHON) -m venv $(SILICON)
+	@echo "Installing pinned requirements into $(SILICON)"
+	@$(SILICON)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
+		-r requirements/build.txt -r requirements/silicon.txt -r requirements/development.txt
+	@$(SILICON)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(FUZZ)/.ready: requirements/runtime.txt requirements/build.txt requirements/fuzz.txt
+	@requirements/check-python $(PYTHON)
+	@$(PYTHON) -m venv $(FUZZ)
+	@echo "Installing pinned requirements into $(FUZZ)"
+	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
+		-r requirements/build.txt -r requirements/runtime.txt -r requirements/fuzz.txt
+	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(AUDIT)/.ready: requirements/audit.txt

@@ -8,7 +8,7 @@ from statistics import median, quantiles
 
 import msgspec
 
-from rackfit.catalog.entries import Efficiency
+from rackfit.catalog.entries import Accelerator, Efficiency
 from rackfit.catalog.load import Catalog, load_catalog
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
@@ -90,6 +90,11 @@ class Point(msgspec.Struct, frozen=True):
         return self.engine, self.generation, self.row.phase
 
 
+def rows() -> list[Row]:
+    """All rows as they are written."""
+    return msgspec.json.decode((DATA / "kernel_step_times.json").read_bytes(), type=list[Row])
+
+
 class Rows:
     """All rows, modelled on the shipped catalog."""
 
@@ -100,8 +105,7 @@ class Rows:
     @cached_property
     def points(self) -> tuple[Point, ...]:
         """Every row modelled."""
-        content = (DATA / "kernel_step_times.json").read_bytes()
-        return tuple(map(self._point, msgspec.json.decode(content, type=list[Row])))
+        return tuple(map(self._point, rows()))
 
     def _point(self, row: Row) -> Point:
         forward = self._forward(row)
@@ -115,19 +119,21 @@ class Rows:
     def _forward(self, row: Row) -> Forward:
         key = (row.model, row.accelerator, row.engine, row.tensor, row.data, row.expert)
         if key not in self._forwards:
-            resolved = resolve(
-                ModelRef(id=row.model),
-                self._catalog,
-                quantization=None,
-                kv_cache_dtype=row.kv_cache,
-            )
-            self._forwards[key] = Forward(
-                Common(resolved.model, engine_for(EngineChoice(name=row.engine), 0.1)),
-                Split(tensor=row.tensor, data=row.data, expert=row.expert),
-                self._catalog.accelerators[ACCELERATORS[row.accelerator]],
-                row.input_tokens + row.output_tokens,
-            )
+            self._forwards[key] = Forward(*served(row, self._catalog))
         return self._forwards[key]
+
+
+def served(row: Row, catalog: Catalog) -> tuple[Common, Split, Accelerator, int]:
+    """What a row is of: a model under an engine, its split, the accelerator and tokens."""
+    resolved = resolve(
+        ModelRef(id=row.model), catalog, quantization=None, kv_cache_dtype=row.kv_cache
+    )
+    return (
+        Common(resolved.model, engine_for(EngineChoice(name=row.engine), 0.1)),
+        Split(tensor=row.tensor, data=row.data, expert=row.expert),
+        catalog.accelerators[ACCELERATORS[row.accelerator]],
+        row.input_tokens + row.output_tokens,
+    )
 
 
 def fitted(points: Iterable[Point]) -> list[Efficiency]:

@@ -6,6 +6,7 @@ RackfitError
 │   └── TooMany           a list is longer than is taken: 413
 ├── NotFound              the path names nothing: 404
 ├── DeadlineExceeded      no time left before any answer existed: 503
+├── NotCovered            kernel tables have nothing for a plan: the roofline tells
 └── CatalogError          a data file is wrong: the service refuses to start
 
 A split that does not work is not an error: it is a `Rejection` (see `engines.rejection`).
@@ -60,6 +61,10 @@ class NotFound(RackfitError):  # noqa: N818 (the same)
 
 class DeadlineExceeded(RackfitError):  # noqa: N818 (the same)
     """No time was left before there was any answer to give."""
+
+
+class NotCovered(RackfitError):  # noqa: N818 (the same)
+    """Kernel tables have nothing for a model, an accelerator or a batch."""
 
 
 class CatalogError(RackfitError):

@@ -196,6 +196,7 @@ async def test_the_version_names_the_catalog(client: httpx.AsyncClient, catalog:
         "version": __version__,
         "catalog_digest": catalog.digest,
         "catalog_date": catalog.date,
+        "kernel_tables": None,
     }
     assert expected == (await client.get("/v1/version")).json()
 

@@ -98,7 +98,7 @@ class Answering:
         self._flights: SingleFlight[Given] = SingleFlight()
         self._reads: SingleFlight[CachedAnswer | None] = SingleFlight()
         self._raw_keys = RawKeys(
-            variant=context.settings.variant,
+            variant=context.variant,
             version=__version__,
             catalog=context.catalog.digest,
         )
@@ -252,7 +252,7 @@ class Answering:
             query=canonical.query,
             body=canonical.body,
             media_type=question.media_type,
-            variant=self._context.settings.variant,
+            variant=self._context.variant,
             version=__version__,
             catalog=self._context.catalog.digest,
         )

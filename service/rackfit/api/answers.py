@@ -102,11 +102,15 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
-    """What is running: service version, digest and date of the catalog."""
+    """What is running: service version, digest and date of the catalog.
+
+    `kernel_tables` is the version of the package of measured kernels, where it is installed.
+    """
 
     version: str
     catalog_digest: str
     catalog_date: str
+    kernel_tables: str | None = None
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,10 +15,12 @@ from msgspec import inspect
 from rackfit.access.callers import Scope
 from rackfit.api.answers import Ready
 from rackfit.settings import Settings
+from rackfit.silicon.package import VERSION
 from rackfit.wording import opened
 
 if TYPE_CHECKING:
     from rackfit.catalog import Catalog
+    from rackfit.silicon import SiliconTables
 
 JSON = "application/json"
 MESSAGE_PACK = "application/msgpack"
@@ -33,15 +35,22 @@ BodyLimit = Literal["body_limit_bytes", "model_body_limit_bytes", "plan_body_lim
 class Context(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """What operations may use beside their input.
 
-    `expired` tells whether the request's time is up. `operations` is the whole API and
+    `tables` are those of measured kernels, where their package is installed. `expired` tells
+    whether the request's time is up. `operations` is the whole API and
     `condition` reports on the serving process, for the operations about the service itself.
     """
 
     settings: Settings
     catalog: "Catalog"
+    tables: "SiliconTables | None" = None
     expired: Callable[[], bool]
     operations: "tuple[Operation, ...]"
     condition: Callable[[], Ready]
+
+    @property
+    def variant(self) -> str:
+        """All that can change an answer beside version and catalog: part of each cache key."""
+        return self.settings.variant + (VERSION or "")
 
 
 class Document(msgspec.Struct, frozen=True):

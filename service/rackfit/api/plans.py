@@ -19,6 +19,7 @@ def answer_plan(
         context.catalog,
         device_reserve=context.settings.device_reserve,
         expired=context.expired,
+        tables=context.tables,
     )
 
 

@@ -21,6 +21,7 @@ from rackfit.api.operations import BY_ID, OPERATIONS
 from rackfit.api.problems import RequestError
 from rackfit.catalog import load_catalog
 from rackfit.settings import Settings
+from rackfit.silicon import tables_for
 
 T = TypeVar("T")
 
@@ -60,9 +61,11 @@ def _end_with_parent() -> None:
 
 @cache
 def _context(settings: Settings) -> Context:
+    catalog = load_catalog(settings.catalog_dir)
     return Context(
         settings=settings,
-        catalog=load_catalog(settings.catalog_dir),
+        catalog=catalog,
+        tables=tables_for(catalog),
         expired=lambda: False,
         operations=OPERATIONS,
         condition=_no_condition,

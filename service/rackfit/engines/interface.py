@@ -48,7 +48,7 @@ class Engine(Starting, ABC):
     started with a share of each device, `even_slots` whether expert ranks hold equally many
     experts even without redundant ones, `disaggregates` whether replicas may be of one phase,
     `mixes_accelerators` whether a replica's stages may be on accelerators of several types. One
-    that `reads_gguf` reads nothing else.
+    that `reads_gguf` reads nothing else. `kernel_tables` is its name in tables of measured kernels.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -70,6 +70,7 @@ class Engine(Starting, ABC):
     even_slots: ClassVar[bool] = False
     disaggregates: ClassVar[bool] = True
     mixes_accelerators: ClassVar[bool] = False
+    kernel_tables: ClassVar[str | None] = None
     slots_source: ClassVar[str] = "(experts + redundant experts) % EP == 0, all engines alike"
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:

@@ -68,6 +68,7 @@ class Sglang(Engine):
     """SGLang 0.5; its `--tp` is our tensor x data, its attention DP lies inside."""
 
     name: ClassVar[str] = "sglang"
+    kernel_tables: ClassVar[str | None] = "sglang"
     rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "SGLANG_PP_LAYER_PARTITION"  # sglang/srt/distributed/utils.py

@@ -50,6 +50,7 @@ class TensorRtLlm(Engine):
     """TensorRT-LLM 1.x with its PyTorch back end."""
 
     name: ClassVar[str] = "tensorrt-llm"
+    kernel_tables: ClassVar[str | None] = "trtllm"
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data)
     hardware: ClassVar[Hardware] = Hardware(
         source="TensorRT-LLM documentation: supported hardware, support matrix (precision)",

@@ -1,16 +1,30 @@
 """One split serving one load: time to the first token, time a token, tokens a second."""
 
 from math import ceil
+from typing import Protocol
 
 import msgspec
 
 from rackfit.engines.split import Split
 from rackfit.performance.efficiency import Applied
-from rackfit.performance.forward import Batch, Forward
+from rackfit.performance.forward import Batch, Common
 from rackfit.performance.serving import Serving
 
 Partition = tuple[int, ...]
 """Layers on each pipeline stage."""
+
+
+class Passes(Protocol):
+    """What is asked of the forward passes of a split, however their times are found."""
+
+    common: Common
+    chunk_tokens: int
+
+    def stage_seconds(self, batch: Batch, partition: Partition) -> float:
+        """Seconds the slowest stage of so many layers each takes, handing on included."""
+
+    def draft_seconds(self, batch: Batch) -> float:
+        """Seconds of one pass through a multi-token-prediction layer and the head."""
 
 
 class Band(msgspec.Struct, frozen=True, gc=False):
@@ -46,7 +60,7 @@ class Run:
 
     def __init__(
         self,
-        forward: Forward,
+        forward: Passes,
         split: Split,
         serving: Serving,
         phases: tuple[Applied, Applied],

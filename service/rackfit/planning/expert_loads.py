@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.balancing.question import Balance, Layers, PlacementAnswer, PlacementRequest
+from rackfit.engines.interface import Engine
 from rackfit.engines.served import ServedModel
 from rackfit.errors import InvalidInput, Violation
 
@@ -81,3 +82,18 @@ def _of_loads(violations: Sequence[Violation]) -> list[Violation]:
         Violation(FIELD + violation.pointer.removeprefix("/loads"), violation.detail)
         for violation in violations
     ]
+
+
+def read_loads(
+    loads: Layers | None, model: ServedModel, engine: Engine, expired: Callable[[], bool]
+) -> ExpertLoads | None:
+    """The measured loads of a request, None where it has none.
+
+    Raises:
+        InvalidInput: they are not loads of this model.
+    """
+    if loads is None:
+        return None
+    found = ExpertLoads(loads, engine.choice.redundant_experts, expired)
+    found.check(model)
+    return found

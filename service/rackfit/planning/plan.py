@@ -6,17 +6,16 @@ from itertools import islice, zip_longest
 import msgspec
 
 from rackfit.catalog import Catalog
-from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.served import ServedModel
 from rackfit.lazy import cached_property
 from rackfit.memory.answer import check_options
 from rackfit.memory.resolve import check_context, resolve_request
 from rackfit.performance.estimate import Speeds
+from rackfit.performance.tabled import Tables
 from rackfit.planning.additions import Addition
 from rackfit.planning.disaggregating import Disaggregator, check_disaggregated
 from rackfit.planning.evaluation import Evaluator, Question
-from rackfit.planning.expert_loads import ExpertLoads
+from rackfit.planning.expert_loads import ExpertLoads, read_loads
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
 from rackfit.planning.launching import check_names
@@ -24,7 +23,7 @@ from rackfit.planning.mixing import search_mixed
 from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.prices import read_prices
-from rackfit.planning.question import Disaggregated, Plan, PlanAnswer, PlanRequest, performance
+from rackfit.planning.question import Disaggregated, Plan, PlanAnswer, PlanRequest
 from rackfit.planning.ranking import Order
 from rackfit.planning.refusals import all_reserved, miss_rejection, no_such_accelerators
 from rackfit.planning.reserving import NOTHING
@@ -33,6 +32,7 @@ from rackfit.planning.shortfall import find_additions, shortfall
 from rackfit.planning.sizing import Sizing
 from rackfit.planning.telling import Told, as_plan
 from rackfit.planning.times import Times
+from rackfit.planning.timing import LOOKED_UP, SPEEDS, Timing
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -60,6 +60,7 @@ def plan(
     *,
     device_reserve: float,
     expired: Callable[[], bool],
+    tables: Tables | None = None,
 ) -> PlanAnswer:
     """Find the best splits of a model on an inventory.
 
@@ -68,15 +69,21 @@ def plan(
         catalog: models, accelerators and schemes.
         device_reserve: share of each device kept free where no engine is named.
         expired: tells whether the time for this search is over; the best so far is returned.
+        tables: of measured kernels, for the speeds of plans that they cover.
 
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
-    return plan_subject(request, subject(request, catalog, device_reserve), catalog, expired)
+    about = subject(request, catalog, device_reserve)
+    return plan_subject(request, about, catalog, expired, tables)
 
 
 def plan_subject(
-    request: PlanRequest, about: Subject, catalog: Catalog, expired: Callable[[], bool]
+    request: PlanRequest,
+    about: Subject,
+    catalog: Catalog,
+    expired: Callable[[], bool],
+    tables: Tables | None = None,
 ) -> PlanAnswer:
     """Do the same for a model that is read already, and may have been planned for before.
 
@@ -90,7 +97,8 @@ def plan_subject(
     pools = read_pools(request.inventory, catalog.accelerator, reserved)
     if request.launch is not None:
         check_names(request.launch, request.inventory.nodes)
-    workload, loads = request.workload, _loads(request, model, engine, expired)
+    workload = request.workload
+    loads = read_loads(request.expert_loads, model, engine, expired)
     question = Question(
         model=model,
         engine=engine,
@@ -104,19 +112,10 @@ def plan_subject(
         apart=request.constraints.placement == "spread",
     )
     search = _Search(request, catalog, Evaluator(question, about.sizing), expired, loads)
+    if tables is not None and request.objective in SPEEDS:
+        search.findings.limit = LOOKED_UP * request.limit
     search.run(pools.pools)
-    return search.answer((*about.warnings, *pools.warnings))
-
-
-def _loads(
-    request: PlanRequest, model: ServedModel, engine: Engine, expired: Callable[[], bool]
-) -> ExpertLoads | None:
-    """The measured loads of experts, if there are any."""
-    if request.expert_loads is None:
-        return None
-    loads = ExpertLoads(request.expert_loads, engine.choice.redundant_experts, expired)
-    loads.check(model)
-    return loads
+    return search.answer((*about.warnings, *pools.warnings), tables)
 
 
 def _times(request: PlanRequest, catalog: Catalog, loads: ExpertLoads | None) -> Times | None:
@@ -206,11 +205,16 @@ class _Search:
             look_up(name, f"/constraints/accelerators/{i}")[0].id for i, name in enumerate(names)
         }
 
-    def answer(self, warnings: tuple[str, ...]) -> PlanAnswer:
+    def answer(self, warnings: tuple[str, ...], tables: Tables | None) -> PlanAnswer:
         """Turn the findings into an answer."""
-        fits = self.findings.fits
+        measured = self.loads.excess if self.loads else None
+        timing = Timing.of(
+            self.findings.order, self.evaluator.question, tables, measured, self.expired
+        )
+        fits = timing.ordered(self.findings.fits)[: self.request.limit]
         rejections = self._rejections()
-        plans = tuple(self._plan(fit) for fit in fits)
+        plans = tuple(self._plan(fit, timing) for fit in fits)
+        warnings = (*warnings, *timing.warnings(fits, self.request.constraints))
         apart = self._disaggregated() if self.request.disaggregate else ()
         misses = [miss for _, miss in self.findings.misses]
         return PlanAnswer(
@@ -225,14 +229,13 @@ class _Search:
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
-    def _plan(self, fit: Fit) -> Plan:
-        estimate = self.findings.order.estimate(fit)
+    def _plan(self, fit: Fit, timing: Timing) -> Plan:
         told = Told(
             question=self.evaluator.question,
             nodes=self.request.inventory.nodes,
             sequences=self.request.workload.sequences,
             options=self.request.launch,
-            performance=None if estimate is None else performance(estimate),
+            performance=timing.performance(fit),
             loads=self.loads,
         )
         return as_plan(fit, told)

@@ -124,6 +124,9 @@ class PlannedRank(msgspec.Struct, frozen=True, kw_only=True):
     memory: RankMemory
 
 
+ROOFLINE = "roofline by operator, with an efficiency fitted on measured kernels"
+
+
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
     """How fast a plan serves the workload, estimated; `method` and `basis` say from what.
 
@@ -144,11 +147,11 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_second_per_user: float
     tokens_per_second_per_replica: float
     tokens_per_second_per_accelerator: float
-    method: str = "roofline by operator, with an efficiency fitted on measured kernels"
+    method: str = ROOFLINE
     basis: str
 
 
-def performance(estimate: Estimate) -> Performance:
+def performance(estimate: Estimate, method: str = ROOFLINE) -> Performance:
     """An estimate as it stands on the wire."""
     token, first = estimate.seconds_per_output_token, estimate.seconds_to_first_token
     rate = estimate.tokens_per_second
@@ -165,6 +168,7 @@ def performance(estimate: Estimate) -> Performance:
         tokens_per_second_per_user=estimate.tokens_per_second_per_user,
         tokens_per_second_per_replica=estimate.tokens_per_second_per_replica,
         tokens_per_second_per_accelerator=estimate.tokens_per_second_per_accelerator,
+        method=method,
         basis=estimate.basis,
     )
 

@@ -13,6 +13,7 @@ from rackfit.memory.stages import sequences_per_rank
 from rackfit.performance.estimate import Speeds
 from rackfit.performance.run import Estimate, Run
 from rackfit.performance.serving import Serving
+from rackfit.performance.tabled import TabledSpeeds
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Objective
 
@@ -66,7 +67,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     objective: Objective
     second: Objective | None = None
-    speeds: Speeds
+    speeds: Speeds | TabledSpeeds
     workload: Workload
     speculative_tokens: int = 0
     prices: Mapping[str, float] = {}

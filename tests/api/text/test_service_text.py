@@ -1,5 +1,7 @@
 """The service itself as text."""
 
+import msgspec
+
 from rackfit.api.answers import (
     CacheCondition,
     ComputeCondition,
@@ -25,10 +27,13 @@ def readiness(redis: RedisState | None) -> Ready:
     )
 
 
-def test_version_is_two_lines() -> None:
-    """Release, and which catalog."""
+def test_version_is_three_lines() -> None:
+    """Release, which catalog, and which tables of kernels there are."""
     answer = Version(version="1.0.0", catalog_digest="abc", catalog_date="2026-10-01")
-    assert "rackfit  1.0.0\ncatalog  abc of 2026-10-01\n" == version(answer)
+    bare = "rackfit        1.0.0\ncatalog        abc of 2026-10-01\nkernel tables  none\n"
+    assert bare == version(answer)
+    tabled = msgspec.structs.replace(answer, kernel_tables="0.12.0")
+    assert bare.replace("none", "0.12.0") == version(tabled)
 
 
 def test_liveness_is_a_word() -> None:

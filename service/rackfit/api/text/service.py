@@ -14,6 +14,7 @@ def version(answer: Version) -> str:
             (
                 ("rackfit", answer.version),
                 ("catalog", f"{answer.catalog_digest} of {answer.catalog_date}"),
+                ("kernel tables", answer.kernel_tables or "none"),
             )
         )
     )

@@ -80,6 +80,7 @@ class Vllm(Engine):
     """vLLM; what differs by version is asked of `version`."""
 
     name: ClassVar[str] = "vllm"
+    kernel_tables: ClassVar[str | None] = "vllm"
     hardware: ClassVar[Hardware] = Hardware(
         source="vLLM documentation: Quantization, supported hardware; FP8 W8A8",
         generations=NVIDIA | AMD | INTEL,

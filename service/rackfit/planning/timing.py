@@ -1,0 +1,107 @@
+"""How fast the plans that are told serve, by tables of measured kernels where those cover them.
+
+The search compares many splits by the roofline; the best of them are looked up in the tables, if
+there are any, and put in order anew where speed is wanted.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
+
+import msgspec
+
+from rackfit.errors import NotCovered
+from rackfit.performance.layers import Measured
+from rackfit.performance.run import Estimate
+from rackfit.performance.tabled import TabledSpeeds, Tables
+from rackfit.planning.evaluation import Question
+from rackfit.planning.outcomes import Fit
+from rackfit.planning.question import Constraints, Objective, Performance, performance
+from rackfit.planning.ranking import Order
+
+SPEEDS: tuple[Objective, ...] = ("lowest-latency", "highest-throughput")
+"""What is wanted where tables have a say in the order."""
+
+LOOKED_UP = 4
+"""Plans that are looked up for each that is told, where speed is wanted."""
+
+
+class Timing:
+    """The speeds of an answer's plans."""
+
+    def __init__(
+        self, order: Order, tabled: TabledSpeeds | None, expired: Callable[[], bool]
+    ) -> None:
+        self._order = order
+        self._tabled = None if tabled is None else msgspec.structs.replace(order, speeds=tabled)
+        self._source = "" if tabled is None else tabled.source
+        self._expired = expired
+        self._known: dict[int, Estimate | None] = {}
+
+    @classmethod
+    def of(
+        cls,
+        order: Order,
+        question: Question,
+        tables: Tables | None,
+        measured: Measured | None,
+        expired: Callable[[], bool],
+    ) -> Self:
+        """The speeds of plans in an order; `measured` loads say how even expert ranks are."""
+        if tables is None:
+            return cls(order, None, expired)
+        tokens = order.workload.context_tokens
+        tabled = TabledSpeeds(question.model, question.engine, tables, tokens, measured)
+        return cls(order, tabled, expired)
+
+    def performance(self, fit: Fit) -> Performance | None:
+        """How fast a plan serves the workload; None where nothing is known of its accelerator."""
+        tabled = self._estimate(fit)
+        if tabled is not None:
+            return performance(tabled, method=self._source)
+        estimate = self._order.estimate(fit)
+        return None if estimate is None else performance(estimate)
+
+    def ordered(self, fits: Sequence[Fit]) -> list[Fit]:
+        """Plans by the tables' times, where speed is what is wanted; else as they are.
+
+        What the tables do not cover comes after what they do: two kinds of estimate do not compare.
+        """
+        wanted = self._order.objective in SPEEDS and self._order.second is None
+        if self._tabled is None or not wanted:
+            return list(fits)
+        covered = [fit for fit in fits if self._estimate(fit) is not None]
+        others = [fit for fit in fits if self._estimate(fit) is None]
+        return [*sorted(covered, key=self._tabled.key), *others]
+
+    def warnings(self, fits: Sequence[Fit], asked: Constraints) -> Iterator[str]:
+        """Tell which plans take longer by the tables than the caller allows."""
+        first, each = asked.max_seconds_to_first_token, asked.max_seconds_per_output_token
+        for number, fit in enumerate(fits, 1):
+            estimate = self._estimate(fit)
+            if estimate is None:
+                continue
+            found = (
+                ("seconds_to_first_token", estimate.seconds_to_first_token.value, first),
+                ("seconds_per_output_token", estimate.seconds_per_output_token.value, each),
+            )
+            for name, value, most in found:
+                if most is not None and value > most:
+                    yield (
+                        f"Plan {number}: max_{name} = {most:g} is kept by the roofline that plans "
+                        f"are searched by, but by {self._source} it takes {value:.3g} s."
+                    )
+
+    def _estimate(self, fit: Fit) -> Estimate | None:
+        """What the tables say of a plan, None where they do not cover it or time is up."""
+        if self._tabled is None or fit.shares:
+            return None
+        if id(fit) not in self._known:
+            self._known[id(fit)] = None if self._expired() else _looked_up(self._tabled, fit)
+        return self._known[id(fit)]
+
+
+def _looked_up(order: Order, fit: Fit) -> Estimate | None:
+    try:
+        return order.estimate(fit)
+    except NotCovered:
+        return None

@@ -1,7 +1,7 @@
 """Pin and hash every requirement for all supported interpreters at once.
 
-Writes runtime.txt, build.txt, development.txt, audit.txt, fuzz.txt and silicon.txt beside this
-file. The files name no URL and no index: where packages come from is the installer's business.
+Writes runtime.txt, build.txt, development.txt, audit.txt, fuzz.txt, otel.txt and silicon.txt beside
+this file. The files name no URL and no index: where packages come from is the installer's business.
 """
 
 import subprocess
@@ -35,6 +35,7 @@ def main() -> None:
     lock("development.txt", "--group", "development", "-c", runtime, "-c", build)
     lock("audit.txt", "--group", "audit")
     lock("fuzz.txt", "--group", "fuzz", "-c", runtime)
+    lock("otel.txt", str(PROJECT), "--extra", "otel", "-c", runtime)
     lock("silicon.txt", str(PROJECT), "--extra", "silicon", "-c", runtime)
 
 

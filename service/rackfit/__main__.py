@@ -21,6 +21,7 @@ from rackfit.memory.resolve import read_entry
 from rackfit.server.serving import BACKLOG, serve
 from rackfit.server.supervisor import Supervisor
 from rackfit.settings import Settings, read_settings
+from rackfit.telemetry import check_telemetry
 
 SERVED = 0
 FAILED = 1
@@ -98,6 +99,7 @@ def _settings(*, insecure: bool) -> Settings:
     """
     settings = read_settings(os.environ)
     _check_access(settings, insecure=insecure or settings.insecure)
+    check_telemetry(settings)
     if settings.redis_url is not None:
         try:
             check_redis_url(settings.redis_url)

@@ -27,6 +27,7 @@ from rackfit.caching.tiers import AnswerCache, cache_for
 from rackfit.catalog import Catalog, load_catalog
 from rackfit.logs import configure_logging
 from rackfit.settings import Settings, read_settings
+from rackfit.telemetry import Telemetry, check_telemetry
 
 
 def application() -> ASGIApp:
@@ -45,9 +46,11 @@ def create_application(settings: Settings) -> ASGIApp:
     """Make the application.
 
     Raises:
-        ValueError: a file of keys is wrong.
+        ValueError: a file of keys is wrong, or something a setting needs is not installed.
         CatalogError: a catalog file is.
     """
+    check_telemetry(settings)
+    Telemetry.begin(settings)
     catalog = load_catalog(settings.catalog_dir)
     cache = cache_for(settings)
     closing = Closing()
@@ -99,3 +102,4 @@ async def _lifespan(catalog: Catalog, cache: AnswerCache, pool: ComputePool) -> 
     finally:
         await asyncio.to_thread(pool.close)
         await cache.aclose()
+        await asyncio.to_thread(Telemetry.end)

@@ -19,6 +19,10 @@ Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Origin = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.:_-]+$", max_length=300)]
 """Scheme, host and port of a page, as browsers send it."""
 
+Collector = Annotated[
+    str, Meta(pattern=r"^https?://[A-Za-z0-9.:_-]+(/[A-Za-z0-9._/-]*)?$", max_length=300)
+]
+"""Where an OpenTelemetry collector takes OTLP over HTTP, without `/v1/traces`."""
 
 LISTS = (tuple[Origin, ...],)
 """Types of settings that are lists, comma-separated in the environment."""
@@ -67,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[Origin, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
+    otlp_endpoint: Collector | None = None
 
     @classmethod
     def variables(cls) -> tuple[str, ...]:

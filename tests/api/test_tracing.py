@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from rackfit.api.tracing import trace_id
+from rackfit.api.tracing import trace_of
 from rackfit.settings import Settings
 from serving import running
 
@@ -17,7 +17,8 @@ TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 def traced(*parents: bytes) -> str | None:
     """Return the trace of a request with these headers."""
     headers = [(b"accept", b"*/*"), *((b"traceparent", parent) for parent in parents)]
-    return trace_id(cast("Any", {"headers": headers}))
+    found = trace_of(cast("Any", {"headers": headers}))
+    return None if found is None else found.id
 
 
 @pytest.mark.parametrize(

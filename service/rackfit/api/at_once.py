@@ -91,7 +91,7 @@ class _Again:
         record = desk.begin(scope)
         record.status = OK
         cache = record.exchange.cache
-        self._told = fields(scope, record)
+        self._told, self._trace = fields(scope, record), record.exchange.trace
         self._count = counted(method_of(scope), operation.path, OK, cache).inc
         self._time = timed(method_of(scope), operation.path, cache).observe
         self._etag, self._lines = "", b""
@@ -122,7 +122,7 @@ class _Again:
         seconds = time.perf_counter() - started
         self._count()
         self._time(seconds)
-        log(told, seconds)
+        log(told, seconds, self._trace)
         head = self._lines + line(id_header(request_id)) + self._edge
         return Sent(OK, head, held.body)
 

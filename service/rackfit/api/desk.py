@@ -8,7 +8,7 @@ from rackfit.api.guard import Guard
 from rackfit.api.problems import RequestError
 from rackfit.api.record import Record, fresh_id, given_id
 from rackfit.api.sharing import Sharing
-from rackfit.api.tracing import trace_id
+from rackfit.api.tracing import trace_of
 
 
 class Desk:
@@ -24,7 +24,7 @@ class Desk:
         exchange = (
             exchange_of(scope) if begun(scope) else begin(scope, given_id(scope) or fresh_id())
         )
-        exchange.trace = trace_id(scope)
+        exchange.trace = trace_of(scope)
         return Record(exchange, self.closing, self._sharing.headers(scope))
 
     def admits(self, scope: HTTPScope) -> bool:

@@ -7,6 +7,7 @@ from litestar.types import Scope
 
 from rackfit.access.callers import Caller
 from rackfit.api.problems import RequestError
+from rackfit.telemetry import Trace
 from rackfit.wire import ARRIVED, REFUSAL, Arrived, Refusal
 
 KEY = "rackfit"
@@ -33,7 +34,7 @@ class Exchange(msgspec.Struct):
     route: str = UNMATCHED
     cache: str = "none"
     caller: Caller | None = None
-    trace: str | None = None
+    trace: Trace | None = None
     looked_up: bool = False
     admitted: bool = False
     refused: RequestError | None = None

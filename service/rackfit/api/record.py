@@ -15,6 +15,7 @@ from rackfit.api.closing import Closing
 from rackfit.api.exchange import Exchange
 from rackfit.api.headers import raw_values
 from rackfit.api.sharing import Header
+from rackfit.telemetry import Telemetry, Trace
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
@@ -111,12 +112,14 @@ def report(scope: HTTPScope, record: Record) -> None:
     exchange = record.exchange
     counted(method_of(scope), exchange.route, record.status, exchange.cache).inc()
     timed(method_of(scope), exchange.route, exchange.cache).observe(seconds)
-    log(fields(scope, record), seconds)
+    log(fields(scope, record), seconds, exchange.trace)
 
 
-def log(told: dict[str, object], seconds: float) -> None:
-    """Write the one line of a request."""
+def log(told: dict[str, object], seconds: float, trace: Trace | None) -> None:
+    """Write the one line of a request, and export its span where that is configured."""
     told["milliseconds"] = round(seconds * 1000, 3)
+    if Telemetry.spans is not None:
+        Telemetry.spans.record(told, seconds, trace)
     _log()(told)
 
 
@@ -140,6 +143,6 @@ def fields(scope: HTTPScope, record: Record) -> dict[str, object]:
     if exchange.caller is not None:
         told["caller"] = exchange.caller.name
     if exchange.trace is not None:
-        told["trace_id"] = exchange.trace
+        told["trace_id"] = exchange.trace.id
     told["request_id"] = exchange.request_id
     return told

@@ -6,7 +6,7 @@ computed beside them takes half a core.
 """
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Executor
 from itertools import count
 
@@ -25,24 +25,31 @@ LONGER = 5
 """Turns of an open loop last as many times as long as others: a percentile needs requests."""
 MOST_REQUESTS = 1_000_000
 
-UNITS = {"plan-mixed": "plan-open", "plan-offered": "plan-peak"}
-NAMES = (*UNITS, *UNITS.values())
+UNITS = {"plan-mixed": "plan-open"}
+OFFERS: Mapping[str, tuple[str, questions.Asking]] = {
+    "plan-offered": ("plan-peak", questions.plan_anew),
+    "large-offered": ("large-peak", questions.large_plan_anew),
+    "place-offered": ("place-peak", questions.placement_anew),
+}
+"""What is offered tenfold, and its peak: plans on four nodes and on 10,000, expert placements."""
+
+NAMES = (*UNITS, *UNITS.values(), *OFFERS, *(unit for unit, _ in OFFERS.values()))
 
 
 def measure_overload(names: Collection[str], pace: Pace) -> list[Measured]:
     """Take the named measures beside their units."""
     found = []
+    units = UNITS | {name: unit for name, (unit, _) in OFFERS.items()}
     with contextlib.ExitStack() as opened:
-        wanted = [name for name, unit in UNITS.items() if {name, unit} & set(names)]
+        wanted = [name for name, unit in units.items() if {name, unit} & set(names)]
         if wanted:
             bench = opened.enter_context(_bench(pace))
         for name in wanted:
-            take = {"plan-mixed": bench.mixed, "plan-offered": bench.offered}[name]
-            rounds = [take() for _ in range(pace.rounds)]
+            rounds = [bench.taken(name) for _ in range(pace.rounds)]
             alone, beside = zip(*rounds, strict=True)
             found += [
-                Measured(name=UNITS[name], rounds=alone),
-                Measured(name=name, units=(UNITS[name],), rounds=beside),
+                Measured(name=units[name], rounds=alone),
+                Measured(name=name, units=(units[name],), rounds=beside),
             ]
     return found
 
@@ -64,6 +71,10 @@ class _Bench:
         self._other = other
         self._seconds = seconds
         self._firsts = count(step=MOST_REQUESTS)
+
+    def taken(self, name: str) -> tuple[Figures, Figures]:
+        """Return a round of a measure, its unit first."""
+        return self.offered(OFFERS[name][1]) if name in OFFERS else self.mixed()
 
     def mixed(self) -> tuple[Figures, Figures]:
         """Return the times of kept answers alone, and beside computations."""
@@ -88,11 +99,11 @@ class _Bench:
         computing.result()
         return _times(alone), _times(beside)
 
-    def offered(self) -> tuple[Figures, Figures]:
-        """Return plans computed a second: as they can be had, and where ten times are wanted."""
-        peak = self._closed(questions.plan_anew, CONNECTIONS)
+    def offered(self, request: questions.Asking) -> tuple[Figures, Figures]:
+        """Return what is computed a second: as it can be had, and where ten times are wanted."""
+        peak = self._closed(request, CONNECTIONS)
         flood = self._load(
-            questions.plan_anew,
+            request,
             rate=OFFERED * peak.requests_per_second,
             seconds=LONGER * self._seconds,
             connections=MANY_CONNECTIONS,

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from benchmarks.expert_loads import SUITE, loads
+
 Json = dict[str, Any]
 Asking = Callable[[int], bytes]
 """Makes a request's bytes from its number."""
@@ -110,6 +112,22 @@ def large_plan_anew(number: int) -> bytes:
 @cache
 def _large_body() -> bytes:
     return plan_body(mixed_nodes(10_000))
+
+
+def placement_anew(number: int) -> bytes:
+    """Ask for 256 experts of 58 layers on 64 ranks, by loads that nobody has asked about."""
+    return _post(
+        "/v1/expert-placements", _placement_body().replace(b"[[", b"[[1.%08d," % number, 1)
+    )
+
+
+@cache
+def _placement_body() -> bytes:
+    """Spell that question's body without the load of the first expert."""
+    case = SUITE["zipf 0.5, 320 / 64"]
+    measured = [list(map(int, layer)) for layer in loads(case, 0).tolist()]
+    measured[0] = measured[0][1:]
+    return msgspec.json.encode({"ranks": case.to.ranks, "slots": case.to.slots, "loads": measured})
 
 
 def memory_anew(number: int) -> bytes:

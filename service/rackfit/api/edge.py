@@ -25,6 +25,8 @@ from rackfit.api.refusing import refusal
 from rackfit.api.sharing import Header, Sharing
 from rackfit.wire import AT_ONCE, CLOSE
 
+CLOSED: Header = (b"connection", b"close")
+
 
 class Edge:
     """The ASGI application around the framework's."""
@@ -78,11 +80,19 @@ class Edge:
         except RequestError as error:
             await _refuse(scope, send, error)
             return
-        await self._front(scope, receive, send)
+        try:
+            await self._front(scope, receive, send)
+        except RequestError as error:
+            await _refuse(scope, send, error, more=())
 
 
-async def _refuse(scope: HTTPScope, send: Send, error: RequestError) -> None:
-    """Answer with a problem document, without the framework."""
+async def _refuse(
+    scope: HTTPScope, send: Send, error: RequestError, *, more: Iterable[Header] = (CLOSED,)
+) -> None:
+    """Answer with a problem document, without the framework.
+
+    The connection ends, unless `more` headers say otherwise: a body may still be on its way.
+    """
     response = refusal(
         error,
         path=scope["path"],
@@ -91,7 +101,7 @@ async def _refuse(scope: HTTPScope, send: Send, error: RequestError) -> None:
     )
     headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in response.headers.items()]
     content = b"" if scope["method"] == "HEAD" else response.content
-    await _send(send, response.status, (*headers, (b"connection", b"close")), content)
+    await _send(send, response.status, (*headers, *more), content)
 
 
 async def _send(send: Send, status: int, headers: Iterable[Header], content: bytes) -> None:

@@ -12,13 +12,14 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from rackfit.access.callers import Caller
-from rackfit.api.answering import INLINE_BYTES, Answering, Source
+from rackfit.api.answering import HASHED_INLINE_BYTES, Answering, Source
 from rackfit.api.body import takes
 from rackfit.api.closing import Closing
 from rackfit.api.exchange import arrived, exchange_of
 from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Operation
 from rackfit.api.pipeline import answer_headers
+from rackfit.api.pool import full
 from rackfit.api.sharing import Header
 from rackfit.caching.answer import CachedAnswer
 from rackfit.settings import Settings
@@ -63,13 +64,21 @@ class Front:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or pass it on."""
+        """Answer one request, or pass it on.
+
+        Raises:
+            RequestError: it is new in its words, and no more computations are taken. All of the
+                request is here.
+        """
         if scope["type"] != ScopeType.HTTP:
             await self._application(scope, receive, send)
             return
         body = arrived(scope) if self.may_hold(scope) else None
         asked = self.asked(scope, body) if body else None
         key = None if asked is None else self.key(asked, scope)
+        if asked is not None and key is None and self.has_no_room(asked.operation):
+            exchange_of(scope).route = asked.operation.path
+            raise full()
         kept = None if key is None else await self._answering.kept(key)
         if asked is None or kept is None:
             exchange_of(scope).looked_up = key is not None
@@ -102,7 +111,7 @@ class Front:
         ):
             return None
         media_type = negotiate(accept.decode("latin-1"), operation.media_types)
-        limit = min(getattr(self._settings, operation.body_limit), INLINE_BYTES)
+        limit = min(getattr(self._settings, operation.body_limit), HASHED_INLINE_BYTES)
         if media_type is None or len(body) > limit:
             return None
         return Asked(operation, content_type, media_type, body)

@@ -54,14 +54,13 @@ def paths(
     ]
     for aim in AIMS if task.slots <= MOST_SLOTS and alike else AIMS[:1]:
         for placed, rows in _exchanges(task, current, shape.nodes, aim, expired):
-            for row in rows:
-                if found[row] and not expired():
-                    found[row].append(_stop(task, row, current, placed))
-    for row, path in enumerate(found):
-        if path and expired():
-            continue
-        end = _relabelled(fresh[row], current[row]) if alike else fresh[row]
-        path.append(_stop(task, row, current, np.broadcast_to(end, current.shape)))
+            going_on = rows[[bool(found[row]) for row in rows]]
+            _stop_at(found, task, going_on, current, placed)
+    rows = np.array([row for row, path in enumerate(found) if not (path and expired())], np.int64)
+    ends = fresh.copy()
+    for row in rows if alike else ():
+        ends[row] = _relabelled(fresh[row], current[row])
+    _stop_at(found, task, rows, current, ends)
     return found
 
 
@@ -109,10 +108,12 @@ def _gain(before: Stop, after: Stop) -> float:
     return (after.balance - before.balance) / (after.moved - before.moved)
 
 
-def _stop(task: Task, row: int, current: Ints, placed: Ints) -> Stop:
-    alone = task.select(np.array([row]))
-    balance = float(balancedness(times(alone, placed[row : row + 1])).min())
-    return Stop(moved_slots(current[row], placed[row]), balance, placed[row])
+def _stop_at(found: list[list[Stop]], task: Task, rows: Ints, current: Ints, placed: Ints) -> None:
+    """Add a stop to the paths of some layers."""
+    there = placed[rows]
+    balance = balancedness(times(task.select(rows), there)).min(axis=0)
+    for row, reached, held in zip(rows.tolist(), balance.tolist(), there, strict=True):
+        found[row].append(Stop(moved_slots(current[row], held), reached, held))
 
 
 def moved_slots(old: Ints, new: Ints) -> int:

@@ -21,6 +21,11 @@ from benchmarks.pace import Pace
 from benchmarks.server import Server, serving
 
 CONNECTIONS = 16
+"""To each serving process: with fewer it is woken oftener, which is no work of two processes."""
+
+PACED = 4000.0
+"""Requests a second to each serving process where they are paced: a tenth of what it can take."""
+
 MOST_REQUESTS = 50_000
 """Requests in one turn at most; also how far apart the numbers of two turns' requests are."""
 
@@ -42,6 +47,9 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         redis: on the server that answers from Redis, having no room in its own process.
         processes: how many serving processes its server has.
         saturated: while more plans are being asked for than can be computed.
+        rate: requests a second to each serving process, sent when they are due; 0: as many as
+            it can take. At a rate that leaves the machine idle a request's processor time does
+            not tell how much they are in each other's way.
     """
 
     name: str
@@ -51,6 +59,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     redis: bool = False
     processes: int = 1
     saturated: bool = False
+    rate: float = 0.0
 
     @property
     def kind(self) -> Kind:
@@ -73,6 +82,14 @@ MEASURES = (
         request=questions.plan_again,
         unit="plan-cached",
         processes=2,  # each keeps answers of its own: a miss of the second may be among the hits
+    ),
+    Measure(name="plan-paced", request=questions.plan_again, rate=PACED),
+    Measure(
+        name="plan-paced-two",
+        request=questions.plan_again,
+        unit="plan-paced",
+        processes=2,
+        rate=PACED,
     ),
     Measure(
         name="plan-cached-busy",
@@ -155,10 +172,13 @@ class _Bench:
 
     def take(self, measure: Measure) -> Figures:
         """Take one round of a measure."""
+        if measure.rate:
+            paced, cpu_seconds = self._turn(measure, CONNECTIONS * measure.processes)
+            return {"cpu_seconds": cpu_seconds / paced.requests}
         saturating = self._saturating() if measure.saturated else contextlib.nullcontext()
         with saturating:
             alone, _ = self._turn(measure, 1)
-            many, cpu_seconds = self._turn(measure, CONNECTIONS)
+            many, cpu_seconds = self._turn(measure, CONNECTIONS * measure.processes)
         figures = {
             "p50": alone.p50_seconds,
             "p99": alone.p99_seconds,
@@ -197,6 +217,7 @@ class _Bench:
             seconds=seconds,
             most=MOST_REQUESTS,
             cache_status=measure.cache_status,
+            rate=measure.rate * measure.processes,
         )
 
 

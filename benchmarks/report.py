@@ -22,8 +22,8 @@ COLUMNS = {
 LEGEND = """\
 Ratios to the measure named second, the median over rounds; half of the rounds are within +-.
 p50, p99: time to the answer over 1 connection (plan-open, plan-mixed: over 16, at a fixed rate).
-requests/s: over 16 (plan-offered: ten times as many wanted). CPU: what all processes
-of the server spend on a request, or one process on a computation.
+requests/s: over 16 a serving process (...-offered: ten times as many wanted). CPU: what all
+processes of the server spend on a request, or one process on a computation.
 """
 
 _NAME_WIDTH = 18

@@ -87,3 +87,14 @@ def test_measured_serving_runs_fall_into_the_band() -> None:
     assert len(found) > 1500
     assert len(within) / len(found) >= 0.8
     assert errors[len(errors) // 2] < 0.25
+
+
+def test_measured_serving_runs_are_near_the_roofline() -> None:
+    """The median run by a quarter at most, and neither fast nor slow on the whole."""
+    from silicon.runs import runs  # noqa: PLC0415 - imports the package
+
+    found = sorted(run.roofline for run in runs())
+    errors = sorted(abs(ratio - 1) for ratio in found)
+
+    assert errors[len(errors) // 2] < 0.25
+    assert 0.9 < found[len(found) // 2] < 1.1

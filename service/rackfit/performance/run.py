@@ -76,20 +76,37 @@ class Run:
     def _step_seconds(self) -> float:
         """Seconds between two steps of a sequence, the reading of others' prompts included.
 
-        While a request is written every other one of the rank is replaced once. Where prompts
-        fill more passes than writing takes, they set the pace.
+        While a request is written every other one of the rank is replaced once. Their prompts come
+        one after the other, in chunks as large as a pass takes: some passes read one, the others
+        none. (Spread over all passes, as on average, prompts would wake most experts in each.)
         """
         serving, pipeline = self._serving, self._split.pipeline
         part = max(serving.sequences / pipeline, 1)
-        alone = serving.phase != "both"
-        if alone or serving.input_tokens is None or serving.output_tokens is None:
-            seconds = self._forward.stage_seconds(self._writing(part), self._partition)
-            return pipeline * seconds / self._decode.factor + self._drafting(part)
+        alone = pipeline * self._pass_seconds(self._writing(part)) / self._decode.factor
+        only = serving.phase != "both"
+        if only or serving.input_tokens is None or serving.output_tokens is None:
+            return alone + self._drafting(part)
         steps = max(serving.output_tokens / serving.tokens_a_step, 1)
+        chunks = part * self._chunks
+        if chunks > steps:
+            return self._crowded_seconds(part, steps) + self._drafting(part)
+        both = self._batch(part, self._new / self._chunks)
+        reading = pipeline * self._pass_seconds(both) / self._mixed
+        share = chunks / steps
+        return (1 - share) * alone + share * reading + self._drafting(part)
+
+    def _crowded_seconds(self, part: float, steps: float) -> float:
+        """Seconds between two steps where every pass reads, and more than one chunk.
+
+        Where prompts fill more passes than writing takes, they set the pace.
+        """
         passes = max(steps, part * self._new / self._forward.chunk_tokens)
         mixed = self._batch(part * steps / passes, part * self._new / passes)
-        seconds = pipeline * self._forward.stage_seconds(mixed, self._partition) / self._mixed
-        return passes / steps * seconds + self._drafting(part)
+        seconds = self._split.pipeline * self._pass_seconds(mixed) / self._mixed
+        return passes / steps * seconds
+
+    def _pass_seconds(self, batch: Batch) -> float:
+        return self._forward.stage_seconds(batch, self._partition)
 
     def _writing(self, decoding: float) -> Batch:
         """A pass with so many sequences to write and no prompt."""

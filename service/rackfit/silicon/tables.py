@@ -155,15 +155,17 @@ class TabledForward:
     def _milliseconds(self, batch: Batch) -> float:
         """Ask for a pass; sequences and tokens are whole there.
 
-        Less than one chunk of a prompt a pass is one in some of the passes.
+        Between two numbers of prompts it is between their times.
         """
         if not batch.prompts:
             return self._writing(batch)
-        if batch.prompts >= 1 or not batch.decoding:
-            return self._reading(batch)
-        share = batch.prompts
-        whole = msgspec.structs.replace(batch, prompts=1)
-        return (1 - share) * self._writing(batch) + share * self._reading(whole)
+        fewer, share = divmod(batch.prompts, 1)
+        times = (
+            self._reading(msgspec.structs.replace(batch, prompts=prompts))
+            for prompts in (fewer, fewer + 1)
+        )
+        lower, upper = next(times), next(times) if share else 0.0
+        return (1 - share) * lower + share * upper
 
     def _writing(self, batch: Batch) -> float:
         sequences = max(ceil(batch.decoding), 1)
@@ -175,7 +177,9 @@ class TabledForward:
         The table of such passes knows no tokens before a chunk: what attending to those adds is
         told by the table of prompts.
         """
-        prompts, new, known = ceil(batch.prompts), round(batch.new), round(batch.end - batch.new)
+        prompts, new, known = round(batch.prompts), round(batch.new), round(batch.end - batch.new)
+        if not prompts:
+            return self._writing(batch)
         alone = self._compiled.predict_prefill_latency(prompts, known + new, known)
         if not batch.decoding:
             return alone

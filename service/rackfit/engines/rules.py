@@ -174,14 +174,19 @@ def padded_vocabulary(size: int, multiple: int = 64) -> int:
 
 
 def no_context_parallelism(_model: ServedModel, split: Split) -> Rejection | None:
-    """Context parallelism is planned only where an engine's file says it has it."""
+    """Prompts divided over devices of their own; tensor ranks that divide rows are another thing.
+
+    vLLM's model runner V2 refuses it; SGLang has it inside tensor parallelism (`--attn-cp-size`)
+    and TensorRT-LLM as Helix, neither of which is modelled.
+    """
     if split.context == 1:
         return None
     return reject(
         split,
         "degree-unsupported",
-        f"context = {split.context}: this engine is planned without context parallelism.",
-        "context parallelism is an engine's own feature",
+        f"context = {split.context}: no engine is planned with devices that divide prompts; "
+        "decode_context divides the cache over tensor ranks.",
+        "github.com/vllm-project/vllm/issues/47846 (model runner V2 refuses it)",
         context=split.context,
     )
 

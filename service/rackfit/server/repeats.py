@@ -37,6 +37,8 @@ class Repeats:
 
     def find(self, request: bytes) -> Again | None:
         """Return what answers a request."""
+        if len(request) > MAX_REQUEST_BYTES:
+            return None  # to look it up would take hashing all of it
         again = self._answering.get(request)
         if again is not None:
             self._answering.move_to_end(request)

@@ -1,5 +1,7 @@
 """compressed-tensors' groups of modules, read from excerpts of published configs."""
 
+from typing import Any
+
 import pytest
 
 from checkpoints import (
@@ -87,22 +89,47 @@ def test_unpacked_formats_keep_four_bits_in_a_byte() -> None:
     assert ["int8"] == schemes(read(section), Q_PROJ)
 
 
-def test_zero_points_are_stored() -> None:
-    """An asymmetric group of 128 has a scheme of its own."""
+@pytest.mark.parametrize(
+    ("weights", "form", "scheme"),
+    [
+        ({"num_bits": 4, "group_size": 32}, "pack-quantized", "int4-g32-asym"),
+        ({"num_bits": 4, "group_size": 64}, "pack-quantized", "int4-g64-asym"),
+        ({"num_bits": 4, "group_size": 128}, "pack-quantized", "int4-g128-asym"),
+        ({"num_bits": 4, "strategy": "channel"}, "pack-quantized", "int4-channel-asym"),
+        ({"num_bits": 8, "group_size": 128}, "pack-quantized", "int8-g128-asym"),
+        ({"num_bits": 8, "strategy": "channel"}, "int-quantized", "int8-asym"),
+    ],
+)
+def test_zero_points_are_stored(weights: dict[str, Any], form: str, scheme: str) -> None:
+    """Asymmetric weights have schemes of their own: a zero point, packed, beside each scale."""
     section = {
         "quant_method": "compressed-tensors",
-        "format": "pack-quantized",
+        "format": form,
+        "config_groups": {"group_0": group(["Linear"], type="int", symmetric=False, **weights)},
+    }
+    assert [scheme] == schemes(read(section), Q_PROJ)
+
+
+def test_tiles_of_another_size_are_refused() -> None:
+    """A scale for each 64 x 64 weights is four times as many."""
+    section = {
+        "quant_method": "compressed-tensors",
+        "format": "float-quantized",
         "config_groups": {
-            "group_0": group(["Linear"], num_bits=4, type="int", group_size=128, symmetric=False)
+            "group_0": group(
+                ["Linear"], num_bits=8, type="float", strategy="block", block_structure=[64, 64]
+            )
         },
     }
-    assert ["int4-g128-asym"] == schemes(read(section), Q_PROJ)
+    pointer, detail = refusal(section)
+    assert pointer.endswith("/config_groups/group_0/weights/block_structure")
+    assert "[128, 128]" in detail
 
 
 def test_a_head_is_a_linear_layer_unless_ignored() -> None:
-    """compressed-tensors' Linear takes the head in; routers and vision towers it does not."""
+    """compressed-tensors' Linear takes head and vision tower in; routers are none."""
     section = {key: value for key, value in KIMI_K25.items() if key != "ignore"}
-    assert ["int4-g32", "bf16", "bf16"] == schemes(read(section), HEAD, ROUTER, VISION)
+    assert ["int4-g32", "bf16", "int4-g32"] == schemes(read(section), HEAD, ROUTER, VISION)
 
 
 def test_a_modules_name_decides_before_its_class() -> None:

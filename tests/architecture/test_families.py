@@ -221,3 +221,18 @@ def test_heads_that_a_config_leaves_out_are_those_of_its_class(
     said = read_config(config | {"num_key_value_heads": kv_heads})
 
     assert said == read_config(config)
+
+
+def test_bloom_spells_its_width_in_two_ways() -> None:
+    """`n_embed` in the published configs; bloom-560m has 559,214,592 parameters."""
+    config = {
+        "model_type": "bloom",
+        "n_layer": 24,
+        "num_attention_heads": 16,
+        "seq_length": 2048,
+        "vocab_size": 250_880,
+        "n_inner": None,
+        "offset_alibi": 100,
+    }
+    for width in ("n_embed", "hidden_size"):
+        assert 559_214_592 == count_parameters(read_config({**config, width: 1024})).total

@@ -128,3 +128,27 @@ def test_an_unknown_algorithm_is_refused() -> None:
     (violation,) = refused.value.violations
     assert violation.pointer == "/model/hf_quant_config/quantization/quant_algo"
     assert "'INT2'" in violation.detail
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "size", "scheme"),
+    [
+        ("W4A16_AWQ", None, "awq-int4"),
+        ("W4A16_AWQ", 128, "awq-int4"),
+        ("W4A16_AWQ", 64, "awq-int4-g64"),
+        ("NVFP4", 16, "nvfp4"),
+        ("FP8", None, "fp8"),
+    ],
+)
+def test_groups_of_a_size_have_their_scheme(algorithm: str, size: int | None, scheme: str) -> None:
+    """A scale a group: smaller groups store more of them."""
+    assert [scheme] == schemes(read_file(quant_algo=algorithm, group_size=size), Q_PROJ)
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("NVFP4", 32), ("W4A16_AWQ", 256)])
+def test_groups_of_another_size_are_refused(algorithm: str, size: int) -> None:
+    """The error points at the size."""
+    with pytest.raises(InvalidInput) as refused:
+        read_file(quant_algo=algorithm, group_size=size)
+    (violation,) = refused.value.violations
+    assert violation.pointer.endswith("/group_size")

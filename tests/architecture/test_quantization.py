@@ -61,10 +61,13 @@ DEEPSEEK_V3 = {
 
 
 def test_fp8_by_tile_converts_the_decoders_linear_layers() -> None:
-    """DeepSeek-V3: attention, dense, routed and shared experts are FP8, the rest bf16."""
+    """DeepSeek-V3: attention, dense, routed and shared experts are FP8, the rest bf16.
+
+    A vision tower's linear layers would be as well, were there one that nothing leaves out.
+    """
     stored = read(DEEPSEEK_V3)
-    assert ["fp8-block"] * 5 == schemes(stored, Q_PROJ, O_PROJ, DENSE, EXPERT, SHARED)
-    plain = (ROUTER, HEAD, VISION, EMBEDDING, NORM, BIAS)
+    assert ["fp8-block"] * 6 == schemes(stored, Q_PROJ, O_PROJ, DENSE, EXPERT, SHARED, VISION)
+    plain = (ROUTER, HEAD, EMBEDDING, NORM, BIAS)
     assert ["bf16"] * len(plain) == schemes(stored, *plain)
 
 
@@ -231,6 +234,20 @@ def test_bitsandbytes_skips_modules_by_name() -> None:
     """`llm_int8_skip_modules` names segments anywhere in a module's path."""
     section = {"quant_method": "bitsandbytes", "llm_int8_skip_modules": ["lm_head", "q_proj"]}
     assert ["bf16", "bnb-nf4-single"] == schemes(read(section), Q_PROJ, O_PROJ)
+
+
+def test_bitsandbytes_converts_towers_unless_it_skips_them() -> None:
+    """Transformers' replace_with_bnb_linear goes through the whole model."""
+    section = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    assert ["bnb-nf4-single"] == schemes(read(section), VISION)
+    assert ["bf16"] == schemes(read({**section, "llm_int8_skip_modules": ["visual"]}), VISION)
+
+
+def test_bitsandbytes_that_loads_nothing_is_refused() -> None:
+    """Neither 4 bits nor 8."""
+    section = {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False}
+    pointer, _ = refusal(section)
+    assert pointer.endswith("/load_in_4bit")
 
 
 @pytest.mark.parametrize("method", ["aqlm", None, 7, {}])

@@ -50,3 +50,22 @@ def test_sliding_layers_have_a_pool_of_their_own() -> None:
     assert (10 * row + 52 * row * 4 / 5) == pytest.approx(
         answer.ranks[0].kv_cache_bytes_per_token, abs=1
     )
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "row"),
+    [("NVIDIA-H200", 656), ("NVIDIA-B200", 576), ("AMD-Instinct-MI300X", 576)],
+)
+def test_sparse_latent_rows_in_fp8_are_those_of_the_kernels(accelerator: str, row: int) -> None:
+    """V3.2 measured 48,072 bytes a token on Hopper; an indexer's key is 132 everywhere."""
+    answer = truths.ask(
+        {
+            "model": {"id": "deepseek-ai/DeepSeek-V3.2"},
+            "engine": {"name": "sglang"},
+            "kv_cache_dtype": "fp8",
+            "workload": {"context_tokens": 8192, "sequences": 1},
+            "split": {"tensor": 8},
+            "accelerator": accelerator,
+        }
+    )
+    assert 61 * (row + 132) == answer.ranks[0].kv_cache_bytes_per_token

@@ -62,7 +62,7 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True):
 def read_frame(fields: Fields) -> Frame:
     """Read the frame; the head is untied unless the config says otherwise."""
     return Frame(
-        hidden=fields.integer("hidden_size", "n_embd", "d_model"),
+        hidden=fields.integer("hidden_size", "n_embd", "n_embed", "d_model"),
         layers=fields.integer(
             "num_hidden_layers", "n_layer", "n_layers", "num_layers", most=MAX_LAYERS
         ),

@@ -43,6 +43,7 @@ KV_DTYPE_ALIASES: dict[str, str] = {
 }
 
 PLAIN_BYTES = {"f32": 4, "bf16": 2, "f16": 2}
+SCALED = 128  # elements of a sparse latent row in fp8 that share an f32 scale
 INDEXER_ROW_EXTRA = 4  # one f32 scale a row of fp8 indexer keys (DeepSeek-V3.2)
 COMPRESSED_FP8_EXTRA = 8  # V4: seven ue8m0 scales of 64 elements, padded to eight bytes
 OVERLAPPING_RATIO = 4  # V4's rows of ratio 4 overlap, those of ratio 128 do not
@@ -135,6 +136,17 @@ def latent_terms(attention: LatentAttention, kv_cache_dtype: str) -> tuple[Cache
 def indexer_row_bytes(indexer: Indexer) -> int:
     """One fp8 key and its f32 scale (132 B for DeepSeek-V3.2)."""
     return indexer.width + INDEXER_ROW_EXTRA
+
+
+def sparse_row_bytes(attention: LatentAttention) -> int:
+    """One fp8 row of sparse latent attention: 656 B for DeepSeek-V3.2, and an indexer's key.
+
+    The latent row in fp8 with an f32 scale every 128, the rotary part in 16 bits (vLLM
+    MLAAttentionSpec, fp8_ds_mla; SGLang calculate_mla_kv_cache_dim).
+    """
+    scales = -(-attention.latent_width // SCALED) * PLAIN_BYTES["f32"]
+    row = attention.latent_width + scales + attention.rope_width * PLAIN_BYTES["bf16"]
+    return row + (indexer_row_bytes(attention.indexer) if attention.indexer else 0)
 
 
 def compressed_row_bytes(attention: CompressedAttention, kv_cache_dtype: str) -> int:

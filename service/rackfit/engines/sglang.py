@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from rackfit.architecture.model import Attention, LatentAttention
 from rackfit.catalog.entries import Accelerator
-from rackfit.engines.cache_layout import CacheTerm
+from rackfit.engines.cache_layout import CacheTerm, merged, sparse_row_bytes
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.hardware import (
     BLACKWELL,
@@ -29,6 +30,13 @@ from rackfit.engines.torch_memory import allocated_bytes
 
 MIB = 1 << 20
 GIB = 1 << 30
+
+PLAIN_SPARSE_ROWS = frozenset({"blackwell", "cdna2", "cdna3", "cdna4"})
+"""Generations whose sparse latent rows in fp8 are fp8 throughout.
+
+Source: sglang, model_runner.py, calculate_mla_kv_cache_dim, and the default of each generation's
+attention backend.
+"""
 
 TIERS = (
     (20 * GIB, 2048, 8, 8),
@@ -123,8 +131,20 @@ class Sglang(Engine):
     def allocated_cache(
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
-        """Sliding layers have a pool of their own, a fixed share of the others' tokens."""
-        cache = super().allocated_cache(model, split, counts, limits)
+        """Sliding layers have a pool of their own, a fixed share of the others' tokens.
+
+        Sparse latent rows in fp8 keep scales and a rotary part in 16 bits for the kernels of
+        Hopper (FlashMLA), but not for Blackwell's (TensorRT-LLM) nor AMD's (TileLang).
+        """
+        plain = limits.generation in PLAIN_SPARSE_ROWS or model.kv_cache_dtype != "fp8"
+        each = model.cache_terms(split.tensor)
+        if not plain:
+            kinds = zip(model.kinds, each, strict=True)
+            each = tuple(_with_scales(kind.attention, terms) for kind, terms in kinds)
+        cache = StageCache(
+            terms=merged(zip(counts, each, strict=True), self.block_tokens),
+            block_tokens=self.block_tokens,
+        )
         if not any(term.window is None and term.row_bytes for term in cache.terms):
             return cache
         terms = tuple(term if term.window is None else _pooled(term) for term in cache.terms)
@@ -246,3 +266,12 @@ def _pooled(term: CacheTerm) -> CacheTerm:
         row_bytes=-(-term.row_bytes * share.numerator // share.denominator),
         window=None,
     )
+
+
+def _with_scales(
+    attention: Attention | None, terms: tuple[CacheTerm, ...]
+) -> tuple[CacheTerm, ...]:
+    """The terms of a layer whose sparse rows keep their scales."""
+    if isinstance(attention, LatentAttention) and attention.top_k:
+        return (CacheTerm(row_bytes=sparse_row_bytes(attention)),)
+    return terms

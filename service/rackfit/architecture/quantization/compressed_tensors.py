@@ -11,12 +11,12 @@ import msgspec
 
 from rackfit.architecture.model import Component
 from rackfit.architecture.quantization.modelopt import kv_cache_of
-from rackfit.architecture.quantization.rules import DECODER, Rule, converted, listed
+from rackfit.architecture.quantization.rules import WITH_TOWERS, Rule, converted, listed
 from rackfit.architecture.quantization.sections import Section, Stored
 
 LINEAR = "Linear"
 # A head is a Linear too: where it stays in the plain type, `ignore` says so.
-CONVERTED: frozenset[Component] = DECODER | {"head"}
+CONVERTED: frozenset[Component] = WITH_TOWERS | {"head"}
 
 FORMATS = (
     "dense",
@@ -45,7 +45,11 @@ SCHEMES: Mapping[tuple[str, int, str | int], str] = {
     ("int", 4, 64): "int4-g64",
     ("int", 4, 128): "int4-g128",
 }
-ASYMMETRIC = {"int4-g128": "int4-g128-asym"}
+ASYMMETRIC = {
+    name: f"{name}-asym"
+    for name in ("int4-g32", "int4-g64", "int4-g128", "int4-channel", "int8", "int8-g128")
+}
+TILE = [128, 128]
 UNPACKED = ("int-quantized", "naive-quantized")
 
 
@@ -54,6 +58,7 @@ class _Weights(msgspec.Struct, frozen=True):
     type: str = "int"
     strategy: str | None = None
     group_size: int | None = None
+    block_structure: list[int] | None = None
     symmetric: bool = True
 
 
@@ -106,6 +111,9 @@ def _scheme(section: Section, key: str, weights: _Weights, form: str | None) -> 
     per: str | int = size if size is not None and size > 0 else weights.strategy or "tensor"
     if weights.strategy in ("block", "channel"):
         per = weights.strategy
+    if per == "block" and weights.block_structure not in (None, TILE):
+        tile = weights.block_structure
+        raise section.refuse(f"{at}/weights/block_structure", "blocks of", tile, [TILE])
     scheme = SCHEMES.get((weights.type, bits, per))
     if scheme is None:
         known = (f"{t}{b} per {p}" for t, b, p in SCHEMES)

@@ -7,7 +7,7 @@ import msgspec
 
 from rackfit.architecture.model import Component
 from rackfit.architecture.quantization.modelopt import tables
-from rackfit.architecture.quantization.rules import DECODER, Rule, converted, listed
+from rackfit.architecture.quantization.rules import DECODER, WITH_TOWERS, Rule, converted, listed
 from rackfit.architecture.quantization.sections import Section, Stored
 
 ROUTED: frozenset[Component] = frozenset({"routed_experts"})
@@ -63,7 +63,7 @@ def read_fp8(section: Section) -> Stored:
         *tables(section),
         *kept(section),
         *_experts(section),
-        converted(scheme),
+        converted(scheme, WITH_TOWERS),
     ), None
 
 
@@ -98,8 +98,11 @@ def read_awq(section: Section) -> Stored:
 def read_bitsandbytes(section: Section) -> Stored:
     """Read bitsandbytes: 8 bits where the config says so, else 4."""
     fields = section.decode(_BitsAndBytes)
+    if section.values.get("load_in_4bit") is False and not fields.load_in_8bit:
+        raise section.refuse("load_in_4bit", "bitsandbytes that loads", False, ("4", "8 bits"))  # noqa: FBT003
     four = "bnb-nf4" if fields.bnb_4bit_use_double_quant else "bnb-nf4-single"
-    return read_uniform("bnb-int8" if fields.load_in_8bit else four, section)
+    scheme = "bnb-int8" if fields.load_in_8bit else four
+    return (*kept(section), converted(scheme, WITH_TOWERS)), None
 
 
 def kept(section: Section) -> Iterator[Rule]:

@@ -30,6 +30,12 @@ ALGORITHMS = {
     "W8A8_SQ_PER_CHANNEL": "int8",
     "INT8_SQ": "int8",
 }
+AWQ = {128: "awq-int4", 64: "awq-int4-g64", 32: "awq-int4-g32"}
+"""W4A16_AWQ by the size of its groups."""
+
+GROUPS = {"NVFP4": 16, "NVFP4_AWQ": 16, "W4A8_AWQ": 128}
+"""The one size of group that there is a scheme for."""
+
 KV_CACHE = {"FP8": "fp8", "NVFP4": "nvfp4", "INT8": "int8"}
 
 
@@ -39,6 +45,7 @@ class _Modelopt(msgspec.Struct, frozen=True):
     kv_cache_scheme: str | dict[str, Any] | None = None
     exclude_modules: list[str] | None = None
     ignore: list[str] | None = None
+    group_size: int | None = None
 
 
 class _Layer(msgspec.Struct, frozen=True):
@@ -58,7 +65,8 @@ def read_modelopt(section: Section) -> Stored:
         )
     fields = section.decode(_Modelopt)
     algorithm = (fields.quant_algo or MIXED).upper()
-    base = () if algorithm == MIXED else (converted(_scheme(section, "quant_algo", algorithm)),)
+    scheme = None if algorithm == MIXED else _grouped(section, algorithm, fields.group_size)
+    base = () if scheme is None else (converted(scheme),)
     return (
         *(r for name in ("exclude_modules", "ignore") for r in _kept(section, fields, name)),
         *tables(section),
@@ -102,3 +110,14 @@ def _scheme(section: Section, field: str, algorithm: str) -> str:
     if algorithm not in ALGORITHMS:
         raise section.refuse(field, "the algorithm", algorithm, (*ALGORITHMS, MIXED))
     return ALGORITHMS[algorithm]
+
+
+def _grouped(section: Section, algorithm: str, size: int | None) -> str:
+    """Return the scheme of an algorithm with groups of a size, None for its usual one."""
+    scheme = _scheme(section, "quant_algo", algorithm)
+    known = AWQ if algorithm == "W4A16_AWQ" else {GROUPS.get(algorithm, size): scheme}
+    if size is None:
+        return scheme
+    if size not in known:
+        raise section.refuse("group_size", f"{algorithm} in groups of", size, known)
+    return known[size]

@@ -15,6 +15,9 @@ DECODER: frozenset[Component] = frozenset(
 )
 """Components whose linear layers quantizers convert unless told otherwise."""
 
+WITH_TOWERS: frozenset[Component] = DECODER | {"vision"}
+"""The same of quantizers that convert every linear layer there is, towers' too."""
+
 Reach = Literal["linear", "matrix", "every"]
 """The tensors a rule is about: matrices of linear layers, every matrix, or every tensor."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from rackfit.architecture.model import Attention, CompressedAttention, LatentAttention
-from rackfit.engines.cache_layout import PLAIN_BYTES, CacheTerm, indexer_row_bytes, layer_terms
+from rackfit.engines.cache_layout import CacheTerm, layer_terms, sparse_row_bytes
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
@@ -19,9 +19,6 @@ from rackfit.engines.vllm.compressed_pages import compressed_cache
 
 BLOCK = 16
 """Tokens of a block where the model asks for no other (CacheConfig.block_size)."""
-
-SCALED = 128
-"""Elements of a sparse latent row that share an f32 scale."""
 
 NEARLY_EVEN = 1.25
 """Kinds of layers whose counts differ by less share the larger as their group size."""
@@ -94,7 +91,7 @@ def _kept(
 ) -> Iterator[tuple[int, int, int | None]]:
     """What one layer keeps: bytes a token, of a state, and its window; nothing if it shares."""
     if isinstance(attention, LatentAttention) and attention.top_k and model.kv_cache_dtype == "fp8":
-        yield _sparse_row_bytes(attention), 0, None
+        yield sparse_row_bytes(attention), 0, None
         return
     terms = layer_terms(
         attention,
@@ -104,17 +101,6 @@ def _kept(
     )
     for term in terms:
         yield term.row_bytes, term.constant_bytes, term.window
-
-
-def _sparse_row_bytes(attention: LatentAttention) -> int:
-    """One fp8 row of sparse latent attention: 656 B for DeepSeek-V3.2, and an indexer's key.
-
-    vLLM MLAAttentionSpec, fp8_ds_mla: the latent row in fp8 with an f32 scale every 128, the
-    rotary part in 16 bits.
-    """
-    scales = -(-attention.latent_width // SCALED) * PLAIN_BYTES["f32"]
-    row = attention.latent_width + scales + attention.rope_width * PLAIN_BYTES["bf16"]
-    return row + (indexer_row_bytes(attention.indexer) if attention.indexer else 0)
 
 
 def _grouped(pages: Sequence[Pages], batched_tokens: int) -> StageCache:

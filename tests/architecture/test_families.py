@@ -236,3 +236,26 @@ def test_bloom_spells_its_width_in_two_ways() -> None:
     }
     for width in ("n_embed", "hidden_size"):
         assert 559_214_592 == count_parameters(read_config({**config, width: 1024})).total
+
+
+@pytest.mark.parametrize("name", ["minimax_text_01", "minimax_m1"])
+def test_minimaxs_own_names_are_read_as_the_librarys(name: str) -> None:
+    """The first repositories had model types of their own for the same fields."""
+    config = {
+        "hidden_size": 6144,
+        "intermediate_size": 9216,
+        "num_attention_heads": 64,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "num_hidden_layers": 80,
+        "num_local_experts": 32,
+        "num_experts_per_tok": 2,
+        "vocab_size": 200_064,
+        "max_position_embeddings": 10_240_000,
+        "attn_type_list": [int(layer % 8 == 7) for layer in range(80)],
+    }
+    found = read_config({**config, "model_type": name})
+    library = read_config({**config, "model_type": "minimax"})
+
+    assert (found.kinds, found.order, found.outer) == (library.kinds, library.order, library.outer)
+    assert 456 == round(count_parameters(found).total / 1e9)

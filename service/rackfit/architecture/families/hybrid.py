@@ -280,4 +280,6 @@ READERS: Mapping[str, Reader] = {
     "lfm2": read_lfm2,
     "lfm2_moe": read_lfm2_moe,
     "minimax": read_minimax,
+    "minimax_m1": read_minimax,
+    "minimax_text_01": read_minimax,
 }

@@ -3,6 +3,11 @@
 import pytest
 
 import truths
+from rackfit.engines import engine_for
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.split import Split
+
+NAMES = ("sglang", "vllm")
 
 
 def capacity(weights: str, **engine: float) -> tuple[int, int]:
@@ -69,3 +74,33 @@ def test_sparse_latent_rows_in_fp8_are_those_of_the_kernels(accelerator: str, ro
         }
     )
     assert 61 * (row + 132) == answer.ranks[0].kv_cache_bytes_per_token
+
+
+def test_the_default_share_follows_the_callers_chunk() -> None:
+    """A chunk of 32,768 sets 48 GiB of activations apart, one of 2,048 no less than the floor."""
+    (_, usual), (_, large) = (
+        capacity("deepseek-ai/DeepSeek-V3"),
+        capacity("deepseek-ai/DeepSeek-V3", max_batched_tokens=32_768),
+    )
+    assert 1.5 * (32_768 - 8192) * (1 << 20) == pytest.approx(usual - large, rel=0.02)
+
+
+def test_the_head_is_divided_over_all_ranks_of_attention_dp() -> None:
+    """Without `--enable-dp-lm-head`, which is not among the arguments; vLLM's is over TP alone."""
+    split = Split(tensor=2, data=4)
+    parts = {name: engine_for(EngineChoice(name=name), 0.1).head_parts(split) for name in NAMES}
+    assert {"sglang": 8, "vllm": 2} == parts
+
+
+def test_a_rank_of_attention_dp_holds_its_part_of_the_head() -> None:
+    """An eighth of DeepSeek-V3's head of 1.73 GiB stays; seven eighths are elsewhere."""
+    asked = {
+        "model": {"id": "deepseek-ai/DeepSeek-V3"},
+        "workload": {"context_tokens": 8192, "sequences": 8},
+        "split": {"tensor": 1, "data": 8},
+        "engine": {"name": "sglang"},
+        "accelerator": "NVIDIA-H200",
+    }
+    head = 129_280 * 7168 * 2
+    here = truths.ask(asked).ranks[0].weights_bytes
+    assert here + head * 7 / 8 == pytest.approx(90.867 * truths.GIB, rel=0.001)

@@ -168,6 +168,10 @@ class Engine(Starting, ABC):
         """Into how many parts shared experts are divided."""
         return self.feed_forward_parts(split)
 
+    def head_parts(self, split: Split) -> int:
+        """Into how many parts the head is divided."""
+        return split.tensor
+
     def vision_parts(self, split: Split) -> int:
         """Into how many parts the matrices of a vision tower are divided."""
         del split

@@ -59,6 +59,9 @@ MANY_GRAPHS = 300
 WIDE = 4
 """Tensor ranks from which graphs are captured for larger batches."""
 
+LEAST_CHUNK = 2048
+"""Tokens of a chunk that memory is set apart for, however short the caller's are."""
+
 SLIDING_SHARE = Fraction(4, 5)
 """Tokens the pool of sliding layers holds for each token of the full ones (0.8 by default).
 
@@ -109,6 +112,10 @@ class Sglang(Engine):
     def vision_parts(self, split: Split) -> int:
         """Towers are divided as attention is."""
         return split.tensor
+
+    def head_parts(self, split: Split) -> int:
+        """Of all of `--tp`, attention DP or not (ParallelLMHead without `--enable-dp-lm-head`)."""
+        return split.tensor * split.data
 
     def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
         """Of latent rows alone; a state stays as it is (documentation, Decode Context Parallel)."""
@@ -166,7 +173,9 @@ class Sglang(Engine):
     def utilization(self, usable: int, free: int, split: Split) -> float:
         """`--mem-fraction-static`: weights and cache together, of what is there at start."""
         del free
-        return self.choice.gpu_memory_utilization or _static_share(usable, split)
+        chosen = self.choice
+        share = _static_share(usable, split, chosen.max_batched_tokens)
+        return chosen.gpu_memory_utilization or share
 
     def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
         """Weights and cache have the static share; the rest of the device holds the rest."""
@@ -242,16 +251,18 @@ def _tier(usable: int) -> tuple[int, int, int, int]:
     return next(tier for tier in TIERS if usable < tier[0])
 
 
-def _static_share(usable: int, split: Split) -> float:
+def _static_share(usable: int, split: Split, chunk: int | None) -> float:
     """The share left beside what SGLang sets apart, in whole per mille.
 
-    In MiB, by memory_hook.py: 512, 1.5 a token of a chunk, 2 a sequence of a graph, 1,024 for
-    every eight ranks, and 3 or 4.5 a sequence and rank of attention DP.
+    In MiB, by memory_hook.py: 512, 1.5 a token of a chunk (the caller's, of 2,048 at least), 2 a
+    sequence of a graph, 1,024 for every eight ranks, and 3 or 4.5 a sequence and rank of attention
+    DP.
     """
-    _, chunk, narrow, wide = _tier(usable)
+    _, usual, narrow, wide = _tier(usable)
     ranks = split.tensor * split.data
     graphs = narrow if ranks < WIDE else wide
-    reserved = 512 + chunk * 1.5 + graphs * 2 + ranks * split.pipeline / 8 * 1024
+    read = max(chunk or usual, LEAST_CHUNK)
+    reserved = 512 + read * 1.5 + graphs * 2 + ranks * split.pipeline / 8 * 1024
     if split.data > 1:
         reserved += graphs * split.data * (4.5 if graphs > MANY_GRAPHS else 3)
     if usable > FLOOR_FROM:

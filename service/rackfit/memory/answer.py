@@ -155,11 +155,18 @@ def _by_architecture(
     return msgspec.structs.replace(
         _judged(answer, rejections + _shortages(split, answer.ranks)),
         capacity=room,
-        reach=_reach(deployment, resolved.model, room),
+        reach=_reach(deployment, resolved.model, room, refused=bool(rejections)),
     )
 
 
-def _reach(deployment: Deployment, model: ServedModel, room: Capacity) -> Reach:
+def _reach(deployment: Deployment, model: ServedModel, room: Capacity, *, refused: bool) -> Reach:
+    """The questions turned round; of what the engine does not start there is no answer."""
+    if refused:
+        return Reach(
+            longest_context_tokens=0,
+            most_sequences=room.sequences,
+            smallest_gpu_memory_utilization=None,
+        )
     return Reach(
         longest_context_tokens=longest_context(deployment, model.architecture.context_tokens),
         most_sequences=room.sequences,

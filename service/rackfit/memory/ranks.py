@@ -267,7 +267,9 @@ class RankSizes:
             return stored.stored_bytes
         rows = self.model.architecture.vocabulary_size
         padded = stored.stored_bytes * padded_vocabulary(rows)
-        return self.engine.allocated_bytes(-(-padded // (rows * self.split.tensor)))
+        is_head = stored.tensor.component == "head"
+        parts = self.engine.head_parts(self.split) if is_head else self.split.tensor
+        return self.engine.allocated_bytes(-(-padded // (rows * parts)))
 
 
 def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

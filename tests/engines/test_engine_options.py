@@ -37,11 +37,35 @@ def test_nothing_can_be_drafted_without_layers_for_it() -> None:
     assert refused.value.violations[0].pointer == "/engine/speculative_tokens"
 
 
+def test_a_last_stage_drafts_from_an_embedding_of_its_own() -> None:
+    """With one stage the model's is shared; with two it is loaded again where drafts are made."""
+
+    def drafting(stages: int) -> int:
+        split = {"tensor": 8, "pipeline": stages}
+        plain, more = (ask(V3, split, speculative_tokens=n).ranks[-1] for n in (0, 1))
+        return more.weights_bytes - plain.weights_bytes
+
+    embedding = 129_280 * 7168 * 2 / 8
+    assert embedding == pytest.approx(drafting(2) - drafting(1), rel=0.02)
+
+
 def test_adapters_take_two_low_rank_matrices_a_matrix() -> None:
     """Rank 16 on all seven matrices of 32 layers, twice."""
     widths = 2 * (4096 + 4096) + 2 * (4096 + 1024) + 3 * (4096 + 14_336)
     plain, adapted = ask(LLAMA), ask(LLAMA, lora_slots=2, lora_rank=16)
     assert 2 * 16 * 32 * widths * 2 == adapted.weights_bytes - plain.weights_bytes
+
+
+@pytest.mark.parametrize(("version", "slots"), [("0.11", 0), ("0.19", 2)])
+def test_adapters_have_slots_for_every_expert(version: str, slots: int) -> None:
+    """Of Qwen3-30B-A3B: 128 of 48 layers, widths 2048 and an eighth of 768, gate, up and down."""
+    model, split = "Qwen/Qwen3-30B-A3B", {"tensor": 8}
+    answers = [ask(model, split, version=version, lora_slots=n).ranks[0] for n in (0, 2)]
+    plain, adapted = (answer.weights_bytes for answer in answers)
+    attention = 2 * 16 * 2 * 48 * (3 * 2048 + 3 * 4096)  # more than adapters of attention take
+    experts = slots * 16 * 2 * 48 * 128 * 3 * (2048 + 96)
+
+    assert 0 < adapted - plain - experts < attention
 
 
 def test_redundant_experts_are_held_beside_the_others() -> None:

@@ -48,7 +48,8 @@ class Engine(Starting, ABC):
     started with a share of each device, `even_slots` whether expert ranks hold equally many
     experts even without redundant ones, `disaggregates` whether replicas may be of one phase,
     `mixes_accelerators` whether a replica's stages may be on accelerators of several types. One
-    that `reads_gguf` reads nothing else. `kernel_tables` is its name in tables of measured kernels.
+    that `reads_gguf` reads nothing else. `kernel_tables` is its name in tables of measured kernels,
+    and `drafts_from_embedding` tells that a last stage of several drafts from one of its own.
 
     Args:
         choice: the caller's options; None takes the engine's defaults.
@@ -71,6 +72,7 @@ class Engine(Starting, ABC):
     disaggregates: ClassVar[bool] = True
     mixes_accelerators: ClassVar[bool] = False
     kernel_tables: ClassVar[str | None] = None
+    drafts_from_embedding: ClassVar[bool] = False
     slots_source: ClassVar[str] = "(experts + redundant experts) % EP == 0, all engines alike"
 
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:
@@ -167,6 +169,11 @@ class Engine(Starting, ABC):
     def shared_expert_parts(self, split: Split) -> int:
         """Into how many parts shared experts are divided."""
         return self.feed_forward_parts(split)
+
+    @property
+    def adapts_experts(self) -> bool:
+        """Whether adapters have slots for routed experts."""
+        return False
 
     def head_parts(self, split: Split) -> int:
         """Into how many parts the head is divided."""

@@ -26,7 +26,7 @@ Shares = Mapping[Shard, tuple[int, int]]
 WHOLE = (1, 1)
 
 UNADAPTED = ("experts", "vision", "vocabulary")
-"""What adapters leave alone: routed experts, the vision tower, embedding and head."""
+"""What adapters leave alone: the vision tower, embedding and head; experts are counted apart."""
 
 
 class RankSizes:
@@ -99,9 +99,10 @@ class RankSizes:
         return size
 
     @cached_property
-    def tied_head_bytes(self) -> int:
-        """The embedding once more, on a last stage that is not the first."""
-        if not self.model.architecture.tied_head:
+    def embedding_again_bytes(self) -> int:
+        """The embedding once more, on a last stage that is not the first: as head, or to draft."""
+        drafts = self.engine.drafts_from_embedding and self.engine.choice.speculative_tokens
+        if not (self.model.architecture.tied_head or drafts):
             return 0
         outer = self.model.outer
         return sum(self.outer_bytes(s) for s in outer if s.tensor.component == "embedding")
@@ -117,7 +118,7 @@ class RankSizes:
         if first:
             size += self.first_stage_bytes
         if last:
-            size += self.last_stage_bytes + (0 if first else self.tied_head_bytes)
+            size += self.last_stage_bytes + (0 if first else self.embedding_again_bytes)
         return size
 
     def layers_bytes(self, counts: tuple[int, ...]) -> int:
@@ -178,7 +179,7 @@ class RankSizes:
         known: dict[Hashable, int],
     ) -> int:
         """Bytes of `held` experts of a layer of these blocks; `known` as above."""
-        size = 0
+        size = held * self._expert_adapter_bytes(mixture)
         for block in blocks:
             if block.routed:
                 traits = (id(block), id(mixture), held)
@@ -231,6 +232,16 @@ class RankSizes:
         parts = 1 if tensor.shard == "replicated" else self.split.tensor
         rows, columns = (rows // parts, columns) if tensor.fused else (rows, columns // parts)
         return choice.lora_slots * choice.lora_rank * (rows + columns) * 2
+
+    def _expert_adapter_bytes(self, mixture: ExpertFeedForward) -> int:
+        """The same for one expert: of a divided width a part, of the model's all of it."""
+        choice, split = self.engine.choice, self.split
+        if not choice.lora_slots or not self.engine.adapts_experts:
+            return 0
+        part = -(-mixture.width * split.expert // (split.tensor * split.data))
+        matrices = 3 if mixture.gated else 2
+        sides = matrices * (self.model.architecture.hidden_size + part)
+        return choice.lora_slots * choice.lora_rank * sides * 2
 
     def layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
         """Bytes of one rank's part of a layer's tensor, all of them for routed experts."""

@@ -57,6 +57,9 @@ ONLINE = {"fp8": "fp8", "bnb-nf4": "bitsandbytes", "bnb-int8": "bitsandbytes"}
 BATCHES_IN_FLIGHT = (0, 26)
 """From here windows are held for every batch under way (VllmConfig.max_in_flight_tokens)."""
 
+ADAPTED_EXPERTS = (0, 12)
+"""From here adapters have slots for every expert (pull request 21229, released with 0.11.2)."""
+
 HYBRID_CACHE = (0, 10)
 """From here sliding layers drop what they no longer see (hybrid KV cache manager)."""
 
@@ -81,6 +84,7 @@ class Vllm(Engine):
 
     name: ClassVar[str] = "vllm"
     kernel_tables: ClassVar[str | None] = "vllm"
+    drafts_from_embedding: ClassVar[bool] = True  # spec_decode/eagle.py, _maybe_share_embeddings
     hardware: ClassVar[Hardware] = Hardware(
         source="vLLM documentation: Quantization, supported hardware; FP8 W8A8",
         generations=NVIDIA | AMD | INTEL,
@@ -103,6 +107,11 @@ class Vllm(Engine):
     def version(self) -> Version:
         """Major and minor of the version that serves."""
         return read_version(self.choice.version, CURRENT)
+
+    @property
+    def adapts_experts(self) -> bool:
+        """By version; whatever the adapters themselves have (FusedMoEWithLoRA)."""
+        return self.version >= ADAPTED_EXPERTS
 
     def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
         """One group of full attention layers, as many ranks as repeat a head's rows.

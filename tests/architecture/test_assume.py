@@ -77,6 +77,16 @@ def test_known_family_is_read_as_itself() -> None:
     assert read_config(LLAMA, assume="llama").warnings == ()
 
 
+def test_a_refusal_names_sections_and_what_is_missing() -> None:
+    """The fields of a wrapper are a level below; what a family needs is not where it looks."""
+    nested = {key: value for key, value in LLAMA.items() if key != "model_type"}
+    config = {"model_type": "foo_vl", "text_config": nested, "vision_config": {"depth": 3}}
+    (violation,) = refusals(config)
+
+    assert "text_config, vision_config, " in violation.detail
+    assert "hidden_size (missing)" in violation.detail
+
+
 def test_refusal_offers_the_nearest_family() -> None:
     """Without `assume` the refusal says which family would read the config."""
     (violation,) = refusals(STRANGER)

@@ -106,13 +106,20 @@ def _unknown(config: Mapping[str, Any], pointer: str) -> str:
 
 
 def _not_understood(config: Mapping[str, Any], pointer: str, family: str) -> list[str]:
-    """Return the fields, as paths below the config, that keep it from being read as a family."""
+    """Return what keeps it from being read as a family: fields, as paths below the config.
+
+    Sections that the family does not have come first, and those that are not there are marked.
+    """
+    fields = Fields(config, pointer)
     try:
-        _, read = _read(config, pointer, family)
-        pointers = [at for at in read.unread() if matters(at)]
+        READERS[family](fields, Names(architecture=_name(config, family)))
+        fields.check()
+        pointers = [at for at in fields.unread() if matters(at)]
     except InvalidInput as error:
-        pointers = [violation.pointer for violation in error.violations]
-    return [at.removeprefix(f"{pointer}/") for at in pointers]
+        sections = [name for name in fields.unread_sections() if not is_harmless(name)]
+        pointers = [*sections, *(violation.pointer for violation in error.violations)]
+    names = [at.removeprefix(f"{pointer}/") for at in pointers]
+    return [name if name.split("/")[0] in config else f"{name} (missing)" for name in names]
 
 
 def _offer(family: str, fields: list[str]) -> str:

@@ -8,7 +8,9 @@ AUDIT := .venv-audit
 SILICON := .venv-silicon
 FUZZ := .venv-fuzz
 READERS := config csv gguf kubernetes nvidia-smi safetensors slurm
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP = $(@D)/bin/python -m pip --disable-pip-version-check --quiet
+EDITABLE = $(PIP) install --no-deps --no-build-isolation --editable .
+HASHES := --require-hashes
 
 .DEFAULT_GOAL := help
 .PHONY: help run test unit fuzz fuzz-readers silicon truth truth-data lint format types openapi docs accuracy fit bench soak audit lock clean
@@ -83,6 +85,14 @@ lock: $(VENV)/.development ## Pin and hash the requirements anew
 clean: ## Remove the virtual environment and the caches
 	rm -rf $(VENV) $(TRUTH) $(AUDIT) $(SILICON) $(FUZZ) .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 
+# Makes the environment of a target; what it depends on under requirements/ is installed into it.
+define environment
+	@requirements/check-python $(PYTHON)
+	@$(PYTHON) -m venv $(@D)
+	@echo "Installing pinned requirements into $(@D)"
+	@$(PIP) install $(HASHES) $(patsubst %,-r %,$(filter requirements/%.txt,$^))
+endef
+
 $(VENV)/.created:
 	@requirements/check-python $(PYTHON)
 	@$(PYTHON) -m venv $(VENV)
@@ -90,43 +100,31 @@ $(VENV)/.created:
 
 $(VENV)/.runtime: $(VENV)/.created requirements/runtime.txt requirements/build.txt pyproject.toml
 	@echo "Installing pinned requirements into $(VENV)"
-	@$(PIP) install --require-hashes -r requirements/build.txt -r requirements/runtime.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable .
-	@touch $@
-
-$(TRUTH)/.ready: requirements/truth.txt
-	@requirements/check-python $(PYTHON)
-	@$(PYTHON) -m venv $(TRUTH)
-	@echo "Installing the transformers library into $(TRUTH)"
-	@$(TRUTH)/bin/python -m pip --disable-pip-version-check --quiet install -r requirements/truth.txt
-	@touch $@
-
-$(SILICON)/.ready: requirements/silicon.txt requirements/build.txt requirements/development.txt
-	@requirements/check-python $(PYTHON)
-	@$(PYTHON) -m venv $(SILICON)
-	@echo "Installing pinned requirements into $(SILICON)"
-	@$(SILICON)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
-		-r requirements/build.txt -r requirements/silicon.txt -r requirements/development.txt
-	@$(SILICON)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
-	@touch $@
-
-$(FUZZ)/.ready: requirements/runtime.txt requirements/build.txt requirements/fuzz.txt
-	@requirements/check-python $(PYTHON)
-	@$(PYTHON) -m venv $(FUZZ)
-	@echo "Installing pinned requirements into $(FUZZ)"
-	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
-		-r requirements/build.txt -r requirements/runtime.txt -r requirements/fuzz.txt
-	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation --editable .
-	@touch $@
-
-$(AUDIT)/.ready: requirements/audit.txt
-	@requirements/check-python $(PYTHON)
-	@$(PYTHON) -m venv $(AUDIT)
-	@echo "Installing pinned requirements into $(AUDIT)"
-	@$(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@$(PIP) install $(HASHES) -r requirements/build.txt -r requirements/runtime.txt
+	@$(EDITABLE)
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.runtime requirements/development.txt
 	@echo "Installing pinned development requirements into $(VENV)"
-	@$(PIP) install --require-hashes -r requirements/development.txt
+	@$(PIP) install $(HASHES) -r requirements/development.txt
+	@touch $@
+
+# Not hashed: requirements/truth.txt says why.
+$(TRUTH)/.ready: HASHES :=
+$(TRUTH)/.ready: requirements/truth.txt
+	$(environment)
+	@touch $@
+
+$(SILICON)/.ready: requirements/silicon.txt requirements/build.txt requirements/development.txt
+	$(environment)
+	@$(EDITABLE)
+	@touch $@
+
+$(FUZZ)/.ready: requirements/runtime.txt requirements/build.txt requirements/fuzz.txt
+	$(environment)
+	@$(EDITABLE)
+	@touch $@
+
+$(AUDIT)/.ready: requirements/audit.txt
+	$(environment)
 	@touch $@

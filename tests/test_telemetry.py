@@ -143,6 +143,7 @@ def test_without_the_extra_the_setting_is_refused(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("wrong", ["otel:4318", "ftp://otel", "http://otel/?a=b", "http://a b"])
 def test_an_endpoint_is_a_url(wrong: str) -> None:
-    """Of HTTP, without query or blanks."""
-    with pytest.raises(ValueError, match="RACKFIT_OTLP_ENDPOINT"):
+    """Of HTTP, without query or blanks; a wrong one is told what it should look like."""
+    right = r"RACKFIT_OTLP_ENDPOINT is '.*'; it must be .* like http://host:4318 or https://host/"
+    with pytest.raises(ValueError, match=right):
         read_settings({"RACKFIT_OTLP_ENDPOINT": wrong})

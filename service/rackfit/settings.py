@@ -16,11 +16,23 @@ MIB = 1 << 20
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1, le=1 << 40)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
-Origin = Annotated[str, Meta(pattern=r"^https?://[A-Za-z0-9.:_-]+$", max_length=300)]
+Origin = Annotated[
+    str,
+    Meta(
+        max_length=300,
+        pattern=r"^https?://[A-Za-z0-9.:_-]+$",
+        extra={"looks": "like https://host:port, without a path"},
+    ),
+]
 """Scheme, host and port of a page, as browsers send it."""
 
 Collector = Annotated[
-    str, Meta(pattern=r"^https?://[A-Za-z0-9.:_-]+(/[A-Za-z0-9._/-]*)?$", max_length=300)
+    str,
+    Meta(
+        max_length=300,
+        pattern=r"^https?://[A-Za-z0-9.:_-]+(/[A-Za-z0-9._/-]*)?$",
+        extra={"looks": "like http://host:4318 or https://host/path, without a query"},
+    ),
 ]
 """Where an OpenTelemetry collector takes OTLP over HTTP, without `/v1/traces`."""
 
@@ -128,6 +140,11 @@ def _read(name: str, value: str) -> Any:  # noqa: ANN401 - as the field has it
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        right = expected(opened(inspect.type_info(kind)))
-        msg = f"{name} is {shown(value)}; it must be {right}."
+        msg = f"{name} is {shown(value)}; {_right(inspect.type_info(kind))}."
         raise ValueError(msg) from error
+
+
+def _right(kind: inspect.Type) -> str:
+    if isinstance(kind, inspect.VarTupleType):
+        return f"each of what commas divide must be {expected(opened(kind.item_type))}"
+    return f"it must be {expected(opened(kind))}"

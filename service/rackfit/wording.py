@@ -1,4 +1,8 @@
-"""What a type takes, in words a tired person understands: for settings, bodies and queries."""
+"""What a type takes, in words a tired person understands: for settings, bodies and queries.
+
+What a pattern takes its type says beside it, for a sentence in which it comes after the length:
+`Meta(pattern="^[^,]+$", extra={"looks": "without commas"})`.
+"""
 
 from collections.abc import Iterable
 
@@ -9,8 +13,10 @@ SHOWN = 80
 
 
 def opened(kind: inspect.Type) -> list[inspect.Type]:
-    """Return the types a union is made of, annotations taken off."""
+    """Return the types a union is made of; annotations are taken off, but for such words."""
     match kind:
+        case inspect.Metadata(extra={"looks": _}):
+            return [kind]
         case inspect.Metadata(type=inner):
             return opened(inner)
         case inspect.UnionType(types=types):
@@ -25,8 +31,10 @@ def expected(kinds: Iterable[inspect.Type]) -> str:
     return either(dict.fromkeys(said))
 
 
-def _expected(kind: inspect.Type) -> str:  # noqa: PLR0911 - one for each type
+def _expected(kind: inspect.Type) -> str:  # noqa: C901, PLR0911 - one for each type
     match kind:
+        case inspect.Metadata(type=inner, extra={"looks": words}):
+            return f"{_expected(inner)} {words}"
         case inspect.IntType():
             return "a whole number" + _range(kind)
         case inspect.FloatType():

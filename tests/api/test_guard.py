@@ -210,7 +210,7 @@ async def test_every_answer_keeps_browsers_in_bounds(path: str) -> None:
     ("environment", "said"),
     [
         ({"RACKFIT_JWKS_FILE": "/x"}, "RACKFIT_JWT_AUDIENCE"),
-        ({"RACKFIT_CORS_ORIGINS": "*"}, "RACKFIT_CORS_ORIGINS"),
+        ({"RACKFIT_CORS_ORIGINS": "*"}, "each .* must be .* like https://host:port"),
         ({"RACKFIT_CORS_ORIGINS": "https://a.example/path"}, "RACKFIT_CORS_ORIGINS"),
         ({"RACKFIT_RATE_LIMIT_PER_SECOND": "-1"}, "RACKFIT_RATE_LIMIT_PER_SECOND"),
         ({"RACKFIT_INSECURE": "perhaps"}, "must be true or false"),

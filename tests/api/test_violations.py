@@ -60,6 +60,11 @@ def nodes(**changed: object) -> dict[str, Any]:
             "`accelerator` must be text of 1 to 200 characters or an object, not a whole number.",
         ),
         (
+            nodes(name="a\n"),
+            "/inventory/nodes/0/name",
+            "`name` must be text of 1 to 253 characters without control characters.",
+        ),
+        (
             {"constraints": {"accelerators": []}},
             "/constraints/accelerators",
             "`accelerators` must be a list of 1 to 100 items.",

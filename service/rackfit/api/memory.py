@@ -31,7 +31,10 @@ LARGE_TABLE = 16
 """Accelerators and cells beyond which an answer takes more than a few milliseconds."""
 
 
-Listed = Annotated[str, Meta(min_length=1, max_length=200, pattern="^[^,]+$")]
+Listed = Annotated[
+    str,
+    Meta(min_length=1, max_length=200, pattern="^[^,]+$", extra={"looks": "without commas"}),
+]
 """A name in a comma-separated list, which a comma would divide."""
 
 BATCH_RANKS = 65_536

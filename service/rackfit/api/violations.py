@@ -22,7 +22,6 @@ _MISSING = re.compile(r"Object missing required field `(.*)`\Z", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
 _GOT = re.compile(r"Expected `[^`]+`, got `([a-z]+)`\Z")
 _TOO_LONG = re.compile(r"Expected `(?:array|object)` of length <= ([0-9]+)\Z")
-_UNMATCHED = re.compile(r"Expected `str` matching regex")
 _NO_CHOICE = re.compile(r"Invalid enum value (.*)\Z", re.DOTALL)
 _MSGSPEC = re.compile(r"Expected `|Invalid |Number out of range|Integer value out of range")
 _LONGEST = 200  # characters of the caller's own that are worth repeating
@@ -114,8 +113,6 @@ def _but(said: str) -> str:
     """Tell what else it must not be, or what was given instead, as far as msgspec does."""
     if found := _GOT.match(said):
         return f", not {_GIVEN.get(found[1], found[1])}"
-    if _UNMATCHED.match(said):
-        return " without commas" if "[^,]" in said else " without control characters"
     if found := _NO_CHOICE.match(said):
         return f", not {_shortened(found[1])}"
     return ""

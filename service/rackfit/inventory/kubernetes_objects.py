@@ -178,7 +178,7 @@ class _List(msgspec.Struct, frozen=True):
 _KIND = Decoder(_Kind)
 _LIST = Decoder(_List)
 _ITEM = Decoder(_Item)
-_LABELS = Decoder(dict[str, Annotated[str, Meta(max_length=253, pattern=NO_CONTROLS)] | None])
+_LABELS = Decoder(dict[str, Annotated[str, NO_CONTROLS, Meta(max_length=253)] | None])
 _NODE_SPEC = Decoder(NodeSpec)
 _NODE_STATUS = Decoder(NodeStatus)
 _POD_SPEC = Decoder(PodSpec)

@@ -8,10 +8,12 @@ from rackfit.catalog.entries import Accelerator, Bytes, Name
 
 MAX_NODES = 200_000
 
-NO_CONTROLS = r"^(?![\s\S]*[\x00-\x1f\x7f-\x9f])"
-"""What a name must match: NUL, line ends and other control characters are not in it."""
+NO_CONTROLS = msgspec.Meta(
+    pattern=r"^(?![\s\S]*[\x00-\x1f\x7f-\x9f])", extra={"looks": "without control characters"}
+)
+"""What a name must be: NUL, line ends and other control characters are not in it."""
 
-Label = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=NO_CONTROLS)]
+Label = Annotated[str, NO_CONTROLS, msgspec.Meta(min_length=1, max_length=253)]
 
 _UNMATCHED = "Expected `str` matching regex"
 

@@ -71,7 +71,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(msg)
 
 
-Word = Annotated[str, Meta(min_length=1, max_length=1000, pattern=NO_CONTROLS)]
+Word = Annotated[str, NO_CONTROLS, Meta(min_length=1, max_length=1000)]
 
 
 class LaunchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

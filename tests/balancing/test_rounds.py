@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rackfit.balancing.place import packed, times
+from rackfit.balancing.packing import packed, times
 from rackfit.balancing.rounds import COLD, best_rounds, pass_on
 from rackfit.balancing.task import Ints, Task
 

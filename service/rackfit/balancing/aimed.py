@@ -13,11 +13,11 @@ import numpy as np
 from rackfit.balancing.packing import Packing
 from rackfit.balancing.task import Bools, Floats, Ints
 
-NEAREST, NEIGHBOURS = np.array([-1, 0]), np.array([-3, -2, -1, 0, 1, 2])
-"""Which replicas are weighed, counted from the one that fits: in rough rounds, and in others."""
-
-_ROUGH, _MANY = 2, 1000
+_ROUGH, _MANY = 2, 600
 """In how many first rounds with how many hot ranks the nearest replicas will do."""
+
+_LEAST, _MOST, _WEIGHED = 3, 8, 3000
+"""Replicas weighed later on either side of the one that fits: so many that numpy is busy."""
 
 PASSES = 2
 """How often ranks choose: those that lost their partner to a hotter one do so again."""
@@ -77,20 +77,20 @@ def aim(
         index = index or _Index.of(packing)
         hot = hot[np.argsort(-times[hot])]
         rough = turn < _ROUGH and len(hot) > _MANY
-        near = index.near(NEAREST if rough else NEIGHBOURS)
-        made = _accept(packing, _offers(packing, near, hot, goal), times)
+        reach = 1 if rough else min(_MOST, max(_LEAST, _WEIGHED // len(hot)))
+        made = _accept(packing, _offers(packing, index, hot, goal, reach), times)
         if made < _WORTH * len(hot) and not rough:
             return
 
 
-def _offers(packing: Packing, index: "_Index", hot: Ints, goal: Floats) -> _Offers:
-    """Look up what each replica of a hot rank could be exchanged for."""
+def _offers(packing: Packing, index: "_Index", hot: Ints, goal: Floats, reach: int) -> _Offers:
+    """Look up what each replica of a hot rank could be exchanged for, `reach` on either side."""
     mine = packing.held.take(hot, axis=1)
     row = packing.row[hot]
     excess = packing.total.max(axis=0)[hot] - goal[row] * packing.task.speeds.ravel()[hot]
     first = row * packing.replicas
     wanted = packing.mean.take(mine) - excess
-    theirs = index.find(wanted, row)
+    theirs = index.find(wanted, row)[:, None] + np.arange(-reach, reach)[:, None]
     np.maximum(theirs, first, out=theirs)
     np.minimum(theirs, first + (packing.replicas - 1), out=theirs)
     there = packing.rank.take(theirs)
@@ -106,13 +106,11 @@ class _Index(NamedTuple):
         first: the first replica of each step of the grid, [rows * steps].
         scale: steps a unit of load, [rows].
         steps: steps of a row.
-        neighbours: which replicas are looked up, counted from the one that fits.
     """
 
     first: Ints
     scale: Floats
     steps: int
-    neighbours: Ints = NEIGHBOURS
 
     @classmethod
     def of(cls, packing: Packing) -> "_Index":
@@ -123,17 +121,10 @@ class _Index(NamedTuple):
         upto = np.cumsum(np.bincount(step.ravel(), minlength=rows * steps))
         return cls(np.concatenate(([0], upto[:-1])), scale, steps)
 
-    def near(self, neighbours: Ints) -> "_Index":
-        """Return an index that looks up these."""
-        return self._replace(neighbours=neighbours)
-
     def find(self, load: Floats, row: Ints) -> Ints:
-        """Return the replicas nearest to loads [slots, n] of rows [n]: [slots, several, n].
-
-        They may lie beyond the row's.
-        """
+        """Return the replicas nearest to loads [slots, n] of rows [n]: [slots, n]."""
         step = np.clip(load * self.scale[row], 0, self.steps - 1).astype(np.int64)
-        return self.first.take(step + row * self.steps)[:, None] + self.neighbours[:, None]
+        return self.first.take(step + row * self.steps)
 
 
 def _peaks(packing: Packing, hot: Ints, exchanged: tuple[Ints, Ints], there: Ints) -> Floats:

@@ -14,7 +14,8 @@ from rackfit.balancing.certificate import certify
 from rackfit.balancing.check import check, measured, slots_of
 from rackfit.balancing.floor import Shape
 from rackfit.balancing.hierarchy import group_task
-from rackfit.balancing.place import Problem, follow, place, times
+from rackfit.balancing.packing import times
+from rackfit.balancing.place import Problem, follow, place
 from rackfit.balancing.question import Balance, PlacedLayer, PlacementAnswer, PlacementRequest
 from rackfit.balancing.task import Floats, Ints, scaled
 from rackfit.balancing.warm import arranged, choose, moved_slots, paths

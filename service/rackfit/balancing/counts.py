@@ -1,5 +1,7 @@
 """How many replicas each expert has."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from rackfit.balancing.task import Floats, Ints, Task
@@ -8,19 +10,44 @@ _TIE = 1e-12
 """Added to every load, so that of idle experts the one with fewest replicas gets the next."""
 
 
-def replicate_greedily(load: Floats, slots: int) -> Ints:
-    """Give each further replica to the expert with most load a replica: [rows, experts].
+class Greedy(NamedTuple):
+    """Which expert gets each further replica, and what one of its replicas carried: [more, rows].
 
-    That leaves the smallest possible largest replica.
+    It is always the expert with most load a replica. However many are given, that leaves the
+    smallest possible largest replica.
     """
-    counts = np.ones(load.shape, np.int64)
-    share = load.copy()
-    rows = np.arange(len(load))
-    for _ in range(slots - load.shape[1]):
-        expert = share.argmax(axis=1)
-        counts[rows, expert] += 1
-        share[rows, expert] = load[rows, expert] / counts[rows, expert]
-    return counts
+
+    expert: Ints
+    carried: Floats
+
+    @classmethod
+    def of(cls, load: Floats, slots: int) -> "Greedy":
+        """Fill `slots` with replicas of loads [rows, experts]."""
+        counts = np.ones(load.shape, np.int64)
+        share = load.copy()
+        rows = np.arange(len(load))
+        more = max(0, slots - load.shape[1]), len(load)
+        found = cls(np.empty(more, np.int64), np.empty(more))
+        for expert, carried in zip(*found, strict=True):
+            share.argmax(axis=1, out=expert)
+            carried[:] = share[rows, expert]
+            counts[rows, expert] += 1
+            share[rows, expert] = load[rows, expert] / counts[rows, expert]
+        return found
+
+    def counts(self, more: Ints | int, experts: int) -> Ints:
+        """Count replicas after the first `more` [rows] were given: [rows, experts]."""
+        turns, rows = self.expert.shape
+        number = self.expert + np.arange(rows) * experts
+        given = np.broadcast_to(np.arange(turns)[:, None] < more, number.shape)
+        counts = np.bincount(number[given], minlength=rows * experts)
+        return 1 + counts.reshape(rows, experts)
+
+
+def replicate_greedily(load: Floats, slots: int) -> Ints:
+    """Give each further replica to the expert with most load a replica: [rows, experts]."""
+    order = Greedy.of(load, slots)
+    return order.counts(len(order.expert), load.shape[1])
 
 
 def greedy_counts(task: Task) -> Ints:
@@ -36,14 +63,14 @@ def greedy_counts(task: Task) -> Ints:
     return counts
 
 
-def mixed_counts(task: Task, hot: int) -> Ints:
-    """Replicate greedily `hot` times, and the least loaded experts with what is left.
+def mixed_counts(task: Task, order: Greedy, hot: Ints | int) -> Ints:
+    """Give the first `hot` [rows] replicas in their order, the rest to the least loaded experts.
 
-    Where some ranks are faster, they need large replicas, which greedy counts do not leave.
+    Where some ranks are faster or some experts very hot, large replicas are needed, which greedy
+    counts do not leave.
     """
     load = task.loads.max(axis=0)
-    counts = replicate_greedily(load, task.experts + hot)
-    counts = np.minimum(counts, max(task.ranks, 1))
+    counts = np.minimum(order.counts(hot, task.experts), max(task.ranks, 1))
     rows = np.arange(task.rows)[:, None]
     coldest = np.argsort(load, axis=1, kind="stable")
     left = task.ranks * task.slots - counts.sum(axis=1)

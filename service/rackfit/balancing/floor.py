@@ -38,12 +38,20 @@ def floor(load: Floats, shape: Shape) -> Ints:
     """Place loads [layers, experts] as EPLB does: the expert in every slot, [layers, slots]."""
     expert, own = _share_out(load, shape)
     counts = replicate_greedily(own, shape.slots // shape.nodes)
-    replica = np.repeat(np.arange(own.size), counts.ravel())
-    carried = (own / counts).ravel()[replica].reshape(len(own), -1)
-    rank = _pack_alike(carried, shape.ranks // shape.nodes)
-    order = np.argsort(rank, axis=1, kind="stable")
-    held = np.take_along_axis(expert.ravel()[replica].reshape(len(own), -1), order, axis=1)
-    return held.reshape(len(load), shape.slots)
+    held = pack_replicas(own, counts, shape.ranks // shape.nodes)
+    return np.take_along_axis(expert, held, axis=1).reshape(len(load), shape.slots)
+
+
+def pack_replicas(load: Floats, counts: Ints, ranks: int) -> Ints:
+    """Place replicas of loads [rows, experts] as EPLB does: the expert in every slot [rows, slots].
+
+    It takes any counts [rows, experts], as many a row.
+    """
+    replica = np.repeat(np.arange(load.size), counts.ravel())
+    carried = (load / counts).ravel()[replica].reshape(len(load), -1)
+    order = np.argsort(_pack_alike(carried, ranks), axis=1, kind="stable")
+    expert = (replica % load.shape[1]).reshape(len(load), -1)
+    return np.take_along_axis(expert, order, axis=1)
 
 
 def least_peaks(load: Floats, shape: Shape) -> Floats:

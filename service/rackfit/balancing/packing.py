@@ -50,6 +50,20 @@ class Packing:
         self.rank[self.held] = np.arange(rows * ranks)
         self.total = self.load.take(self.held, axis=1).sum(axis=1)
 
+    def put_better(self, placed: Ints, rows: Ints) -> Floats:
+        """Put `rows` [n] where `placed` [n, ranks, slots] has their experts if that is more even.
+
+        Of one window, on ranks that are equally fast. Returns their peaks as `placed` [n].
+        """
+        held = self.numbered(placed, rows) + rows[:, None, None] * self.replicas
+        peak = self.mean.take(held).sum(axis=2).max(axis=1)
+        better = peak < self.peaks()[rows]
+        ranks = (rows[better, None] * self.task.ranks + np.arange(self.task.ranks)).ravel()
+        self.held[:, ranks] = held[better].reshape(-1, self.task.slots).T
+        self.rank[self.held[:, ranks]] = ranks
+        self.total[:, ranks] = self.load.take(self.held[:, ranks], axis=1).sum(axis=1)
+        return np.asarray(peak)
+
     def put_experts(self, placed: Ints) -> None:
         """Put replicas where `placed` [rows, ranks, slots] has their experts."""
         self.put(self.numbered(placed, np.arange(self.task.rows)))
@@ -105,3 +119,26 @@ class Packing:
         """Return the expert in every slot: [rows, ranks, slots]."""
         shape = self.task.rows, self.task.ranks, self.task.slots
         return self.expert[self.held.T].reshape(shape)
+
+
+def packed(task: Task, placed: Ints) -> Packing:
+    """Return the packing that has experts where `placed` [rows, ranks, slots] has them."""
+    packing = Packing(task, counted(placed, task.experts))
+    packing.put_experts(placed)
+    return packing
+
+
+def counted(placed: Ints, experts: int) -> Ints:
+    """Count each expert's replicas in `placed` [rows, ranks, slots]: [rows, experts]."""
+    rows = len(placed)
+    number = placed + np.arange(rows)[:, None, None] * experts
+    return np.bincount(number.ravel(), minlength=rows * experts).reshape(rows, experts)
+
+
+def times(task: Task, placed: Ints) -> Floats:
+    """Return each rank's time in each window: [windows, rows, ranks]."""
+    rows = np.arange(task.rows)[:, None, None] * task.experts
+    number = (placed + rows).ravel()
+    share = (task.loads / counted(placed, task.experts)).reshape(len(task.loads), -1)
+    load = share.take(number, axis=1).reshape(len(share), *placed.shape).sum(axis=3)
+    return np.asarray(load / task.speeds)

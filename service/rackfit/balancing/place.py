@@ -1,40 +1,23 @@
-"""From loads to placed experts: counts, a start, exchanges, and never below the floor."""
+"""From loads to placed experts: packed as evenly as can be found, and never below the floor."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from rackfit.balancing.aimed import aim
-from rackfit.balancing.counts import greedy_counts, mixed_counts
 from rackfit.balancing.floor import Shape, floor, least_peaks
 from rackfit.balancing.hierarchy import spread
-from rackfit.balancing.packing import Packing
+from rackfit.balancing.pack import CLOSE, PAIRS, PARTING, Expired, exchange, pack
+from rackfit.balancing.packing import Packing, packed, times
 from rackfit.balancing.pairs import THOROUGH, search_counts
-from rackfit.balancing.starts import deal, start
-from rackfit.balancing.sweeps import sweep
+from rackfit.balancing.starts import deal
 from rackfit.balancing.task import Floats, Ints, Task
 from rackfit.balancing.unshare import part
-
-Expired = Callable[[], bool]
-
-CLOSE = 0.0015
-"""How far above the goal a rank's time may stay: not worth an exchange."""
 
 _SMALL = 6000
 """Replicas up to which every layer is compared with EPLB's, however close to its goal."""
 
 _EQUAL, _NONE = 1e-12, 1e-300
-_PARTING = 0.0005
-"""What balance may be given for not having an expert twice on one rank."""
-
-_PAIRS, _FEW, _MANY, _MOST = 2, 3, 4, 128
-"""Slots a rank where counts decide, up to which every exchange is weighed, and from which up to
-which replicas are joined by their differences; with more, dealing them is as even.
-"""
-
-_LEFT = 64
-"""Hot ranks of all rows up to which every exchange is weighed whatever the slots."""
 
 
 class Problem(NamedTuple):
@@ -55,14 +38,13 @@ def place(problem: Problem, expired: Expired) -> Ints:
     floors = np.zeros(task.rows)
     if shape.nodes == 1:
         goal = np.ones(task.rows)
-        packing, floors = pack(task, goal, expired, problem.measured[0])
-        found = packing.placed()
+        found, floors = pack(task, goal, expired, problem.measured[0])
     else:
         nodes = spread(task, shape.nodes, shape.groups, expired)
-        held = pack(nodes.task, nodes.goal, expired).packing.placed()
+        held = pack(nodes.task, nodes.goal, expired).placed
         row = np.arange(len(held))[:, None, None]
         found = nodes.expert[row, held].reshape(task.rows, task.ranks, task.slots)
-        known = shape.groups <= _PAIRS * shape.nodes  # the best spread
+        known = shape.groups <= PAIRS * shape.nodes  # the best spread
         goal = nodes.goal[:: shape.nodes] * known
     if not task.is_plain or expired():
         return found
@@ -72,7 +54,7 @@ def place(problem: Problem, expired: Expired) -> Ints:
 def follow(problem: Problem, placed: Ints, suggested: Mapping[int, Ints], expired: Expired) -> Ints:
     """Search on from counts that a proof suggests for some layers; return the better of both."""
     task = problem.task
-    if not suggested or task.slots != _PAIRS or problem.shape.nodes > 1:
+    if not suggested or task.slots != PAIRS or problem.shape.nodes > 1:
         return placed
     rows = np.array(list(suggested))
     part_of = task.select(rows)
@@ -81,76 +63,11 @@ def follow(problem: Problem, placed: Ints, suggested: Mapping[int, Ints], expire
     counts = search_counts(part_of, counts, goal, expired, THOROUGH)
     packing = Packing(part_of, counts)
     deal(packing)
-    part(packing, packing.peaks() * (1 + _PARTING), expired)
+    part(packing, packing.peaks() * (1 + PARTING), expired)
     better = packing.peaks() < times(part_of, placed[rows]).max(axis=(0, 2))
     followed = placed.copy()
     followed[rows[better]] = packing.placed()[better]
     return followed
-
-
-def packed(task: Task, placed: Ints) -> Packing:
-    """Return the packing that has experts where `placed` [rows, ranks, slots] has them."""
-    rows = np.arange(task.rows)[:, None] * task.experts
-    experts = placed.reshape(task.rows, -1) + rows
-    counts = np.bincount(experts.ravel(), minlength=task.rows * task.experts)
-    packing = Packing(task, counts.reshape(task.rows, task.experts))
-    packing.put_experts(placed)
-    return packing
-
-
-class Packed(NamedTuple):
-    """Replicas on ranks, and what EPLB's peak is where that is known, else 0, [rows]."""
-
-    packing: Packing
-    floors: Floats
-
-
-def pack(task: Task, goal: Floats, expired: Expired, measured: Floats | None = None) -> Packed:
-    """Put a task's replicas on ranks, each row's times as near to `goal` [rows] as can be.
-
-    With the loads it was made of, `measured` [rows, experts], EPLB's placement is one to start at.
-    """
-    counts = greedy_counts(task)
-    if task.slots == _PAIRS and task.is_plain:
-        counts = search_counts(task, counts, goal, expired)
-    best = _packed(Packing(task, counts), goal, expired, measured)
-    if bool((task.speeds == task.speeds[:, :1]).all()):
-        return best
-    spare = task.ranks * task.slots - task.experts
-    for hot in sorted({spare // 2, spare // 4, 0} - {spare}):
-        other = _packed(Packing(task, mixed_counts(task, hot)), goal, expired, None).packing
-        better = other.peaks() < best.packing.peaks()
-        placed = np.where(better[:, None, None], other.placed(), best.packing.placed())
-        best = best._replace(packing=packed(task, placed))
-    return best
-
-
-def _packed(packing: Packing, goal: Floats, expired: Expired, measured: Floats | None) -> Packed:
-    """Put replicas on ranks."""
-    task = packing.task
-    floors = np.zeros(task.rows)
-    if _MANY <= task.slots <= _MOST and task.is_plain:
-        floors = start(packing, measured)
-    else:
-        deal(packing)
-    for allowance in (CLOSE if task.slots > _PAIRS else _PARTING, _PARTING):
-        allowed = np.maximum(packing.peaks(), goal) * (1 + allowance)
-        left = part(packing, allowed, expired)
-        exchange(packing, goal, expired)
-        if not left:
-            break
-    return Packed(packing, floors)
-
-
-def exchange(packing: Packing, goal: Floats, expired: Expired) -> None:
-    """Exchange replicas until times are near `goal` [rows], or as near as they get."""
-    task, limit = packing.task, goal * (1 + CLOSE)
-    if task.slots == _PAIRS and task.is_plain:
-        return
-    aim(packing, goal, limit, expired, 10)
-    left = int((packing.times() > limit[:, None]).sum())
-    if task.slots <= _FEW or not task.is_plain or left <= _LEFT:
-        sweep(packing, limit, expired, 30)
 
 
 class Found(NamedTuple):
@@ -159,7 +76,7 @@ class Found(NamedTuple):
     Attributes:
         placed: [layers, ranks, slots].
         goal: the least time of the slowest rank there can be, or less, [layers].
-        floors: that time with EPLB where it is known, else 0, [layers].
+        floors: what that time is at least with EPLB, 0 where nothing is known, [layers].
     """
 
     placed: Ints
@@ -196,13 +113,3 @@ def _above_floor(problem: Problem, by: Found, expired: Expired) -> Ints:
             part(packing, packing.peaks(), expired)
         found[rows] = packing.placed()
     return found
-
-
-def times(task: Task, placed: Ints) -> Floats:
-    """Return each rank's time in each window: [windows, rows, ranks]."""
-    rows = np.arange(task.rows)[:, None, None] * task.experts
-    number = (placed + rows).ravel()
-    counts = np.bincount(number, minlength=task.rows * task.experts)
-    share = task.loads.reshape(len(task.loads), -1) / counts
-    load = share.take(number, axis=1).reshape(len(share), *placed.shape).sum(axis=3)
-    return np.asarray(load / task.speeds)

@@ -4,35 +4,29 @@ import numpy as np
 
 from rackfit.balancing.floor import Shape, floor, rounds_of
 from rackfit.balancing.packing import Packing
-from rackfit.balancing.task import Floats, Ints
+from rackfit.balancing.task import Bools, Floats, Ints
 
 _Part = tuple[Floats, Ints]
 """Loads [rows, ranks] and the replicas that make them up [rows, ranks, several]."""
 
 
-def start(packing: Packing, measured: Floats | None) -> Floats:
+def start(packing: Packing, greedy: Bools, measured: Floats | None) -> Floats:
     """Put replicas on ranks: by differences or, where that is more even, as EPLB does.
 
     `measured` are the loads [rows, experts] that EPLB would place, if any: its ties are decided
-    by their last digits. Returns EPLB's peak where it is known, else 0, [rows].
+    by their last digits. It has as many replicas of each where they are counted `greedy` [rows].
+    Returns EPLB's peak where it is known, else 0, [rows].
     """
-    held = difference(packing)
-    packing.put(held)
+    packing.put(difference(packing))
     if measured is None:
         return np.zeros(packing.task.rows)
     ranks, slots = packing.task.ranks, packing.task.slots
     dealt = rounds_of(packing.mean.reshape(packing.task.rows, -1), ranks)
-    own = (packing.counts < ranks).all(axis=1)  # else EPLB may have more of them
-    floors = np.where(dealt.even & own, dealt.peak, 0)
-    rows = np.flatnonzero(~dealt.even & own)
+    floors = np.where(dealt.even & greedy, dealt.peak, 0)
+    rows = np.flatnonzero(~dealt.even & greedy)
     if len(rows):
         placed = floor(measured[rows], Shape(ranks, ranks * slots, 1, 1))
-        greedy = packing.numbered(placed.reshape(-1, ranks, slots), rows)
-        load = packing.mean.reshape(packing.task.rows, -1)[rows[:, None, None], greedy]
-        floors[rows] = load.sum(axis=2).max(axis=1)
-        better = floors[rows] < packing.peaks()[rows]
-        held[rows[better]] = greedy[better]
-        packing.put(held)
+        floors[rows] = packing.put_better(placed.reshape(-1, ranks, slots), rows)
     return floors
 
 

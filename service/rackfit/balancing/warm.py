@@ -15,8 +15,9 @@ import numpy as np
 from rackfit.balancing.aimed import GAIN
 from rackfit.balancing.bounds import balancedness
 from rackfit.balancing.floor import Shape
-from rackfit.balancing.packing import Packing
-from rackfit.balancing.place import CLOSE, Problem, packed, times
+from rackfit.balancing.pack import CLOSE
+from rackfit.balancing.packing import Packing, packed, times
+from rackfit.balancing.place import Problem
 from rackfit.balancing.rounds import MOST_SLOTS, best_rounds, pass_on
 from rackfit.balancing.task import Bools, Ints, Task
 from rackfit.balancing.unshare import COMPARED, exchange_peaks

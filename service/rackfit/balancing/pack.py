@@ -1,0 +1,135 @@
+"""A task's replicas onto its ranks: how many there are of each, a start, and exchanges."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from rackfit.balancing.aimed import aim
+from rackfit.balancing.counts import Greedy, greedy_counts, mixed_counts
+from rackfit.balancing.eased import FIRST, OTHERS, ease, least_peak
+from rackfit.balancing.packing import Packing, counted, packed
+from rackfit.balancing.pairs import search_counts
+from rackfit.balancing.starts import deal, start
+from rackfit.balancing.sweeps import sweep
+from rackfit.balancing.task import Floats, Ints, Task
+from rackfit.balancing.unshare import part
+
+Expired = Callable[[], bool]
+
+CLOSE = 0.0015
+"""How far above the goal a rank's time may stay: not worth an exchange."""
+
+PARTING = 0.0005
+"""What balance may be given for not having an expert twice on one rank."""
+
+_STUCK = 0.01
+"""How far above the goal exchanges may end before other counts are tried."""
+
+PAIRS, _FEW, _MANY, _MOST = 2, 3, 4, 128
+"""Slots a rank where counts decide, up to which every exchange is weighed, and from which up to
+which replicas are joined by their differences; with more, dealing them is as even.
+"""
+
+_LEFT = 64
+"""Hot ranks of all rows up to which every exchange is weighed whatever the slots."""
+
+
+class Packed(NamedTuple):
+    """The expert in every slot [rows, ranks, slots], and what EPLB's peak is at least [rows].
+
+    The latter is 0 where nothing is known.
+    """
+
+    placed: Ints
+    floors: Floats
+
+
+def pack(task: Task, goal: Floats, expired: Expired, measured: Floats | None = None) -> Packed:
+    """Put a task's replicas on ranks, each row's times as near to `goal` [rows] as can be.
+
+    With the loads it was made of, `measured` [rows, experts], EPLB's placement is one to start at.
+    """
+    if task.is_plain and PAIRS < task.slots <= _MOST:
+        return _plain(task, goal, expired, measured)
+    counts = greedy_counts(task)
+    if task.is_plain and task.slots == PAIRS:
+        counts = search_counts(task, counts, goal, expired)
+    found = _dealt(task, counts, goal, expired)
+    placed, peaks = found.placed(), found.peaks()
+    if not bool((task.speeds == task.speeds[:, :1]).all()):
+        order = Greedy.of(task.loads.max(axis=0), task.ranks * task.slots)
+        spare = len(order.expert)
+        for hot in sorted({spare // 2, spare // 4, 0} - {spare}):
+            other = _dealt(task, mixed_counts(task, order, hot), goal, expired)
+            better = other.peaks() < peaks
+            placed[better] = other.placed()[better]
+            peaks = np.minimum(peaks, other.peaks())
+    return Packed(placed, np.zeros(task.rows))
+
+
+def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) -> Packed:
+    """Pack a plain task of three slots a rank or more, hot rows with counts of their own."""
+    counts = greedy_counts(task)
+    own = (counts < task.ranks).all(axis=1)  # else EPLB may have more of them
+    packing = Packing(task, counts)
+    load = packing.mean.reshape(task.rows, -1)
+    goal = np.maximum(goal, least_peak(load, task.ranks, task.slots, 0))
+    least = least_peak(load, task.ranks, task.slots, task.slots - 1)
+    hot = least > goal * (1 + CLOSE)
+    rows = np.flatnonzero(hot)
+    if len(rows):
+        eased = ease(task.select(rows), goal[rows], FIRST)
+        counts[rows] = counted(eased, task.experts)
+        packing = Packing(task, counts)
+    floors = np.zeros(task.rows)
+    if task.slots >= _MANY:
+        floors = start(packing, own & ~hot, measured)
+    else:
+        deal(packing)
+    if len(rows):
+        packing.put_better(eased, rows)
+        floors[rows] = np.where(own, least, 0)[rows]
+    tidy(packing, goal, expired)
+    return Packed(_unstuck(packing, goal, expired), floors)
+
+
+def _unstuck(packing: Packing, goal: Floats, expired: Expired) -> Ints:
+    """Try other counts for rows that are far from their goal: [rows, ranks, slots]."""
+    placed, peaks = packing.placed(), packing.peaks()
+    stuck = np.flatnonzero(peaks > goal * (1 + _STUCK))
+    if len(stuck) and not expired():
+        task = packing.task.select(stuck)
+        other = packed(task, ease(task, goal[stuck], OTHERS))
+        tidy(other, goal[stuck], expired)
+        better = other.peaks() < peaks[stuck]
+        placed[stuck[better]] = other.placed()[better]
+    return placed
+
+
+def _dealt(task: Task, counts: Ints, goal: Floats, expired: Expired) -> Packing:
+    packing = Packing(task, counts)
+    deal(packing)
+    tidy(packing, goal, expired)
+    return packing
+
+
+def tidy(packing: Packing, goal: Floats, expired: Expired) -> None:
+    """Part what lies together and exchange replicas, by turns."""
+    for allowance in (CLOSE if packing.task.slots > PAIRS else PARTING, PARTING):
+        allowed = np.maximum(packing.peaks(), goal) * (1 + allowance)
+        left = part(packing, allowed, expired)
+        exchange(packing, goal, expired)
+        if not left:
+            break
+
+
+def exchange(packing: Packing, goal: Floats, expired: Expired) -> None:
+    """Exchange replicas until times are near `goal` [rows], or as near as they get."""
+    task, limit = packing.task, goal * (1 + CLOSE)
+    if task.slots == PAIRS and task.is_plain:
+        return
+    aim(packing, goal, limit, expired, 10)
+    left = int((packing.times() > limit[:, None]).sum())
+    if task.slots <= _FEW or not task.is_plain or left <= _LEFT:
+        sweep(packing, limit, expired, 30)

@@ -3,6 +3,9 @@
 Both are open loops: requests come when they are due, as callers' do, whatever has become of those
 before. Kept answers are asked for at three tenths of the rate at which they can be had; what is
 computed beside them takes half a core.
+
+The client shares the processors with the server, and ten times the requests cost it ten times as
+much. What the server itself spends on a computation, refusals and all, tells the two apart.
 """
 
 import contextlib
@@ -101,15 +104,23 @@ class _Bench:
 
     def offered(self, request: questions.Asking) -> tuple[Figures, Figures]:
         """Return what is computed a second: as it can be had, and where ten times are wanted."""
-        peak = self._closed(request, CONNECTIONS)
+        peak = self._spending(self._load(request, seconds=2 * self._seconds))
         flood = self._load(
             request,
-            rate=OFFERED * peak.requests_per_second,
+            rate=OFFERED * peak["requests_per_second"],
             seconds=LONGER * self._seconds,
             connections=MANY_CONNECTIONS,
             may_refuse=True,
         )
-        return _rate(peak), _rate(self._client.submit(send, flood).result())
+        return peak, self._spending(flood)
+
+    def _spending(self, load: Load) -> Figures:
+        """Return what is computed a second, and what the server spends on each of them in all."""
+        before = self._server.cpu_seconds()
+        served = self._client.submit(send, load).result()
+        spent = self._server.cpu_seconds() - before
+        rate = served.requests_per_second
+        return {"requests_per_second": rate, "cpu_seconds": spent / served.requests}
 
     def _closed(self, request: questions.Asking, connections: int) -> Served:
         load = self._load(request, seconds=2 * self._seconds, connections=connections)
@@ -138,7 +149,3 @@ class _Bench:
 
 def _times(served: Served) -> Figures:
     return {"p50": served.p50_seconds, "p99": served.p99_seconds}
-
-
-def _rate(served: Served) -> Figures:
-    return {"requests_per_second": served.requests_per_second}

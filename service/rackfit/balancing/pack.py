@@ -12,7 +12,7 @@ from rackfit.balancing.packing import Packing, counted, packed
 from rackfit.balancing.pairs import search_counts
 from rackfit.balancing.starts import deal, start
 from rackfit.balancing.sweeps import sweep
-from rackfit.balancing.task import Floats, Ints, Task
+from rackfit.balancing.task import Bools, Floats, Ints, Task
 from rackfit.balancing.unshare import part
 
 Expired = Callable[[], bool]
@@ -56,16 +56,24 @@ def pack(task: Task, goal: Floats, expired: Expired, measured: Floats | None = N
     if task.is_plain and task.slots == PAIRS:
         counts = search_counts(task, counts, goal, expired)
     found = _dealt(task, counts, goal, expired)
-    placed, peaks = found.placed(), found.peaks()
+    unknown = np.zeros(task.rows)
     if not bool((task.speeds == task.speeds[:, :1]).all()):
-        order = Greedy.of(task.loads.max(axis=0), task.ranks * task.slots)
-        spare = len(order.expert)
-        for hot in sorted({spare // 2, spare // 4, 0} - {spare}):
-            other = _dealt(task, mixed_counts(task, order, hot), goal, expired)
-            better = other.peaks() < peaks
-            placed[better] = other.placed()[better]
-            peaks = np.minimum(peaks, other.peaks())
-    return Packed(placed, np.zeros(task.rows))
+        return Packed(_of_speeds(found, goal, expired), unknown)
+    hot = _least(found) > goal * (1 + CLOSE)
+    return Packed(_with_other_counts(found, goal, hot & (not task.is_plain), expired), unknown)
+
+
+def _of_speeds(packing: Packing, goal: Floats, expired: Expired) -> Ints:
+    """Try larger replicas for faster ranks: [rows, ranks, slots]."""
+    task, placed, peaks = packing.task, packing.placed(), packing.peaks()
+    order = Greedy.of(task.loads.max(axis=0), task.ranks * task.slots)
+    spare = len(order.expert)
+    for hot in sorted({spare // 2, spare // 4, 0} - {spare}):
+        other = _dealt(task, mixed_counts(task, order, hot), goal, expired)
+        better = other.peaks() < peaks
+        placed[better] = other.placed()[better]
+        peaks = np.minimum(peaks, other.peaks())
+    return placed
 
 
 def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) -> Packed:
@@ -73,9 +81,8 @@ def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) 
     counts = greedy_counts(task)
     own = (counts < task.ranks).all(axis=1)  # else EPLB may have more of them
     packing = Packing(task, counts)
-    load = packing.mean.reshape(task.rows, -1)
-    goal = np.maximum(goal, least_peak(load, task.ranks, task.slots, 0))
-    least = least_peak(load, task.ranks, task.slots, task.slots - 1)
+    goal = np.maximum(goal, _least(packing, 0))
+    least = _least(packing)
     hot = least > goal * (1 + CLOSE)
     rows = np.flatnonzero(hot)
     if len(rows):
@@ -91,19 +98,27 @@ def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) 
         packing.put_better(eased, rows)
         floors[rows] = np.where(own, least, 0)[rows]
     tidy(packing, goal, expired)
-    return Packed(_unstuck(packing, goal, expired), floors)
+    stuck = packing.peaks() > goal * (1 + _STUCK)
+    return Packed(_with_other_counts(packing, goal, stuck, expired), floors)
 
 
-def _unstuck(packing: Packing, goal: Floats, expired: Expired) -> Ints:
-    """Try other counts for rows that are far from their goal: [rows, ranks, slots]."""
-    placed, peaks = packing.placed(), packing.peaks()
-    stuck = np.flatnonzero(peaks > goal * (1 + _STUCK))
-    if len(stuck) and not expired():
-        task = packing.task.select(stuck)
-        other = packed(task, ease(task, goal[stuck], OTHERS))
-        tidy(other, goal[stuck], expired)
-        better = other.peaks() < peaks[stuck]
-        placed[stuck[better]] = other.placed()[better]
+def _least(packing: Packing, most: int | None = None) -> Floats:
+    """Return what the fullest rank carries at least, whatever the places, on average: [rows]."""
+    task = packing.task
+    most = task.slots - 1 if most is None else most
+    return least_peak(packing.mean.reshape(task.rows, -1), task.ranks, task.slots, most)
+
+
+def _with_other_counts(packing: Packing, goal: Floats, rows: Bools, expired: Expired) -> Ints:
+    """Try other counts for some `rows` [rows], keep what is better: [rows, ranks, slots]."""
+    placed, tried = packing.placed(), np.flatnonzero(rows)
+    if len(tried) and not expired():
+        task = packing.task.select(tried)
+        on_average = task._replace(loads=task.loads.mean(axis=0, keepdims=True))
+        other = packed(task, ease(on_average, goal[tried], OTHERS))
+        tidy(other, goal[tried], expired)
+        better = other.peaks() < packing.peaks()[tried]
+        placed[tried[better]] = other.placed()[better]
     return placed
 
 

@@ -10,7 +10,7 @@ from rackfit.balancing.counts import Greedy, greedy_counts, mixed_counts
 from rackfit.balancing.eased import FIRST, OTHERS, ease, least_peak
 from rackfit.balancing.packing import Packing, counted, packed
 from rackfit.balancing.pairs import search_counts
-from rackfit.balancing.starts import deal, start
+from rackfit.balancing.starts import deal, redeal, start
 from rackfit.balancing.sweeps import sweep
 from rackfit.balancing.task import Bools, Floats, Ints, Task
 from rackfit.balancing.unshare import part
@@ -26,13 +26,10 @@ PARTING = 0.0005
 _STUCK = 0.01
 """How far above the goal exchanges may end before other counts are tried."""
 
-PAIRS, _FEW, _MANY, _MOST = 2, 3, 4, 128
-"""Slots a rank where counts decide, up to which every exchange is weighed, and from which up to
-which replicas are joined by their differences; with more, dealing them is as even.
+PAIRS, _FEW, _MOST = 2, 3, 128
+"""Slots a rank where counts decide, up to which every exchange is weighed, and up to which
+dealing replicas out once is not enough.
 """
-
-_LEFT = 64
-"""Hot ranks of all rows up to which every exchange is weighed whatever the slots."""
 
 
 class Packed(NamedTuple):
@@ -89,11 +86,7 @@ def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) 
         eased = ease(task.select(rows), goal[rows], FIRST)
         counts[rows] = counted(eased, task.experts)
         packing = Packing(task, counts)
-    floors = np.zeros(task.rows)
-    if task.slots >= _MANY:
-        floors = start(packing, own & ~hot, measured)
-    else:
-        deal(packing)
+    floors = start(packing, own & ~hot, measured)
     if len(rows):
         packing.put_better(eased, rows)
         floors[rows] = np.where(own, least, 0)[rows]
@@ -144,7 +137,8 @@ def exchange(packing: Packing, goal: Floats, expired: Expired) -> None:
     task, limit = packing.task, goal * (1 + CLOSE)
     if task.slots == PAIRS and task.is_plain:
         return
+    if task.is_plain and task.slots <= _MOST:
+        redeal(packing, limit, expired)
     aim(packing, goal, limit, expired, 10)
-    left = int((packing.times() > limit[:, None]).sum())
-    if task.slots <= _FEW or not task.is_plain or left <= _LEFT:
+    if not task.is_plain or task.slots <= _FEW:
         sweep(packing, limit, expired, 30)

@@ -1,23 +1,29 @@
-"""First packings of replicas, to be improved."""
+"""First packings of replicas, to be improved: dealt out in rounds, one for each slot."""
+
+from collections.abc import Callable
+from itertools import cycle, islice
 
 import numpy as np
 
 from rackfit.balancing.floor import Shape, floor, rounds_of
 from rackfit.balancing.packing import Packing
-from rackfit.balancing.task import Bools, Floats, Ints
+from rackfit.balancing.task import Bools, Floats
 
-_Part = tuple[Floats, Ints]
-"""Loads [rows, ranks] and the replicas that make them up [rows, ranks, several]."""
+_TURNS = 16
+"""Slots that are dealt out again at most, by turns: more gain little."""
+
+_LOWER = 1 - 1e-5
+"""What a peak must fall to for a row to be worth another turn of each slot."""
 
 
 def start(packing: Packing, greedy: Bools, measured: Floats | None) -> Floats:
-    """Put replicas on ranks: by differences or, where that is more even, as EPLB does.
+    """Put replicas on ranks: dealt out or, where that is more even, as EPLB does.
 
     `measured` are the loads [rows, experts] that EPLB would place, if any: its ties are decided
     by their last digits. It has as many replicas of each where they are counted `greedy` [rows].
     Returns EPLB's peak where it is known, else 0, [rows].
     """
-    packing.put(difference(packing))
+    deal(packing)
     if measured is None:
         return np.zeros(packing.task.rows)
     ranks, slots = packing.task.ranks, packing.task.slots
@@ -50,34 +56,27 @@ def deal(packing: Packing) -> None:
     packing.put(held)
 
 
-def difference(packing: Packing) -> Ints:
-    """Join rounds of replicas by their differences, the most uneven two first.
+def redeal(packing: Packing, limit: Floats, expired: Callable[[], bool]) -> None:
+    """Deal slots out again, one after the other, until times are below `limit` [rows].
 
-    A round is a replica for each rank. Joining two of them, the larger parts of one go to the
-    smaller of the other, and what is left uneven is their difference. Returns replicas,
-    numbered within their row: [rows, ranks, slots].
-
-    Source: Michiels, Korst, Aarts, van Leeuwen, "Performance ratios for the differencing
-    method applied to the balanced number partitioning problem" (2003): method BLDM.
+    What the ranks have in one slot goes to them anew, the largest replica to the rank that the
+    other slots leave most room: of all ways to do so that has the lowest peak. There is one
+    window, and ranks are equally fast.
     """
-    task = packing.task
-    shape = task.rows, task.slots, task.ranks
-    load = packing.mean.reshape(shape)
-    number = np.broadcast_to(np.arange(packing.replicas).reshape(shape[1:]), shape)
-    parts = [(load[:, slot], number[:, slot, :, None]) for slot in range(task.slots)]
-    while len(parts) > 1:
-        parts.sort(key=_unevenness)
-        parts.append(_joined(parts.pop(), parts.pop()))
-    return parts[0][1]
-
-
-def _unevenness(part: _Part) -> float:
-    load, _ = part
-    return float((load.max(axis=1) - load.min(axis=1)).sum())
-
-
-def _joined(one: _Part, other: _Part) -> _Part:
-    falling, rising = np.argsort(-one[0], axis=1), np.argsort(other[0], axis=1)
-    row = np.arange(len(falling))[:, None]
-    load = one[0][row, falling] + other[0][row, rising]
-    return load, np.concatenate((one[1][row, falling], other[1][row, rising]), axis=2)
+    task, mean = packing.task, packing.mean
+    held = packing.held.reshape(task.slots, task.rows, task.ranks)
+    total = packing.total.reshape(task.rows, task.ranks)
+    smallest_first = np.argsort(mean.take(packing.held).sum(axis=1), kind="stable")
+    peaks, idle = packing.peaks(), np.zeros(task.rows, np.int64)
+    for slot in islice(cycle(smallest_first), _TURNS):
+        rows = np.flatnonzero((peaks > limit) & (idle < task.slots))
+        if not len(rows) or expired():
+            break
+        rest = total[rows] - mean.take(held[slot, rows])
+        falling, number = np.argsort(-rest, axis=1), np.sort(held[slot, rows], axis=1)
+        held[slot, rows[:, None], falling] = number
+        total[rows] = rest + mean.take(held[slot, rows])
+        lower = total[rows].max(axis=1)
+        idle[rows] = np.where(lower < peaks[rows] * _LOWER, 0, idle[rows] + 1)
+        peaks[rows] = lower
+    packing.rank[packing.held] = np.arange(task.rows * task.ranks)

@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 
 from rackfit.api import operation, worker
-from rackfit.catalog import load_catalog
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.split import Split
-from rackfit.errors import NotCovered
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
 from rackfit.performance.forward import Batch, Common
@@ -18,64 +16,10 @@ from rackfit.performance.run import Passes
 from rackfit.planning.plan import plan
 from rackfit.planning.question import PlanAnswer
 from rackfit.settings import Settings
-from rackfit.silicon import package, tables
-from rackfit.silicon.package import Pairing
+from rackfit.silicon import tables
 from rackfit.silicon.tables import SiliconTables
 from silicon.asking import request
-
-CATALOG = load_catalog()
-MODEL = "Qwen/Qwen3-32B"
-CONFIG = CATALOG.models["Qwen/Qwen3-32B"].config
-
-
-class Stopwatch:
-    """Times that can be told apart: a thousandth of a second for each tensor rank and token."""
-
-    def __init__(self, pairing: Pairing) -> None:
-        self.pairing = pairing
-        self.asked: list[tuple[str, tuple[int, ...]]] = []
-
-    def predict_decode_latency(self, bs: int, isl: int, osl: int = 2) -> float:
-        """A step."""
-        self.asked.append(("decode", (bs, isl, osl)))
-        return 1.0 * bs + self.pairing.tensor
-
-    def predict_prefill_latency(self, bs: int, isl: int, prefix: int = 0) -> float:
-        """A prompt."""
-        self.asked.append(("prefill", (bs, isl, prefix)))
-        return 100.0 * bs + (isl - prefix) / 1000 + prefix / 10_000
-
-    def mixed_step_latency(
-        self, ctx_tokens: int, gen_tokens: int, isl: int, osl: int, prefix: int = 0
-    ) -> float:
-        """Both in one pass: more tensor ranks take longer, so that another order shows."""
-        self.asked.append(("mixed", (ctx_tokens, gen_tokens, isl, osl, prefix)))
-        return 10.0 * self.pairing.tensor * self.pairing.pipeline
-
-
-class Stand:
-    """What stands in for the package."""
-
-    def __init__(self) -> None:
-        self.watches: list[Stopwatch] = []
-        self.refused: set[int] = set()
-
-    def compiled(self, pairing: Pairing) -> Stopwatch:
-        """Compile, or not."""
-        if pairing.tensor in self.refused:
-            raise NotCovered
-        self.watches.append(Stopwatch(pairing))
-        return self.watches[-1]
-
-
-@pytest.fixture
-def stand(monkeypatch: pytest.MonkeyPatch) -> Stand:
-    """Put a stand-in in the place of the package, which carries one model."""
-    there = Stand()
-    monkeypatch.setattr(package, "VERSION", "0.12.0")
-    monkeypatch.setattr(package, "carried", lambda: {MODEL: {"config": CONFIG}})
-    monkeypatch.setattr(package, "compiled", there.compiled)
-    return there
+from silicon.standing import CATALOG, CONFIG, MODEL, Stand, Stopwatch
 
 
 def planned(model: dict[str, object] | None = None, **more: object) -> PlanAnswer:

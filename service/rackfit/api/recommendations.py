@@ -22,6 +22,7 @@ def answer_recommendation(
         context.catalog,
         device_reserve=context.settings.device_reserve,
         expired=context.expired,
+        tables=context.tables,
     )
 
 

@@ -1,61 +1,46 @@
 """Prefill and decode on replicas of their own: which splits, and how many of each (xPyD).
 
 Decode replicas are as many as hold the sequences; what they finish a second is what prefill
-replicas must read, so these are as many as keep up with them.
+replicas must read, so these are as many as keep up with them (`matching.py`).
+
+The search goes by the roofline. Where there are tables of measured kernels the best pairs are
+matched anew by them, as far as they cover both sides.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
-from math import ceil
 
 import msgspec
 
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Phase
-from rackfit.engines.split import Split
 from rackfit.errors import InvalidInput
 from rackfit.memory.question import Workload
-from rackfit.performance.device import Device
-from rackfit.performance.serving import Serving
+from rackfit.performance.tabled import TabledSpeeds
 from rackfit.planning.cells import without
 from rackfit.planning.evaluation import MAX_REPLICAS, Evaluator, Question
 from rackfit.planning.expert_loads import ExpertLoads
+from rackfit.planning.matching import Pair, Rates, in_flight, of_first
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.placement import cells_of
 from rackfit.planning.pools import Pool
-from rackfit.planning.question import Disaggregated, Objective, PlanRequest, performance
+from rackfit.planning.question import (
+    ROOFLINE,
+    Disaggregated,
+    Objective,
+    PlanRequest,
+    performance,
+)
 from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.telling import Told, as_plan
+from rackfit.planning.timing import LOOKED_UP, SPEEDS
 
 CANDIDATES, FEWEST = 48, 4
 """Splits of each phase that are put together with those of the other, and of each accelerator."""
 
 TRIED = 64
 """Pairs tried on the inventory, best first, before it is given up."""
-
-
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
-    """Replicas that read prompts and replicas that write, and what they do together.
-
-    - `requests_per_second` is what the decode replicas finish;
-    - `busy` is the share of their time that the prefill replicas need for it;
-    - `transfer_seconds` is what handing on one prompt's cache takes, which
-      `seconds_to_first_token` is without.
-    """
-
-    prefill: Fit
-    decode: Fit
-    requests_per_second: float
-    busy: float
-    transfer_seconds: float
-    seconds_to_first_token: float
-    seconds_per_output_token: float
-
-    @property
-    def accelerators(self) -> int:
-        """Accelerators of both."""
-        return self.prefill.split.devices + self.decode.split.devices
 
 
 def check_disaggregated(request: PlanRequest, engine: Engine) -> None:
@@ -89,6 +74,7 @@ class Disaggregator:
         pools: what may be used, by accelerator id.
         expired: tells whether the time is over.
         loads: of experts, if they were measured.
+        tabled: speeds out of tables of measured kernels, if there are any.
     """
 
     def __init__(
@@ -100,6 +86,7 @@ class Disaggregator:
         expired: Callable[[], bool],
         *,
         loads: ExpertLoads | None,
+        tabled: TabledSpeeds | None = None,
     ) -> None:
         self.request = request
         self.loads = loads
@@ -116,34 +103,56 @@ class Disaggregator:
         self._reading = msgspec.structs.replace(
             order, objective=small, second=None, workload=prompt, phase="prefill"
         )
+        self._rates = Rates(self._reading, self._writing)
+        self._tabled = None if tabled is None else self._rates.by(tabled)
         self._writer = evaluator.asking(self._question(evaluator, "decode", workload))
         self._reader = evaluator.asking(self._question(evaluator, "prefill", prompt))
 
     def best(self) -> list[Pair]:
-        """Pairs that find room together, best first by the objective, at most `limit`."""
-        readers = [
-            (fit, rate)
-            for fit in self._fits(self._reader, self._reading)
-            if fit.held >= in_flight(fit.split) and (rate := self._prompts_per_second(fit))
-        ]
-        writers = self._fits(self._writer, self._writing)
-        pairs = sorted(
-            (
-                pair
-                for one, other in product(writers, readers)
-                for pair in self._paired(one, *other)
-            ),
-            key=self._key,
-        )
+        """Pairs that find room together, best first by the objective, at most `limit`.
+
+        The first is tried even where finding it took all the time.
+        """
+        pairs = self._pairs()
+        if self._tabled is not None:
+            pairs = self._timed(pairs, self._tabled)
         found: list[Pair] = []
-        for pair in pairs[:TRIED]:
+        for number, pair in enumerate(pairs[:TRIED]):
             if len(found) == self.request.limit:
                 break
-            if self.expired():
+            if number and self.expired():
                 self.complete = False
                 break
             found += self._placed(pair)
         return found
+
+    def _pairs(self) -> list[Pair]:
+        """Pairs within what the caller insists on, by the roofline, best first."""
+        readers = [
+            fit
+            for fit in self._fits(self._reader, self._reading)
+            if fit.held >= in_flight(fit.split)
+        ]
+        writers = self._fits(self._writer, self._writing)
+        matched = (self._rates.matched(one, other) for one, other in product(writers, readers))
+        pairs = (pair for pair in matched if pair is not None)
+        return sorted(
+            (pair for pair in pairs if self._has_room(pair) and self._in_time(pair)), key=self._key
+        )
+
+    def _timed(self, pairs: list[Pair], tabled: Rates) -> list[Pair]:
+        """Pairs of the best splits of either phase, matched anew by the tables, best first.
+
+        Two kinds of estimate do not compare: where a side is not covered, or time is up, the
+        roofline tells both.
+        """
+        timed = []
+        for pair in of_first(pairs, LOOKED_UP * self.request.limit):
+            by_tables = None if self.expired() else tabled.matched(pair.decode, pair.prefill)
+            told = by_tables or pair
+            if self._has_room(told):
+                timed.append(told)
+        return sorted(timed, key=self._told_key)
 
     def _question(self, evaluator: Evaluator, phase: Phase, workload: Workload) -> Question:
         """What replicas of one phase are asked: to hold its sequences within its own time."""
@@ -173,44 +182,30 @@ class Disaggregator:
             fits += findings.fits
         return fits
 
-    def _prompts_per_second(self, fit: Fit) -> float | None:
-        order, part = self._reading, fit.pool.accelerator
-        serving = Serving.of(order.workload, 1, order.speculative_tokens, "prefill")
-        run = order.speeds.run(fit.split, part, serving, fit.partition)
-        return None if run is None else run.prompts_per_second
-
-    def _paired(self, decode: Fit, prefill: Fit, prompts_per_second: float) -> Iterator[Pair]:
-        """The pair with as many prefill replicas as keep up, if it is allowed and in time."""
-        workload, order = self.request.workload, self._writing
-        run = order.run(decode)
-        first = self._reading.seconds_to_first_token(prefill)
-        if run is None or first is None:
-            return
-        each = run.seconds_per_output_token * (workload.output_tokens or 1)
-        requests = workload.sequences / each
-        number = ceil(requests / prompts_per_second)
-        pair = Pair(
-            prefill=_with_replicas(prefill, number),
-            decode=decode,
-            requests_per_second=requests,
-            busy=requests / (number * prompts_per_second),
-            transfer_seconds=_transfer_seconds(prefill, decode, workload.input_tokens or 1),
-            seconds_to_first_token=first,
-            seconds_per_output_token=run.seconds_per_output_token,
-        )
-        if number <= MAX_REPLICAS and self._allowed(pair):
-            yield pair
-
-    def _allowed(self, pair: Pair) -> bool:
-        constraints = self.request.constraints
-        most, longest = constraints.max_accelerators, constraints.max_seconds_to_first_token
+    def _has_room(self, pair: Pair) -> bool:
+        """Tell whether the accelerators of a pair are allowed, and there."""
+        most = self.request.constraints.max_accelerators
+        if pair.prefill.split.replicas > MAX_REPLICAS:
+            return False
         if most is not None and pair.accelerators > most:
             return False
         pool, together = pair.prefill.pool, pair.prefill.pool is pair.decode.pool
         taken = pair.accelerators if together else pair.prefill.split.devices
-        if taken > self._devices[pool.accelerator.id]:
-            return False
+        return taken <= self._devices[pool.accelerator.id]
+
+    def _in_time(self, pair: Pair) -> bool:
+        longest = self.request.constraints.max_seconds_to_first_token
         return longest is None or pair.seconds_to_first_token + pair.transfer_seconds <= longest
+
+    def _told_key(self, pair: Pair) -> tuple[float, ...]:
+        """The same for pairs of which some are by the tables.
+
+        The others come after them where speed is wanted, and elsewhere where all else is equal.
+        """
+        (aim, accelerators, *rest), others = self._key(pair), pair.method == ROOFLINE
+        if self._writing.objective in SPEEDS:
+            return (others, aim, accelerators, *rest)
+        return (aim, accelerators, others, *rest)
 
     def _key(self, pair: Pair) -> tuple[float, ...]:
         """What the objective makes of a pair; then fewer accelerators, then less time."""
@@ -253,11 +248,14 @@ class Disaggregator:
     def told(self, pair: Pair) -> Disaggregated:
         """Put a pair into words: two plans, and what they do together."""
         request, prefill, decode = self.request, pair.prefill, pair.decode
-        reading, writing = self._reading.estimate(prefill), self._writing.estimate(decode)
+        rates = self._rates
+        if self._tabled is not None and pair.method == self._tabled.method:
+            rates = self._tabled
+        reading, writing = rates.reading(prefill), rates.writing(decode)
         if reading is None or writing is None:
             msg = "a pair of accelerators whose speed is not known"
             raise AssertionError(msg)
-        first, each = reading.seconds_to_first_token, writing.seconds_per_output_token
+        first, each = reading.first, writing.seconds_per_output_token
         nodes, options = request.inventory.nodes, request.launch
         split = prefill.split
         reader = Told(
@@ -273,7 +271,7 @@ class Disaggregator:
             nodes=nodes,
             sequences=request.workload.sequences,
             options=options,
-            performance=performance(writing),
+            performance=performance(writing, pair.method),
             loads=self.loads,
             phase="decode",
         )
@@ -291,22 +289,3 @@ class Disaggregator:
             seconds_per_output_token_low=each.low,
             seconds_per_output_token_high=each.high,
         )
-
-
-def in_flight(split: Split) -> int:
-    """Prompts a data rank of a prefill replica holds: one in each stage, and one handed on."""
-    return split.pipeline + 1
-
-
-def _with_replicas(fit: Fit, replicas: int) -> Fit:
-    return msgspec.structs.replace(fit, split=msgspec.structs.replace(fit.split, replicas=replicas))
-
-
-def _transfer_seconds(prefill: Fit, decode: Fit, tokens: int) -> float:
-    """Seconds to hand on a prompt's cache over the network, each rank its own part at once."""
-    return max(
-        Device(fit.pool.accelerator).send_far(
-            max(stage.cache.sequence_bytes(tokens) for stage in fit.stages.distinct)
-        )
-        for fit in (prefill, decode)
-    )

@@ -32,7 +32,7 @@ from rackfit.planning.shortfall import find_additions, shortfall
 from rackfit.planning.sizing import Sizing
 from rackfit.planning.telling import Told, as_plan
 from rackfit.planning.times import Times
-from rackfit.planning.timing import LOOKED_UP, SPEEDS, Timing
+from rackfit.planning.timing import LOOKED_UP, SPEEDS, Timing, overruns
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -75,17 +75,22 @@ def plan(
         InvalidInput: the request contradicts the catalog or itself.
     """
     about = subject(request, catalog, device_reserve)
-    return plan_subject(request, about, catalog, expired, tables)
+    search = searched(request, about, catalog, expired, tables)
+    answer = search.answer(search.timing(tables))
+    warnings = (*answer.warnings, *overruns(answer, request.constraints))
+    return msgspec.structs.replace(answer, warnings=warnings)
 
 
-def plan_subject(
+def searched(
     request: PlanRequest,
     about: Subject,
     catalog: Catalog,
     expired: Callable[[], bool],
-    tables: Tables | None = None,
-) -> PlanAnswer:
-    """Do the same for a model that is read already, and may have been planned for before.
+    tables: Tables | None,
+) -> "PlanSearch":
+    """Search for a model that is read already, and may have been searched for before.
+
+    Where `tables` may change the order, more plans are kept than are told.
 
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
@@ -107,33 +112,19 @@ def plan_subject(
         replicas=request.constraints.replicas,
         most=request.constraints.max_accelerators,
         request_tokens=max(workload.request_tokens, 1),
-        times=_times(request, catalog, loads),
+        times=Times.of(request, catalog.efficiencies, loads.excess if loads else None),
         node_loss=request.constraints.node_loss,
         apart=request.constraints.placement == "spread",
     )
-    search = _Search(request, catalog, Evaluator(question, about.sizing), expired, loads)
+    search = PlanSearch(request, catalog, Evaluator(question, about.sizing), expired, loads)
+    search.warnings = (*about.warnings, *pools.warnings)
     if tables is not None and request.objective in SPEEDS:
         search.findings.limit = LOOKED_UP * request.limit
     search.run(pools.pools)
-    return search.answer((*about.warnings, *pools.warnings), tables)
+    return search
 
 
-def _times(request: PlanRequest, catalog: Catalog, loads: ExpertLoads | None) -> Times | None:
-    """The times the caller insists on; None where there are none."""
-    first = request.constraints.max_seconds_to_first_token
-    each = request.constraints.max_seconds_per_output_token
-    if first is None and each is None:
-        return None
-    return Times(
-        first=first,
-        each=each,
-        workload=request.workload,
-        efficiencies=catalog.efficiencies,
-        measured=loads.excess if loads else None,
-    )
-
-
-class _Search:
+class PlanSearch:
     """One request's search and the answer made of its findings."""
 
     def __init__(
@@ -168,6 +159,7 @@ class _Search:
         self.findings = Findings(
             limit=request.limit, rejection_limit=request.rejection_limit, order=order
         )
+        self.warnings: tuple[str, ...] = ()
         self.tried = 0
         self.pools: dict[str, Pool] = {}
         self.others: dict[str, Pool] = {}
@@ -205,29 +197,34 @@ class _Search:
             look_up(name, f"/constraints/accelerators/{i}")[0].id for i, name in enumerate(names)
         }
 
-    def answer(self, warnings: tuple[str, ...], tables: Tables | None) -> PlanAnswer:
+    def answer(self, timing: Timing) -> PlanAnswer:
         """Turn the findings into an answer."""
-        measured = self.loads.excess if self.loads else None
-        timing = Timing.of(
-            self.findings.order, self.evaluator.question, tables, measured, self.expired
-        )
-        fits = timing.ordered(self.findings.fits)[: self.request.limit]
         rejections = self._rejections()
-        plans = tuple(self._plan(fit, timing) for fit in fits)
-        warnings = (*warnings, *timing.warnings(fits, self.request.constraints))
-        apart = self._disaggregated() if self.request.disaggregate else ()
+        plans = self.plans(timing)
+        apart = self._disaggregated(timing) if self.request.disaggregate else ()
         misses = [miss for _, miss in self.findings.misses]
         return PlanAnswer(
-            feasible=bool(fits),
+            feasible=bool(plans),
             complete=self.findings.complete and not self.expired(),
             plans=plans,
             disaggregated=apart,
             rejections=tuple(rejections),
             rejections_total=self.findings.rejected,
             splits_evaluated=self.tried,
-            shortfall=None if fits else shortfall(self.evaluator, misses, self._additions),
-            warnings=tuple(dict.fromkeys(warnings)),
+            shortfall=None if plans else shortfall(self.evaluator, misses, self._additions),
+            warnings=tuple(dict.fromkeys(self.warnings)),
         )
+
+    def timing(self, tables: Tables | None) -> Timing:
+        """The speeds of what is found."""
+        measured = self.loads.excess if self.loads else None
+        question = self.evaluator.question
+        return Timing.of(self.findings.order, question, tables, measured, self.expired)
+
+    def plans(self, timing: Timing) -> tuple[Plan, ...]:
+        """The plans to tell, best first."""
+        fits = timing.ordered(self.findings.fits)[: self.request.limit]
+        return tuple(self._plan(fit, timing) for fit in fits)
 
     def _plan(self, fit: Fit, timing: Timing) -> Plan:
         told = Told(
@@ -240,11 +237,16 @@ class _Search:
         )
         return as_plan(fit, told)
 
-    def _disaggregated(self) -> tuple[Disaggregated, ...]:
+    def _disaggregated(self, timing: Timing) -> tuple[Disaggregated, ...]:
         """Plans of two kinds of replicas."""
-        request, order = self.request, self.findings.order
         pairs = Disaggregator(
-            request, self.evaluator, order, self.pools, self.expired, loads=self.loads
+            self.request,
+            self.evaluator,
+            self.findings.order,
+            self.pools,
+            self.expired,
+            loads=self.loads,
+            tabled=timing.speeds,
         )
         found = tuple(pairs.told(pair) for pair in pairs.best())
         self.findings.complete = self.findings.complete and pairs.complete

@@ -5,7 +5,7 @@ Every accelerator of the catalog is planned on its own usual nodes; the objectiv
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -17,17 +17,20 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
 from rackfit.inventory.model import Inventory, Node
 from rackfit.memory.question import Capacity, ModelRef, Workload
-from rackfit.planning.plan import Subject, plan_subject, subject
+from rackfit.performance.tabled import Tables
+from rackfit.planning.plan import PlanSearch, Subject, searched, subject
 from rackfit.planning.prices import read_prices
 from rackfit.planning.question import (
+    ROOFLINE,
     Constraints,
     Objective,
     Performance,
-    PlanAnswer,
+    Plan,
     PlanRequest,
     Price,
     Seconds,
 )
+from rackfit.planning.timing import LOOKED_UP, SPEEDS, overrun
 
 Kind = Literal["datacenter", "workstation", "consumer"]
 MOST = 4096
@@ -97,20 +100,39 @@ class RecommendationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
+class _Found(NamedTuple):
+    """A recommendation, and the search it is from; kept, as it is large, only for tables."""
+
+    told: Recommendation
+    accelerator: Accelerator
+    price: float | None
+    search: PlanSearch | None
+
+    def timed(self, tables: Tables) -> "_Found":
+        """The same by the tables, where they cover it."""
+        if self.search is None:
+            return self
+        best = self.search.plans(self.search.timing(tables))[0]
+        return self._replace(told=_recommendation(best, self.accelerator, self.price))
+
+
 def recommend(
     request: RecommendationRequest,
     catalog: Catalog,
     *,
     device_reserve: float,
     expired: Callable[[], bool],
+    tables: Tables | None = None,
 ) -> RecommendationAnswer:
     """Plan the workload on every accelerator that comes into question.
+
+    Every one is searched by the roofline before any is looked up in `tables`.
 
     Raises:
         InvalidInput: the request contradicts the catalog or itself.
     """
     prices = read_prices(request.prices, catalog)
-    found: list[Recommendation] = []
+    found: list[_Found] = []
     unsuitable: list[Unsuitable] = []
     warnings: dict[str, None] = {}
     complete = True
@@ -121,20 +143,29 @@ def recommend(
             break
         asked = _planned(request, accelerator)
         about = about or subject(asked, catalog, device_reserve)
-        answer = plan_subject(asked, about, catalog, expired)
+        search = searched(asked, about, catalog, expired, tables)
+        answer = search.answer(search.timing(None))
         complete = complete and answer.complete
         warnings |= dict.fromkeys(answer.warnings)
         if answer.feasible:
-            found.append(_recommendation(answer, accelerator, prices.get(accelerator.id)))
+            price = prices.get(accelerator.id)
+            one = _recommendation(answer.plans[0], accelerator, price)
+            kept = None if tables is None else search
+            found.append(_Found(one, accelerator, price, kept))
         else:
             reason = next(iter(answer.rejections), None)
             unsuitable.append(Unsuitable(accelerator=accelerator.id, rejection=reason))
+    found.sort(key=partial(_order, request.objective))
+    if tables is not None:
+        found = _looked_up(found, request, tables)
+        complete = complete and not expired()
+    told = [each.told for each in found[: request.limit]]
+    warnings |= dict.fromkeys(_behind(found, request))
+    warnings |= dict.fromkeys(warning for one in told for warning in _overruns(one, request))
     return RecommendationAnswer(
         feasible=bool(found),
         complete=complete,
-        recommendations=tuple(
-            sorted(found, key=partial(_order, request.objective))[: request.limit]
-        ),
+        recommendations=tuple(told),
         unsuitable=tuple(unsuitable),
         warnings=tuple(warnings),
     )
@@ -172,21 +203,50 @@ def _planned(request: RecommendationRequest, accelerator: Accelerator) -> PlanRe
         quantization=request.quantization,
         kv_cache_dtype=request.kv_cache_dtype,
         engine=request.engine,
-        constraints=Constraints(
-            max_accelerators=request.max_accelerators,
-            max_seconds_to_first_token=request.max_seconds_to_first_token,
-            max_seconds_per_output_token=request.max_seconds_per_output_token,
-        ),
+        constraints=_constraints(request),
         objective=request.objective,
         limit=1,
         rejection_limit=1,
     )
 
 
-def _recommendation(
-    answer: PlanAnswer, accelerator: Accelerator, price: float | None
-) -> Recommendation:
-    best = answer.plans[0]
+def _constraints(request: RecommendationRequest) -> Constraints:
+    return Constraints(
+        max_accelerators=request.max_accelerators,
+        max_seconds_to_first_token=request.max_seconds_to_first_token,
+        max_seconds_per_output_token=request.max_seconds_per_output_token,
+    )
+
+
+def _looked_up(found: list[_Found], request: RecommendationRequest, tables: Tables) -> list[_Found]:
+    """The best of what was found, by the tables where they cover it, in order again."""
+    more = LOOKED_UP if request.objective in SPEEDS else 1
+    timed = [one.timed(tables) for one in found[: more * request.limit]]
+    return sorted(timed, key=partial(_order, request.objective))
+
+
+def _behind(found: list[_Found], request: RecommendationRequest) -> Iterator[str]:
+    """Tell that what the tables do not cover stands behind the rest."""
+    others = sum(_by_roofline(one.told) for one in found)
+    if request.objective in SPEEDS and 0 < others < len(found):
+        yield (
+            "Accelerators that tables of measured kernels do not cover come after those they do, "
+            "whatever their speed: two kinds of estimate do not compare."
+        )
+
+
+def _by_roofline(told: Recommendation) -> bool:
+    return told.performance is None or told.performance.method == ROOFLINE
+
+
+def _overruns(told: Recommendation, request: RecommendationRequest) -> Iterator[str]:
+    """Tell which times the caller allows are kept by the roofline, but not by the tables."""
+    speed = told.performance
+    if speed is not None:
+        yield from overrun(told.accelerator, speed, speed.method, _constraints(request))
+
+
+def _recommendation(best: Plan, accelerator: Accelerator, price: float | None) -> Recommendation:
     return Recommendation(
         accelerator=accelerator.id,
         accelerators=best.accelerators,
@@ -201,10 +261,11 @@ def _recommendation(
     )
 
 
-def _order(objective: Objective, found: Recommendation) -> tuple[bool, float, int, int, str]:
-    aim = _aim(objective, found)
-    ties = found.memory_bytes, found.accelerators, found.accelerator
-    return aim is None, aim or 0, *ties
+def _order(objective: Objective, found: _Found) -> tuple[bool, bool, float, int, int, str]:
+    """By the objective; where speed is wanted what is not by tables comes after what is."""
+    told = found.told
+    aim, others = _aim(objective, told), objective in SPEEDS and _by_roofline(told)
+    return aim is None, others, aim or 0, told.memory_bytes, told.accelerators, told.accelerator
 
 
 def _aim(objective: Objective, found: Recommendation) -> float | None:

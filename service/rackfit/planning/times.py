@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from math import ceil, floor, log10
+from typing import Self
 
 import msgspec
 
@@ -15,6 +16,7 @@ from rackfit.performance.estimate import Speeds
 from rackfit.performance.layers import Measured
 from rackfit.performance.run import Estimate
 from rackfit.performance.serving import Serving
+from rackfit.planning.question import PlanRequest
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +33,23 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     efficiencies: Sequence[Efficiency]
     phase: Phase = "both"
     measured: Measured | None = None
+
+    @classmethod
+    def of(
+        cls, request: PlanRequest, efficiencies: Sequence[Efficiency], measured: Measured | None
+    ) -> Self | None:
+        """The times that a request insists on; None where there are none."""
+        first = request.constraints.max_seconds_to_first_token
+        each = request.constraints.max_seconds_per_output_token
+        if first is None and each is None:
+            return None
+        return cls(
+            first=first,
+            each=each,
+            workload=request.workload,
+            efficiencies=efficiencies,
+            measured=measured,
+        )
 
     @property
     def asked(self) -> dict[str, float]:

@@ -15,7 +15,15 @@ from rackfit.performance.run import Estimate
 from rackfit.performance.tabled import TabledSpeeds, Tables
 from rackfit.planning.evaluation import Question
 from rackfit.planning.outcomes import Fit
-from rackfit.planning.question import Constraints, Objective, Performance, performance
+from rackfit.planning.question import (
+    ROOFLINE,
+    Constraints,
+    Disaggregated,
+    Objective,
+    Performance,
+    PlanAnswer,
+    performance,
+)
 from rackfit.planning.ranking import Order
 
 SPEEDS: tuple[Objective, ...] = ("lowest-latency", "highest-throughput")
@@ -26,14 +34,14 @@ LOOKED_UP = 4
 
 
 class Timing:
-    """The speeds of an answer's plans."""
+    """The speeds of an answer's plans; `speeds` are those of the tables, if there are any."""
 
     def __init__(
         self, order: Order, tabled: TabledSpeeds | None, expired: Callable[[], bool]
     ) -> None:
         self._order = order
+        self.speeds = tabled
         self._tabled = None if tabled is None else msgspec.structs.replace(order, speeds=tabled)
-        self._source = "" if tabled is None else tabled.source
         self._expired = expired
         self._known: dict[int, Estimate | None] = {}
 
@@ -56,8 +64,8 @@ class Timing:
     def performance(self, fit: Fit) -> Performance | None:
         """How fast a plan serves the workload; None where nothing is known of its accelerator."""
         tabled = self._estimate(fit)
-        if tabled is not None:
-            return performance(tabled, method=self._source)
+        if tabled is not None and self.speeds is not None:
+            return performance(tabled, method=self.speeds.source)
         estimate = self._order.estimate(fit)
         return None if estimate is None else performance(estimate)
 
@@ -73,24 +81,6 @@ class Timing:
         others = [fit for fit in fits if self._estimate(fit) is None]
         return [*sorted(covered, key=self._tabled.key), *others]
 
-    def warnings(self, fits: Sequence[Fit], asked: Constraints) -> Iterator[str]:
-        """Tell which plans take longer by the tables than the caller allows."""
-        first, each = asked.max_seconds_to_first_token, asked.max_seconds_per_output_token
-        for number, fit in enumerate(fits, 1):
-            estimate = self._estimate(fit)
-            if estimate is None:
-                continue
-            found = (
-                ("seconds_to_first_token", estimate.seconds_to_first_token.value, first),
-                ("seconds_per_output_token", estimate.seconds_per_output_token.value, each),
-            )
-            for name, value, most in found:
-                if most is not None and value > most:
-                    yield (
-                        f"Plan {number}: max_{name} = {most:g} is kept by the roofline that plans "
-                        f"are searched by, but by {self._source} it takes {value:.3g} s."
-                    )
-
     def _estimate(self, fit: Fit) -> Estimate | None:
         """What the tables say of a plan, None where they do not cover it or time is up."""
         if self._tabled is None or fit.shares:
@@ -105,3 +95,27 @@ def _looked_up(order: Order, fit: Fit) -> Estimate | None:
         return order.estimate(fit)
     except NotCovered:
         return None
+
+
+def overruns(answer: PlanAnswer, asked: Constraints) -> Iterator[str]:
+    """Tell which plans take longer by the tables than the caller allows."""
+    for number, plan in enumerate(answer.plans, 1):
+        if plan.performance is not None:
+            yield from overrun(f"Plan {number}", plan.performance, plan.performance.method, asked)
+    for number, pair in enumerate(answer.disaggregated, 1):
+        if pair.decode.performance is not None:
+            name, method = f"Disaggregated plan {number}", pair.decode.performance.method
+            yield from overrun(name, pair, method, asked)
+
+
+def overrun(
+    name: str, times: Performance | Disaggregated, method: str, asked: Constraints
+) -> Iterator[str]:
+    """Tell which times that are allowed the roofline keeps, but not a plan's own `method`."""
+    for what in ("seconds_to_first_token", "seconds_per_output_token"):
+        value, most = getattr(times, what), getattr(asked, f"max_{what}")
+        if method != ROOFLINE and most is not None and value > most:
+            yield (
+                f"{name}: max_{what} = {most:g} is kept by the roofline that plans are searched "
+                f"by, but by {method} it takes {value:.3g} s."
+            )

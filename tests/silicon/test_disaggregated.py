@@ -84,6 +84,27 @@ def test_slower_reading_takes_more_replicas(stand: Stand) -> None:
     assert fast.prefill.split.replicas < slow.prefill.split.replicas
 
 
+def test_what_needs_too_many_readers_by_the_tables_is_not_told(stand: Stand) -> None:
+    """The roofline would do with fewer than the tables say keep up."""
+    held = {"max_accelerators": 8}
+    bare = pairs([(H200, 8)] * 4, constraints=held, limit=100, tables=None)
+    stand.reading = 10.0
+    found = pairs([(H200, 8)] * 4, constraints=held, limit=100)
+
+    assert 0 < len(found) < len(bare)
+    assert all(covered(pair) and pair.accelerators <= 8 for pair in found)
+
+
+def test_the_best_splits_of_either_phase_are_looked_up(stand: Stand) -> None:
+    """Four of each for one that is told, of many more that the search found."""
+    plain = {"limit": 1, "objective": "highest-throughput"}
+    assert () == pairs([(H200, 8)] * 4, disaggregate=False, **plain)
+    plans = len(stand.watches)
+    assert 1 == len(pairs([(H200, 8)] * 4, **plain))
+
+    assert 4 + 4 == len(stand.watches) - 2 * plans
+
+
 def test_where_one_side_is_not_covered_the_roofline_tells_both(stand: Stand) -> None:
     """Two kinds of estimate do not compare: figures are those there are without any tables."""
     stand.refused = {1}
@@ -146,6 +167,7 @@ def test_out_of_time_one_pair_is_told(stand: Stand) -> None:
     (pair,) = answer.disaggregated
     assert covered(pair)
     assert not answer.complete
+    assert 2 * plans + 2 == len(stand.watches)
 
 
 @given(

@@ -61,6 +61,16 @@ def test_the_fastest_decode_leaves_room_to_read() -> None:
         assert pair["seconds_per_output_token"] < slower["seconds_per_output_token"]
 
 
+def test_a_time_to_the_first_token_leaves_what_keeps_it() -> None:
+    """Prompts that follow one another are not read at once: one alone must be in time."""
+    bare = pairs(asked(nodes_of(H200, 4), limit=100))
+    found = pairs(asked(nodes_of(H200, 4), constraints={"max_seconds_to_first_token": 0.5}))
+    late = [pair for pair in bare if pair["seconds_to_first_token"] > 0.5]
+    assert len(late) < len(bare)
+    assert found
+    assert all(pair["seconds_to_first_token"] <= 0.5 for pair in found)
+
+
 def test_an_inventory_too_small_for_both_has_none() -> None:
     """There is a plan of one kind all the same."""
     found = answer(CATALOG, asked(nodes_of(H200, 1, 5)))

@@ -16,6 +16,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Phase
 from rackfit.errors import InvalidInput
 from rackfit.memory.question import Workload
+from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.performance.tabled import TabledSpeeds
 from rackfit.planning.cells import without
 from rackfit.planning.evaluation import MAX_REPLICAS, Evaluator, Question
@@ -128,17 +129,22 @@ class Disaggregator:
 
     def _pairs(self) -> list[Pair]:
         """Pairs within what the caller insists on, by the roofline, best first."""
-        readers = [
-            fit
-            for fit in self._fits(self._reader, self._reading)
-            if fit.held >= in_flight(fit.split)
-        ]
+        readers = [fit for fit in self._fits(self._reader, self._reading) if self._reads(fit)]
         writers = self._fits(self._writer, self._writing)
         matched = (self._rates.matched(one, other) for one, other in product(writers, readers))
         pairs = (pair for pair in matched if pair is not None)
         return sorted(
             (pair for pair in pairs if self._has_room(pair) and self._in_time(pair)), key=self._key
         )
+
+    def _reads(self, fit: Fit) -> bool:
+        """Tell whether a data rank has room for the prompts in flight.
+
+        That is not how many it `held` in time: those that follow a prompt do not hold it up.
+        """
+        most = self._reader.question.engine.choice.max_sequences or UNBOUNDED
+        room = sequences_held(fit.stages.distinct, fit.budgets)
+        return min(room, most) >= in_flight(fit.split)
 
     def _timed(self, pairs: list[Pair], tabled: Rates) -> list[Pair]:
         """Pairs of the best splits of either phase, matched anew by the tables, best first.

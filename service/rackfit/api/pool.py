@@ -17,11 +17,16 @@ from rackfit.api.closing import Closing
 from rackfit.api.problems import RequestError, refused
 from rackfit.api.room import Held
 from rackfit.settings import Settings
+from rackfit.silicon.package import VERSION
 
 T = TypeVar("T")
 
-GRACE_SECONDS = 1.0
-"""What a computation that was told its deadline gets to come to its end."""
+GRACE_SECONDS = 1.0 if VERSION is None else 4.0
+"""What a computation that was told its deadline gets to come to its end.
+
+Tables of measured kernels, where they are installed, take up to three seconds to load, and loading
+them cannot be stopped.
+"""
 
 _ATTEMPTS = 2
 _log = structlog.get_logger(__name__)

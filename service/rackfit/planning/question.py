@@ -246,7 +246,8 @@ class Disaggregated(msgspec.Struct, frozen=True, kw_only=True):
     The `decode` replicas hold the workload's sequences and finish `requests_per_second`; the
     `prefill` replicas are as many as read the prompts of these, `prefill_busy` of the time. The
     time to the first token includes `seconds_to_transfer`, what a prompt's cache takes over the
-    network. Estimates, with bounds as those of `performance`.
+    network. Estimates, with bounds as those of `performance`; the `method` and `basis` of the
+    `decode` plan's are those of both sides.
     """
 
     prefill: Plan

@@ -90,7 +90,7 @@ class RecommendationAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Accelerators that serve the workload, by the objective, and why not the others.
 
     What is equal there, and all without prices by cost, comes by memory bought, then by number.
-    `complete` is false when a deadline left parts untried.
+    `complete` is false when a deadline left parts untried, or speeds to be looked up.
     """
 
     feasible: bool

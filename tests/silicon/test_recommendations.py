@@ -94,7 +94,7 @@ def test_only_what_is_told_is_looked_up(stand: Stand) -> None:
 def test_parts_are_ordered_by_the_tables_where_speed_is_wanted(objective: str) -> None:
     """So are the splits of each: the stand-in finds few tensor ranks the fastest.
 
-    What is not covered comes last, however fast, and a warning says so.
+    What is not covered comes where its own estimate puts it, and a warning says so.
     """
     question = asked(objective=objective, accelerators=[AMD, *SYSTEMS], limit=100)
     told = recommended(question)
@@ -106,12 +106,9 @@ def test_parts_are_ordered_by_the_tables_where_speed_is_wanted(objective: str) -
         for one in told.recommendations
         if one.performance
     ]
-    by_tables = times[: sum(kinds)]
 
-    assert sorted(kinds, reverse=True) == kinds
     assert 0 < sum(kinds) < len(kinds)
-    assert times[-1] < by_tables[-1]
-    assert sorted(by_tables) == by_tables
+    assert sorted(times) == times
     assert any("do not compare" in text for text in told.warnings)
     splits = {one.accelerator: one.split for one in bare(question).recommendations}
     assert any(one.split != splits[one.accelerator] for one in told.recommendations)

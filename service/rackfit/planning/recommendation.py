@@ -160,7 +160,7 @@ def recommend(
         found = _looked_up(found, request, tables)
         complete = complete and not expired()
     told = [each.told for each in found[: request.limit]]
-    warnings |= dict.fromkeys(_behind(found, request))
+    warnings |= dict.fromkeys(_of_two_kinds(found, request))
     warnings |= dict.fromkeys(warning for one in told for warning in _overruns(one, request))
     return RecommendationAnswer(
         feasible=bool(found),
@@ -225,13 +225,13 @@ def _looked_up(found: list[_Found], request: RecommendationRequest, tables: Tabl
     return sorted(timed, key=partial(_order, request.objective))
 
 
-def _behind(found: list[_Found], request: RecommendationRequest) -> Iterator[str]:
-    """Tell that what the tables do not cover stands behind the rest."""
+def _of_two_kinds(found: list[_Found], request: RecommendationRequest) -> Iterator[str]:
+    """Tell that speeds are compared which do not rest on the same."""
     others = sum(_by_roofline(one.told) for one in found)
     if request.objective in SPEEDS and 0 < others < len(found):
         yield (
-            "Accelerators that tables of measured kernels do not cover come after those they do, "
-            "whatever their speed: two kinds of estimate do not compare."
+            "Tables of measured kernels cover some of the accelerators, and the roofline tells how "
+            "fast the others are: near each other, two kinds of estimate do not compare."
         )
 
 
@@ -261,11 +261,10 @@ def _recommendation(best: Plan, accelerator: Accelerator, price: float | None) -
     )
 
 
-def _order(objective: Objective, found: _Found) -> tuple[bool, bool, float, int, int, str]:
-    """By the objective; where speed is wanted what is not by tables comes after what is."""
+def _order(objective: Objective, found: _Found) -> tuple[bool, float, int, int, str]:
     told = found.told
-    aim, others = _aim(objective, told), objective in SPEEDS and _by_roofline(told)
-    return aim is None, others, aim or 0, told.memory_bytes, told.accelerators, told.accelerator
+    aim = _aim(objective, told)
+    return aim is None, aim or 0, told.memory_bytes, told.accelerators, told.accelerator
 
 
 def _aim(objective: Objective, found: Recommendation) -> float | None:

@@ -96,17 +96,19 @@ def test_context_ranks_share_the_tokens() -> None:
     ("text", "expected"),
     [
         ("0.19", (0, 19)),
-        ("v0.11.2rc1", (0, 11)),
-        ("1.2.0", (1, 2)),
-        ("main", (9, 9)),
-        (None, (9, 9)),
+        ("v0.11.2rc1", (0, 11, 2)),
+        ("1.2.0", (1, 2, 0)),
+        ("9.9", (9, 9, 3)),
+        ("9.9.1", (9, 9, 1)),
+        ("main", (9, 9, 3)),
+        (None, (9, 9, 3)),
     ],
 )
 def test_versions_are_read_as_operators_write_them(
-    text: str | None, expected: tuple[int, int]
+    text: str | None, expected: tuple[int, ...]
 ) -> None:
-    """What cannot be read is the default."""
-    assert expected == read_version(text, (9, 9))
+    """What cannot be read is the default, and so is a part of it."""
+    assert expected == read_version(text, (9, 9, 3))
 
 
 def test_an_older_sampler_takes_more() -> None:

@@ -34,8 +34,8 @@ def test_the_static_share_is_of_what_is_there_before_loading() -> None:
 
 
 def test_the_default_share_sets_apart_what_batches_need() -> None:
-    """512 MiB, 1.5 a token of 8,192, 2 a sequence of 512 and 1,024 for eight ranks, of H200."""
-    reserved = (512 + 1.5 * 8192 + 2 * 512 + 1024) / (139.8 * 1024)
+    """512 MiB, 1.5 a token of 8,192, 2 a sequence of 512, 1,024 for eight ranks, 1,536 of H200."""
+    reserved = (512 + 1.5 * 8192 + 2 * 512 + 1024 + 1536) / (139.8 * 1024)
     weights, cache = capacity("deepseek-ai/DeepSeek-V3")
     share = (weights + cache) / (137.9 * truths.GIB)
     assert 1 - reserved == pytest.approx(share, abs=0.001)
@@ -104,3 +104,83 @@ def test_a_rank_of_attention_dp_holds_its_part_of_the_head() -> None:
     head = 129_280 * 7168 * 2
     here = truths.ask(asked).ranks[0].weights_bytes
     assert here + head * 7 / 8 == pytest.approx(90.867 * truths.GIB, rel=0.001)
+
+
+H100_MIB = 79.19 * 1024
+
+
+def static_share(
+    model: str, version: str = "0.5.23", split: dict[str, int] | None = None, **engine: int
+) -> float:
+    """Return the default share on H100s, from the weights and the cache that it holds."""
+    answer = truths.ask(
+        {
+            "model": {"id": model},
+            "engine": {"name": "sglang", "version": version} | engine,
+            "workload": {"context_tokens": 8192, "sequences": 1},
+            "split": split or {"tensor": 8},
+            "accelerator": "h100",
+        }
+    )
+    rank, room = answer.ranks[0], answer.capacity
+    assert room is not None
+    there = H100_MIB * (1 << 20) - rank.overhead_bytes
+    return (rank.weights_bytes + room.kv_cache_bytes) / there
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "factor"),
+    [
+        ("Qwen/Qwen3-VL-235B-A22B-Instruct", "0.5.9", 0.95 * (1 - 0.1 * (1152**2 / 1024**2 - 1))),
+        ("Qwen/Qwen2-VL-72B-Instruct", "0.5.9", 0.95 * 0.8),
+        (
+            "moonshotai/Kimi-VL-A3B-Instruct",
+            "0.5.9",
+            0.95 * (1.1 - 0.1 * 27 * 1152**2 / 24 / 2**20),
+        ),
+        ("Qwen/Qwen3-VL-235B-A22B-Instruct", "0.4.9", 0.9),
+        ("google/gemma-3-27b-it", "0.5.9", 1),
+        ("Qwen/Qwen3-235B-A22B", "0.5.9", 1),
+    ],
+    ids=["its width alone is named", "the least", "both named", "before 0.4.10", "off", "none"],
+)
+def test_a_vision_tower_lowers_the_default_share(model: str, version: str, factor: float) -> None:
+    """By its size as the section names it, ViT-L/14 where it does not; not where it is off."""
+    reserved = 512 + 1.5 * 8192 + 2 * 512 + 1024
+    assert factor * (1 - reserved / H100_MIB) == pytest.approx(
+        static_share(model, version), abs=0.001
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "split", "engine", "more"),
+    [
+        ("Qwen/Qwen3-32B", "0.5.9", {"tensor": 8}, {}, 0),
+        ("Qwen/Qwen3-32B", "0.5.23", {"tensor": 8}, {}, 58 * 8),
+        ("Qwen/Qwen3-32B", "0.5.23", {"tensor": 4, "pipeline": 2}, {}, 0),
+        ("Qwen/Qwen3-32B", "0.5.14", {"tensor": 8}, {"lora_slots": 1}, 0),
+        ("Qwen/Qwen3-32B", "0.5.23", {"tensor": 8}, {"lora_slots": 1}, 58 * 8),
+        ("deepseek-ai/DeepSeek-V2-Lite", "0.5.14", {"tensor": 8}, {}, 1536),
+        ("Qwen/Qwen3.5-35B-A3B", "0.5.14", {"tensor": 8}, {"speculative_tokens": 1}, 0),
+        ("Qwen/Qwen3.5-35B-A3B", "0.5.9", {"tensor": 8}, {"speculative_tokens": 1}, 2048),
+    ],
+)
+def test_the_default_share_sets_apart_graphs_of_prompts_and_drafting(
+    model: str, version: str, split: dict[str, int], engine: dict[str, int], more: float
+) -> None:
+    """58 numbers of tokens up to 8,192 are captured, at 8 MiB each; latent attention has 1,536."""
+    reserved = 512 + 1.5 * 8192 + 2 * 512 + 1024 + more
+    tower = 0.95 * (1 - 0.1 * (1152**2 / 1024**2 - 1)) if "3.5" in model else 1
+    assert tower * (1 - reserved / H100_MIB) == pytest.approx(
+        static_share(model, version, split, **engine), abs=0.001
+    )
+
+
+def test_small_devices_had_smaller_chunks_and_graphs_before() -> None:
+    """Below 35 GiB: 2,048 tokens and 24 sequences until 0.5.18, 4,096 and 48 since."""
+    card = truths.catalog().accelerator("NVIDIA-GeForce-RTX-5090", "")[0]
+    limits = [
+        engine_for(EngineChoice(name="sglang", version=version), 0.1).limits(card, 8192)
+        for version in ("0.5.18", "0.5.20")
+    ]
+    assert [(2048, 24), (4096, 48)] == [(x.batched_tokens, x.sequences) for x in limits]

@@ -216,6 +216,16 @@ class Rotary(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     width: int
 
 
+class Vision(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A vision tower as engines weigh it, by `num_hidden_layers` and `hidden_size` of its section.
+
+    None where the section calls them otherwise (`depth`), whatever the tower has.
+    """
+
+    layers: int | None
+    width: int | None
+
+
 class Architecture(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A model after its reader: everything later stages need and nothing of its family.
 
@@ -238,6 +248,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     tied_head: bool = False
     dtype: str = "bf16"
     rotaries: tuple[Rotary, ...] = ()
+    vision: Vision | None = None
     warnings: tuple[str, ...] = ()
 
     @cached_property

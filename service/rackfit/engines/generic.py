@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from rackfit.engines.hardware import BLACKWELL, Hardware
 from rackfit.engines.interface import Engine
+from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 
 
@@ -23,9 +24,9 @@ class Generic(Engine):
         del scheme, engines
         return True
 
-    def utilization(self, usable: int, free: int, split: Split) -> float:
+    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
         """All but the reserve."""
-        del split
+        del model, split
         return min(1 - self.device_reserve, free / usable)
 
     def warnings(self) -> tuple[str, ...]:

@@ -265,17 +265,19 @@ class Engine(Starting, ABC):
         return ()
 
     @abstractmethod
-    def utilization(self, usable: int, free: int, split: Split) -> float:
+    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
         """The share of a device's `usable` bytes the engine is given."""
 
-    def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
+    def budget_bytes(
+        self, model: ServedModel, usable: int, free: int, split: Split, fixed: Fixed
+    ) -> int:
         """What a rank may take in all, given all that it takes besides the cache."""
         del fixed
-        return int(self.utilization(usable, free, split) * usable)
+        return int(self.utilization(model, usable, free, split) * usable)
 
-    def most_held(self, usable: int, split: Split) -> int:
+    def most_held(self, model: ServedModel, usable: int, split: Split) -> int:
         """Bytes of weights and cache that a rank can hold at most, all of its device being free."""
-        return int(self.utilization(usable, usable, split) * usable)
+        return int(self.utilization(model, usable, usable, split) * usable)
 
     def held_experts(
         self, mixture: ExpertFeedForward, split: Split, place: int

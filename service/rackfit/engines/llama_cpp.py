@@ -53,9 +53,9 @@ class LlamaCpp(Engine):
         size = limits.batched_tokens * (width + logits) * F32_BYTES
         return (Term("compute buffer", size, 0.3, "llama.cpp graph_reserve of one micro-batch"),)
 
-    def utilization(self, usable: int, free: int, split: Split) -> float:
+    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
         """All but the margin that llama.cpp keeps when it fits a model to a device."""
-        del split
+        del model, split
         return max(min(usable, free) - FIT_MARGIN_BYTES, 0) / usable
 
     def program(self, model: str) -> tuple[str, ...]:

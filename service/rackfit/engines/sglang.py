@@ -24,11 +24,13 @@ from rackfit.engines.launch import MASTER_PORT, Host, Launched, degree, flags
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
 from rackfit.engines.served import ServedModel
+from rackfit.engines.sglang_share import static_share, tier
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Fixed, Limits, Term, linked
 from rackfit.engines.torch_memory import allocated_bytes
+from rackfit.engines.version import Version, read_version
+from rackfit.lazy import cached_property
 
-MIB = 1 << 20
 GIB = 1 << 30
 
 PLAIN_SPARSE_ROWS = frozenset({"blackwell", "cdna2", "cdna3", "cdna4"})
@@ -38,29 +40,8 @@ Source: sglang, model_runner.py, calculate_mla_kv_cache_dim, and the default of 
 attention backend.
 """
 
-TIERS = (
-    (20 * GIB, 2048, 8, 8),
-    (35 * GIB, 4096, 48, 160),
-    (60 * GIB, 4096, 32, 160),
-    (160 * GIB, 8192, 256, 512),
-    (1 << 62, 16384, 512, 512),
-)
-"""By memory: chunked prefill size, largest batch of a CUDA graph below TP4 and from it.
-
-Source: SGLang 0.5.23, sglang/srt/arg_groups/memory_hook.py.
-"""
-
-FLOOR_FROM, FLOOR_MIB = 60 * GIB, 10 * 1024
-"""Larger devices keep at least 10 GiB apart (the same file)."""
-
-MANY_GRAPHS = 300
-"""Graphs of larger batches take half as much again with attention DP (the same file)."""
-
-WIDE = 4
-"""Tensor ranks from which graphs are captured for larger batches."""
-
-LEAST_CHUNK = 2048
-"""Tokens of a chunk that memory is set apart for, however short the caller's are."""
+CURRENT: Version = (0, 5, 23)
+"""The version planned for where none is named."""
 
 SLIDING_SHARE = Fraction(4, 5)
 """Tokens the pool of sliding layers holds for each token of the full ones (0.8 by default).
@@ -97,6 +78,11 @@ class Sglang(Engine):
     slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")
 
+    @cached_property
+    def version(self) -> Version:
+        """The version that serves."""
+        return read_version(self.choice.version, CURRENT)
+
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:
         """The remainder goes to the last stages."""
         return super().partition(layers, stages)[::-1]
@@ -125,11 +111,11 @@ class Sglang(Engine):
         """Chunk and graph sizes by the device's memory."""
         del context_tokens
         usable = 80 * GIB if accelerator is None else accelerator.usable_bytes
-        _, chunk, graphs, _ = _tier(usable)
+        sizes = tier(self.version, usable)
         return self.chosen(
             Limits(
-                batched_tokens=chunk,
-                sequences=graphs,
+                batched_tokens=sizes.chunk,
+                sequences=sizes.narrow,
                 linked=linked(accelerator),
                 generation=accelerator.generation if accelerator else "",
             )
@@ -170,17 +156,18 @@ class Sglang(Engine):
         size = BEFORE_LOADING[min(split.tensor * split.data, 2)] * GIB
         return (Term("CUDA context and collectives", int(size), 0.3, "start-up logs"),)
 
-    def utilization(self, usable: int, free: int, split: Split) -> float:
+    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
         """`--mem-fraction-static`: weights and cache together, of what is there at start."""
         del free
-        chosen = self.choice
-        share = _static_share(usable, split, chosen.max_batched_tokens)
-        return chosen.gpu_memory_utilization or share
+        chosen = self.choice.gpu_memory_utilization
+        return chosen or static_share(self.version, self.choice, model, usable, split)
 
-    def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
+    def budget_bytes(
+        self, model: ServedModel, usable: int, free: int, split: Split, fixed: Fixed
+    ) -> int:
         """Weights and cache have the static share; the rest of the device holds the rest."""
         there = min(usable, free) - fixed.overhead
-        static = int(self.utilization(usable, free, split) * there)
+        static = int(self.utilization(model, usable, free, split) * there)
         return min(static + fixed.activation + fixed.overhead, free)
 
     @classmethod
@@ -245,29 +232,6 @@ class Sglang(Engine):
             yield "--enable-lora"
             slots = choice.lora_slots
             yield from flags(max_loras_per_batch=slots, max_lora_rank=choice.lora_rank)
-
-
-def _tier(usable: int) -> tuple[int, int, int, int]:
-    return next(tier for tier in TIERS if usable < tier[0])
-
-
-def _static_share(usable: int, split: Split, chunk: int | None) -> float:
-    """The share left beside what SGLang sets apart, in whole per mille.
-
-    In MiB, by memory_hook.py: 512, 1.5 a token of a chunk (the caller's, of 2,048 at least), 2 a
-    sequence of a graph, 1,024 for every eight ranks, and 3 or 4.5 a sequence and rank of attention
-    DP.
-    """
-    _, usual, narrow, wide = _tier(usable)
-    ranks = split.tensor * split.data
-    graphs = narrow if ranks < WIDE else wide
-    read = max(chunk or usual, LEAST_CHUNK)
-    reserved = 512 + read * 1.5 + graphs * 2 + ranks * split.pipeline / 8 * 1024
-    if split.data > 1:
-        reserved += graphs * split.data * (4.5 if graphs > MANY_GRAPHS else 3)
-    if usable > FLOOR_FROM:
-        reserved = max(reserved, FLOOR_MIB)
-    return max(round(1 - reserved * MIB / usable, 3), 0.05)
 
 
 def _pooled(term: CacheTerm) -> CacheTerm:

@@ -82,20 +82,22 @@ class TensorRtLlm(Engine):
             Term("NCCL buffers", nccl, 0.2, "aiconfigurator systems/*.yaml, nccl_mem"),
         )
 
-    def utilization(self, usable: int, free: int, split: Split) -> float:
+    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
         """The share of what is free after the weights; what is taken before lowers it."""
-        del usable, free, split
+        del model, usable, free, split
         return self.choice.gpu_memory_utilization or DEFAULT_FREE_SHARE
 
-    def budget_bytes(self, usable: int, free: int, split: Split, fixed: Fixed) -> int:
+    def budget_bytes(
+        self, model: ServedModel, usable: int, free: int, split: Split, fixed: Fixed
+    ) -> int:
         """All that is loaded first, and the cache's share of what is then free."""
         room = min(usable, free)
         left = max(room - fixed.all, 0)
-        return min(fixed.all, room) + int(self.utilization(usable, free, split) * left)
+        return min(fixed.all, room) + int(self.utilization(model, usable, free, split) * left)
 
-    def most_held(self, usable: int, split: Split) -> int:
+    def most_held(self, model: ServedModel, usable: int, split: Split) -> int:
         """The share is of what weights leave, so they may take all."""
-        del split
+        del model, split
         return usable
 
     @classmethod

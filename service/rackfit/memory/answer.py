@@ -80,7 +80,7 @@ def _by_rule(
     parts = rule_of_thumb(resolved.model, scheme, overhead=request.overhead, tokens=tokens)
     usable = None if accelerator is None else accelerator.usable_bytes
     fixed = Fixed(weights=parts.weights_bytes, activation=0, overhead=parts.overhead_bytes)
-    budget = usable and engine.budget_bytes(usable, usable, Split(), fixed)
+    budget = usable and engine.budget_bytes(resolved.model, usable, usable, Split(), fixed)
     rank = _rule_rank(parts, int(token_bytes(resolved.model)), budget)
     rejections = [] if budget is None else _shortages(Split(), [rank])
     answer = _summed([rank], "rule-of-thumb", (*resolved.warnings, *notes))
@@ -145,6 +145,7 @@ def _by_architecture(
         return _judged(answer, rejections) if rejections else answer
     deployment = Deployment(
         engine=engine,
+        model=resolved.model,
         split=split,
         stages=stages,
         usable=accelerator.usable_bytes,
@@ -230,7 +231,8 @@ def rank_memories(
     split, experts = sizes.split, sizes.model.architecture.experts
     slots = experts.experts + sizes.engine.choice.redundant_experts if experts else 0
     usable = None if accelerator is None else accelerator.usable_bytes
-    budgets = [usable and s.budget_bytes(sizes.engine, split, usable, usable) for s in stages]
+    engine, model = sizes.engine, sizes.model
+    budgets = [usable and s.budget_bytes(engine, model, split, usable, usable) for s in stages]
     return [
         stages[at.stage].rank_memory(
             RankLoad(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from rackfit.engines.interface import Engine
+from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.lazy import cached_property
 from rackfit.memory.stages import StageMemory, sequences_held
@@ -16,6 +17,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """One engine's stages on devices of `usable` bytes, and what each data rank serves."""
 
     engine: Engine
+    model: ServedModel
     split: Split
     stages: tuple[StageMemory, ...]
     usable: int
@@ -29,7 +31,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def budgets_of(self, engine: Engine) -> list[int]:
         """The same of an engine started otherwise."""
-        return [s.budget_bytes(engine, self.split, self.usable, self.usable) for s in self.stages]
+        model, split, usable = self.model, self.split, self.usable
+        return [s.budget_bytes(engine, model, split, usable, usable) for s in self.stages]
 
 
 def longest_context(deployment: Deployment, most: int) -> int:

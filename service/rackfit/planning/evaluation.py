@@ -60,7 +60,7 @@ class Evaluator:
         self._rejections: dict[tuple[int, int, int, int], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
         self._loads = False
-        self._held: dict[tuple[str, int, int], int] = {}
+        self._held: dict[tuple[str, int, int, int], int] = {}
         self._contexts: dict[int, Sequence[int]] = {}
         self._outcomes: dict[tuple[int, ...], Fit | Miss] = {}
         self._pace = (
@@ -122,11 +122,12 @@ class Evaluator:
 
     def most_held(self, split: Split, pool: Pool) -> int:
         """Bytes of weights and cache that a device of a pool holds at most."""
-        key = (pool.accelerator.id, split.tensor, split.data)
+        key = (pool.accelerator.id, split.tensor, split.data, split.pipeline)
         held = self._held.get(key)
         if held is None:
             usable = pool.accelerator.usable_bytes
-            held = self._held[key] = self.question.engine.most_held(usable, split)
+            engine, model = self.question.engine, self.question.model
+            held = self._held[key] = engine.most_held(model, usable, split)
         return held
 
     @cached_property
@@ -237,9 +238,10 @@ class Evaluator:
 
     def _budgets(self, stages: Stages, ground: Ground) -> tuple[int, ...]:
         """What ranks of each distinct stage may take of their devices."""
-        engine, usable = self.question.engine, ground.pool.accelerator.usable_bytes
+        engine, model = self.question.engine, self.question.model
+        usable = ground.pool.accelerator.usable_bytes
         return tuple(
-            stage.budget_bytes(engine, ground.split, usable, ground.level)
+            stage.budget_bytes(engine, model, ground.split, usable, ground.level)
             for stage in stages.distinct
         )
 

@@ -6,6 +6,7 @@ import msgspec
 
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Launched, Phase
+from rackfit.engines.served import ServedModel
 from rackfit.inventory.model import Node
 from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.planning.cells import Cell, even_cells
@@ -41,7 +42,7 @@ def as_plan(fit: Fit, told: Told) -> Plan:
     launched = Launched(
         model=model,
         split=fit.split,
-        utilization=_utilization(fit, engine),
+        utilization=_utilization(fit, engine, model),
         context_tokens=question.tokens,
         sequences=sequences_per_rank(fit.split, carried),
         phase=told.phase,
@@ -72,11 +73,11 @@ def as_plan(fit: Fit, told: Told) -> Plan:
     )
 
 
-def _utilization(fit: Fit, engine: Engine) -> float:
+def _utilization(fit: Fit, engine: Engine, model: ServedModel) -> float:
     """The share of each device that the engine is given, the same on all."""
     shares = fit.shares or (Share(fit.pool, fit.split.pipeline, fit.least_free),)
     return min(
-        engine.utilization(share.pool.accelerator.usable_bytes, share.least_free, fit.split)
+        engine.utilization(model, share.pool.accelerator.usable_bytes, share.least_free, fit.split)
         for share in shares
     )
 

@@ -13,7 +13,7 @@ import msgspec
 from rackfit.architecture.families.nested import DEFAULTS
 from rackfit.architecture.fields import Fields
 from rackfit.architecture.frame import Names, Reader
-from rackfit.architecture.model import Architecture
+from rackfit.architecture.model import Architecture, Vision
 from rackfit.architecture.towers import clip, gemma4, glm4v, llama4, moonvit, pixtral, qwen, step
 from rackfit.architecture.towers.blocks import Tower
 
@@ -98,7 +98,13 @@ def read(
         return architecture
     vision = fields.section("vision_config")
     tower = wrapper.tower(vision, fields, architecture.hidden_size)
-    return msgspec.structs.replace(architecture, outer=(*architecture.outer, *tower))
+    return msgspec.structs.replace(
+        architecture,
+        outer=(*architecture.outer, *tower),
+        vision=Vision(
+            layers=vision.optional("num_hidden_layers"), width=vision.optional("hidden_size")
+        ),
+    )
 
 
 def tied(wrapper: Wrapper, outer: Fields, text: Fields) -> bool:

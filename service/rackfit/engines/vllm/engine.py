@@ -105,7 +105,7 @@ class Vllm(Engine):
 
     @cached_property
     def version(self) -> Version:
-        """Major and minor of the version that serves."""
+        """The version that serves."""
         return read_version(self.choice.version, CURRENT)
 
     @property
@@ -212,9 +212,9 @@ class Vllm(Engine):
         layers = -(-len(model.order) // split.pipeline)
         return memory.graph_terms(layers, has_experts=model.architecture.experts is not None)
 
-    def utilization(self, usable: int, free: int, split: Split) -> float:
+    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
         """The caller's share of the total, lowered to what is free (in whole per mille)."""
-        del split
+        del model, split
         wanted = self.choice.gpu_memory_utilization or DEFAULT_UTILIZATION
         return wanted if free >= wanted * usable else free * 1000 // usable / 1000
 

@@ -1,0 +1,184 @@
+"""SGLang's default `--mem-fraction-static`: what it leaves beside weights and cache.
+
+Source: sglang/srt/server_args.py (_handle_gpu_memory_settings, adjust_mem_fraction_for_vlm) of
+0.4.9 to 0.5.18 and arg_groups/memory_hook.py, cuda_graph_hook.py of 0.5.20 and 0.5.23. Sizes are
+MiB, as there.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from rackfit.architecture.model import (
+    CompressedAttention,
+    LatentAttention,
+    RecurrentAttention,
+    Vision,
+)
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+from rackfit.engines.version import Version
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class Tier(NamedTuple):
+    """Devices below `usable` bytes: tokens of a chunk, largest batch of a graph."""
+
+    usable: int
+    chunk: int
+    narrow: int
+    """Below TP4."""
+    wide: int
+    """From TP4 on."""
+
+
+TIERS = (
+    Tier(20 * GIB, 2048, 8, 8),
+    Tier(35 * GIB, 4096, 48, 160),
+    Tier(60 * GIB, 4096, 32, 160),
+    Tier(160 * GIB, 8192, 256, 512),
+    Tier(1 << 62, 16384, 512, 512),
+)
+SMALL_BEFORE: Version = (0, 5, 20)
+SMALL_THEN = Tier(35 * GIB, 2048, 24, 80)
+"""The second tier before that version."""
+
+WIDE = 4
+"""Tensor ranks from which graphs are captured for larger batches."""
+
+LEAST_CHUNK = 2048
+"""Tokens of a chunk that memory is set apart for, however short the caller's are."""
+
+FLOOR_FROM, FLOOR_MIB = 60 * GIB, 10 * 1024
+"""Larger devices keep at least 10 GiB apart."""
+
+MANY_GRAPHS = 300
+"""Graphs of larger batches take half as much again with attention DP."""
+
+PROMPT_GRAPHS: Version = (0, 5, 10)
+"""From here the passes that read prompts are graphs too (piecewise, since 0.5.16 breakable)."""
+
+BREAKABLE: Version = (0, 5, 16)
+LATENT_GRAPHS_MIB, GRAPH_MIB = 1536, 8
+
+DRAFTING_MIB = (((0, 5, 10), 2048), ((0, 5, 14), 4096))
+"""What drafting sets apart before a version; nothing since."""
+
+BY_TOWER: Version = (0, 4, 10)
+"""From here the share of models with a vision tower falls with its size; before, to 0.9 of it."""
+
+LESS_BEFORE, LESS = 0.9, 0.95
+TOWER_LAYERS, TOWER_WIDTH, SLOPE = 24, 1024, 0.1
+LEAST_FACTOR, MOST_FACTOR = 0.8, 1.05
+
+TEXT_ALONE = frozenset(
+    {
+        "Gemma3ForConditionalGeneration",
+        "Llama4ForConditionalGeneration",
+        "Step3VLForConditionalGeneration",
+    }
+)
+"""Served without their towers unless `--enable-multimodal` is given (configs/model_config.py)."""
+
+NOT_PIECEWISE = frozenset({"DeepseekV4ForCausalLM", "Qwen3NextForCausalLM"})
+PIECEWISE_WITH_TOWER = frozenset({"KimiK25ForConditionalGeneration"})
+BREAKABLE_WITH_TOWER = frozenset(
+    {
+        "KimiK25ForConditionalGeneration",
+        "KimiK3ForConditionalGeneration",
+        "MiniMaxM3SparseForConditionalGeneration",
+        "Qwen3_5ForConditionalGeneration",
+        "Qwen3_5MoeForConditionalGeneration",
+    }
+)
+"""Models whose prompts graphs do not read, and those with towers whose they do (same file)."""
+
+
+def tier(version: Version, usable: int) -> Tier:
+    """What SGLang prepares for on a device of `usable` bytes."""
+    found = next(tier for tier in TIERS if usable < tier.usable)
+    small = version < SMALL_BEFORE and found.usable == SMALL_THEN.usable
+    return SMALL_THEN if small else found
+
+
+def static_share(
+    version: Version, choice: EngineChoice, model: ServedModel, usable: int, split: Split
+) -> float:
+    """The share left for weights and cache, in whole per mille."""
+    reserved = _reserved_mib(version, choice, model, usable, split)
+    share = round(1 - reserved * MIB / usable, 3)
+    return max(round(share * _tower_factor(version, model), 3), 0.05)
+
+
+def _reserved_mib(
+    version: Version, choice: EngineChoice, model: ServedModel, usable: int, split: Split
+) -> float:
+    """512, 1.5 a token of a chunk, 1,024 for every eight ranks, graphs; a floor; drafting."""
+    sizes, ranks = tier(version, usable), split.tensor * split.data
+    graphs = sizes.narrow if ranks < WIDE else sizes.wide
+    chunk = choice.max_batched_tokens or sizes.chunk
+    reserved = 512 + max(chunk, LEAST_CHUNK) * 1.5 + ranks * split.pipeline / 8 * 1024
+    reserved += graphs * 2
+    if split.data > 1:
+        reserved += graphs * split.data * (4.5 if graphs > MANY_GRAPHS else 3)
+    if version >= PROMPT_GRAPHS and _reads_by_graphs(version, choice, model, split):
+        reserved += _prompt_graphs_mib(model, chunk)
+    if usable > FLOOR_FROM:
+        reserved = max(reserved, FLOOR_MIB)
+    drafting = next((mib for until, mib in DRAFTING_MIB if version < until), 0)
+    return reserved + (drafting if choice.speculative_tokens else 0)
+
+
+def _reads_by_graphs(
+    version: Version, choice: EngineChoice, model: ServedModel, split: Split
+) -> bool:
+    """Tell whether prompts are read by graphs: by what each of their two kinds cannot do."""
+    name, seen = model.architecture.name, _seen(model)
+    if split.pipeline > 1:
+        return False
+    if version < BREAKABLE:
+        apart = split.data > 1 or choice.lora_slots or choice.redundant_experts
+        allowed = name not in NOT_PIECEWISE if seen is None else name in PIECEWISE_WITH_TOWER
+        return allowed and not apart
+    kinds = {type(kind.attention) for kind in model.kinds}
+    linear_latent = {LatentAttention, RecurrentAttention} <= kinds
+    if linear_latent or CompressedAttention in kinds or split.decode_context > 1:
+        return False
+    return seen is None or name in BREAKABLE_WITH_TOWER
+
+
+def _prompt_graphs_mib(model: ServedModel, chunk: int) -> int:
+    """8 for each captured number of tokens, or all at once where attention is latent."""
+    if any(isinstance(kind.attention, LatentAttention) for kind in model.kinds):
+        return LATENT_GRAPHS_MIB
+    return GRAPH_MIB * sum(1 for tokens in _captured(chunk) if tokens <= chunk)
+
+
+def _captured(chunk: int) -> Iterable[int]:
+    """Numbers of tokens that are captured, in ever larger steps."""
+    yield from range(4, 33, 4)
+    yield from range(48, 257, 16)
+    yield from range(288, 513, 32)
+    yield from range(576, 1025, 64)
+    yield from range(1280, 4097, 256)
+    yield from range(4608, chunk + 1, 512)
+
+
+def _seen(model: ServedModel) -> Vision | None:
+    """The tower that is served, if any."""
+    architecture = model.architecture
+    return None if architecture.name in TEXT_ALONE else architecture.vision
+
+
+def _tower_factor(version: Version, model: ServedModel) -> float:
+    """What is left of the share: less for each tower of the size of ViT-L/14 beyond the first."""
+    seen = _seen(model)
+    if seen is None:
+        return 1
+    if version < BY_TOWER:
+        return LESS_BEFORE
+    layers, width = seen.layers or TOWER_LAYERS, seen.width or TOWER_WIDTH
+    size = layers * width**2 / (TOWER_LAYERS * TOWER_WIDTH**2)
+    return LESS * max(LEAST_FACTOR, min(MOST_FACTOR, 1 - SLOPE * (size - 1)))

@@ -92,11 +92,15 @@ def vllm_figures() -> Iterator[Figure]:
         yield Figure("vLLM 0.19", case, "KV tokens", found, tokens, 0.03 * tokens)
 
 
+STATIC = {name: f"{name}-static" for name in ("IQ4_XS", "IQ4_NL")}
+"""What types of llama.cpp's table are, that were made without an importance matrix."""
+
+
 def gguf_figures() -> Iterator[Figure]:
     """Sizes of GGUF files that were made by the rules of their type's name."""
     for row in table("gguf_llama_3.1_8b.csv"):
-        model = "meta-llama/Llama-3.1-8B-Instruct"
-        size, published = gguf_gib(model, row["scheme"]), float(row["file_gib"])
+        model, made = "meta-llama/Llama-3.1-8B-Instruct", STATIC.get(row["scheme"], row["scheme"])
+        size, published = gguf_gib(model, made), float(row["file_gib"])
         yield Figure("GGUF", f"{model} {row['scheme']}", "GiB", size, published, 0.005)
     for file in cases("gguf_files.json"):
         if "explained" not in file:

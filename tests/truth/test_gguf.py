@@ -22,10 +22,30 @@ def gib(name: str) -> float:
 @pytest.mark.parametrize("file_type", LLAMA_FILES)
 def test_llama_8b_has_the_published_size_to_the_last_digit(file_type: str) -> None:
     """Bits per weight and GiB of each file type, as llama.cpp's own table prints them."""
-    row, answer = LLAMA_FILES[file_type], truths.gguf_file(LLAMA, file_type)
+    made = truths.STATIC.get(file_type, file_type)
+    row, answer = LLAMA_FILES[file_type], truths.gguf_file(LLAMA, made)
     bits = answer.checkpoint_bytes * 8 / answer.parameters.total
     assert row["bits_per_weight"] == f"{bits:.4f}"
     assert row["file_gib"] == f"{answer.checkpoint_bytes / truths.GIB:.2f}"
+
+
+@pytest.mark.parametrize(
+    ("file_type", "size"),
+    [
+        ("IQ4_XS", 4_447_667_616),
+        ("IQ4_NL", 4_677_993_888),
+        ("Q2_K", 3_179_136_416),
+        ("Q3_K_M", 4_018_922_912),
+        ("IQ3_M", 3_784_828_320),
+        ("IQ3_XS", 3_518_752_160),
+        ("IQ2_M", 2_948_285_856),
+    ],
+)
+def test_files_made_with_an_importance_matrix_are_met_to_the_byte(
+    file_type: str, size: int
+) -> None:
+    """bartowski/Meta-Llama-3.1-8B-Instruct-GGUF: all files have the same metadata before data."""
+    assert size - 7_841_184 == truths.gguf_file(LLAMA, file_type).checkpoint_bytes
 
 
 @pytest.mark.parametrize("name", MADE_BY_RULE)

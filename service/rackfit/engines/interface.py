@@ -195,6 +195,11 @@ class Engine(Starting, ABC):
         )
         return self.chosen(plain)
 
+    @property
+    def batch_cuts(self) -> Sequence[int]:
+        """Contexts beyond which the batch prepared for is smaller again than up to there."""
+        return ()
+
     def chosen(self, limits: Limits) -> Limits:
         """The engine's own limits, the caller's where named."""
         return msgspec.structs.replace(

@@ -15,7 +15,6 @@ from rackfit.errors import InvalidInput
 from rackfit.memory.explanation import explain, unbudgeted
 from rackfit.memory.question import (
     CARD_OVERHEAD,
-    Capacity,
     Fits,
     MemoryAnswer,
     MemoryRequest,
@@ -138,17 +137,17 @@ def _by_architecture(
         terms=terms,
         unbudgeted_terms=unbudgeted(sizes),
     )
-    rejections = [*engine.rejections(resolved.model, split), *_too_many(engine, split, held)]
+    refused = [*engine.rejections(resolved.model, split)]
     if accelerator is not None:
-        rejections += engine.unsupported(resolved.model, split, accelerator)
+        refused += engine.unsupported(resolved.model, split, accelerator)
+    rejections = [*refused, *_too_many(engine, split, held)]
     if accelerator is None:
         return _judged(answer, rejections) if rejections else answer
     deployment = Deployment(
-        engine=engine,
-        model=resolved.model,
+        sizes=sizes,
         split=split,
         stages=stages,
-        usable=accelerator.usable_bytes,
+        accelerator=accelerator,
         sequences=held,
         context_tokens=tokens,
     )
@@ -156,21 +155,28 @@ def _by_architecture(
     return msgspec.structs.replace(
         _judged(answer, rejections + _shortages(split, answer.ranks)),
         capacity=room,
-        reach=_reach(deployment, resolved.model, room, refused=bool(rejections)),
+        reach=_reach(
+            deployment,
+            resolved.model,
+            most_sequences=0 if refused else room.sequences,
+            refused=bool(rejections),
+        ),
     )
 
 
-def _reach(deployment: Deployment, model: ServedModel, room: Capacity, *, refused: bool) -> Reach:
+def _reach(
+    deployment: Deployment, model: ServedModel, *, most_sequences: int, refused: bool
+) -> Reach:
     """The questions turned round; of what the engine does not start there is no answer."""
     if refused:
         return Reach(
             longest_context_tokens=0,
-            most_sequences=room.sequences,
+            most_sequences=most_sequences,
             smallest_gpu_memory_utilization=None,
         )
     return Reach(
         longest_context_tokens=longest_context(deployment, model.architecture.context_tokens),
-        most_sequences=room.sequences,
+        most_sequences=most_sequences,
         smallest_gpu_memory_utilization=smallest_utilization(deployment),
     )
 

@@ -160,7 +160,8 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 
     `longest_context_tokens` for the workload's sequences (0: none, at most the model's),
     `most_sequences` at its context, and the `smallest_gpu_memory_utilization` that holds it
-    (None: none does, or the engine takes none).
+    (None: none does, or the engine takes none). Each fits when it is asked for in turn, and one
+    token, sequence or thousandth further does not. Of what an engine does not start there is none.
     """
 
     longest_context_tokens: int

@@ -57,6 +57,13 @@ class RankSizes:
         vars(other).update(kept)
         return other
 
+    def preparing(self, limits: Limits) -> Self:
+        """The same ranks with the same weights, whose engine prepares for another batch."""
+        other = type(self)(self.model, self.engine, self.split, limits)
+        kept = {n: v for n, v in vars(self).items() if n not in {"limits", "_caches"}}
+        vars(other).update(kept)
+        return other
+
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
         """For each kind: bytes besides routed experts, and of the fewest and most experts."""

@@ -1,53 +1,94 @@
 """The questions turned round: how long, how many, and with how little of each device."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from rackfit.catalog.entries import Accelerator
 from rackfit.engines.interface import Engine
-from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import Limits
 from rackfit.lazy import cached_property
-from rackfit.memory.stages import StageMemory, sequences_held
+from rackfit.memory.ranks import RankSizes
+from rackfit.memory.stages import StageMemory, sequences_held, stage_memories
 
 PER_MILLE = 1000
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """One engine's stages on devices of `usable` bytes, and what each data rank serves."""
+    """The stages of a split on alike accelerators, and what each data rank serves."""
 
-    engine: Engine
-    model: ServedModel
+    sizes: RankSizes
     split: Split
     stages: tuple[StageMemory, ...]
-    usable: int
+    accelerator: Accelerator
     sequences: int
     context_tokens: int
 
     @cached_property
     def budgets(self) -> list[int]:
         """What each stage's fullest rank may take."""
-        return self.budgets_of(self.engine)
+        return self.budgets_of(self.sizes.engine, self.stages)
 
-    def budgets_of(self, engine: Engine) -> list[int]:
-        """The same of an engine started otherwise."""
-        model, split, usable = self.model, self.split, self.usable
-        return [s.budget_bytes(engine, model, split, usable, usable) for s in self.stages]
+    def budgets_of(self, engine: Engine, stages: Sequence[StageMemory]) -> list[int]:
+        """The same of an engine started otherwise, with the stages it then has."""
+        model, split, usable = self.sizes.model, self.split, self.accelerator.usable_bytes
+        return [s.budget_bytes(engine, model, split, usable, usable) for s in stages]
+
+    def rooms(self, tokens: int) -> list[tuple[StageMemory, int]]:
+        """What each stage's budget leaves for sequences of so many tokens."""
+        limits = self.sizes.engine.limits(self.accelerator, tokens)
+        found = self._rooms.get(limits)
+        if found is None:
+            stages, budgets = self.stages, self.budgets
+            if limits != self.sizes.limits:
+                stages = stage_memories(self.sizes.preparing(limits), self.split, tokens)
+                budgets = self.budgets_of(self.sizes.engine, stages)
+            pairs = zip(stages, budgets, strict=True)
+            found = self._rooms[limits] = [(s, b - s.largest_fixed_bytes) for s, b in pairs]
+        return found
+
+    @cached_property
+    def _rooms(self) -> dict[Limits, list[tuple[StageMemory, int]]]:
+        return {}
 
 
 def longest_context(deployment: Deployment, most: int) -> int:
-    """Most tokens, up to `most`, of which every data rank holds its sequences; 0 if none."""
-    rooms = [
-        (stage, budget - stage.largest_fixed_bytes)
-        for stage, budget in zip(deployment.stages, deployment.budgets, strict=True)
-    ]
+    """Most tokens, up to `most`, of which every data rank holds its sequences; 0 if none.
+
+    Where the batch an engine prepares for follows the context, it is that of the context found.
+    """
+    each = deployment.sequences
 
     def fits(tokens: int) -> bool:
-        return all(
-            deployment.sequences * stage.cache.sequence_bytes(tokens) <= room
-            for stage, room in rooms
-        )
+        rooms = deployment.rooms(tokens)
+        return all(each * stage.cache.sequence_bytes(tokens) <= room for stage, room in rooms)
 
+    guess = _guess(deployment, most)
+    for before, last in _spans(deployment.sizes.engine, most):
+        longest = before + _largest_after(before, last, fits, guess)
+        if longest > before:
+            return longest
+    return 0
+
+
+def _spans(engine: Engine, most: int) -> Iterator[tuple[int, int]]:
+    """Ranges of contexts, longest first, in each of which a longer one takes no less."""
+    last = most
+    for cut in sorted(engine.batch_cuts, reverse=True):
+        if cut < last:
+            yield cut, last
+            last = cut
+    yield 0, last
+
+
+def _largest_after(before: int, last: int, fits: Callable[[int], bool], guess: int) -> int:
+    return largest_that(last - before, lambda more: fits(before + more), guess - before)
+
+
+def _guess(deployment: Deployment, most: int) -> int:
+    """About the longest context, from the room that the one asked for leaves."""
+    rooms = deployment.rooms(deployment.context_tokens)
     growing = [(s, room) for s, room in rooms if s.cache.whole_bytes_per_token]
     each = deployment.sequences
     guesses = (
@@ -55,7 +96,7 @@ def longest_context(deployment: Deployment, most: int) -> int:
         for stage, room in growing
     )
     asked = deployment.context_tokens
-    return largest_that(most, fits, asked + min(guesses, default=most - asked))
+    return asked + min(guesses, default=most - asked)
 
 
 def smallest_utilization(deployment: Deployment) -> float | None:
@@ -63,19 +104,19 @@ def smallest_utilization(deployment: Deployment) -> float | None:
 
     None where no share does, or the engine is not given one.
     """
-    engine = deployment.engine
+    engine = deployment.sizes.engine
     if not engine.takes_utilization:
         return None
 
     def lacks(share: int) -> bool:
         started = engine.given(share / PER_MILLE)
-        held = sequences_held(deployment.stages, deployment.budgets_of(started))
+        held = sequences_held(deployment.stages, deployment.budgets_of(started, deployment.stages))
         return held < deployment.sequences
 
     totals = [
         s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in deployment.stages
     ]
-    guess = max(totals) * PER_MILLE // deployment.usable
+    guess = max(totals) * PER_MILLE // deployment.accelerator.usable_bytes
     share = largest_that(PER_MILLE, lacks, guess) + 1
     return share / PER_MILLE if share <= PER_MILLE else None
 

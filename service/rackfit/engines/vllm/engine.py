@@ -157,6 +157,12 @@ class Vllm(Engine):
         """What vLLM prepares for on such a device."""
         return self.chosen(memory.limits(self.version, accelerator, context_tokens))
 
+    @property
+    def batch_cuts(self) -> Sequence[int]:
+        """Before 0.8 batches follow the context up to where prompts are read in chunks."""
+        follows = self.version < memory.V1 and self.choice.max_batched_tokens is None
+        return (memory.PROMPT_PROFILED,) if follows else ()
+
     def allocated_cache(
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:

@@ -236,6 +236,11 @@ class Engine(Starting, ABC):
         del mixture, hidden, scheme, split, limits
         return AS_STORED
 
+    def column_bytes(self, scheme: Scheme, generation: str) -> int:
+        """Bytes kept of the group of each column of a matrix, on devices of a generation."""
+        del generation
+        return scheme.column_bytes
+
     def allocated_bytes(self, size: int) -> int:
         """What is taken of a device for a tensor of `size` bytes."""
         return size

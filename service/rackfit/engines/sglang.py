@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from rackfit.architecture.model import Attention, LatentAttention
-from rackfit.catalog.entries import Accelerator
+from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_layout import CacheTerm, merged, sparse_row_bytes
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.hardware import (
@@ -21,6 +21,7 @@ from rackfit.engines.hardware import (
 )
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import MASTER_PORT, Host, Launched, degree, flags
+from rackfit.engines.marlin import column_bytes
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
 from rackfit.engines.served import ServedModel
@@ -90,6 +91,11 @@ class Sglang(Engine):
     def feed_forward_parts(self, split: Split) -> int:
         """Feed-forwards are divided over all of `--tp`, attention DP lying inside it."""
         return split.tensor * split.data
+
+    def column_bytes(self, scheme: Scheme, generation: str) -> int:
+        """As Marlin's kernels need it."""
+        del generation
+        return column_bytes(scheme)
 
     def allocated_bytes(self, size: int) -> int:
         """As PyTorch's allocator rounds it."""

@@ -5,13 +5,13 @@ expert ranks where the experts do not divide), so a stage is counted once or twi
 rank.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from operator import add, mul, sub
 from typing import Self
 
 import msgspec
 
-from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Shard, Tensor
+from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Shard
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rules import padded_vocabulary
@@ -19,14 +19,13 @@ from rackfit.engines.served import FIRST_STAGE, ServedModel, StoredBlock, Stored
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
 from rackfit.lazy import cached_property
+from rackfit.memory.adapters import adapter_bytes, expert_adapter_bytes
+from rackfit.memory.columns import Share, held_bytes, table_bytes
 
-Shares = Mapping[Shard, tuple[int, int]]
+Shares = Mapping[Shard, Share]
 """The part of a tensor one rank holds, as numerator and denominator; WHOLE where none is given."""
 
 WHOLE = (1, 1)
-
-UNADAPTED = ("experts", "vision", "vocabulary")
-"""What adapters leave alone: the vision tower, embedding and head; experts are counted apart."""
 
 
 class RankSizes:
@@ -167,8 +166,10 @@ class RankSizes:
             if traits not in known:
                 known[traits] = self._plain_bytes(block, shares)
             plain += known[traits]
-        if self.engine.choice.lora_slots:
-            plain += sum(self._adapter_bytes(s.tensor) for b in blocks for s in b.tensors)
+        choice = self.engine.choice
+        if choice.lora_slots:
+            tensors = (s.tensor for block in blocks for s in block.tensors)
+            plain += sum(adapter_bytes(tensor, choice, self.split) for tensor in tensors)
         mixture = kind.feed_forward
         if not isinstance(mixture, ExpertFeedForward):
             return plain, 0, 0
@@ -186,7 +187,10 @@ class RankSizes:
         known: dict[Hashable, int],
     ) -> int:
         """Bytes of `held` experts of a layer of these blocks; `known` as above."""
-        size = held * self._expert_adapter_bytes(mixture)
+        size, choice = 0, self.engine.choice
+        if choice.lora_slots and self.engine.adapts_experts:
+            hidden = self.model.architecture.hidden_size
+            size = held * expert_adapter_bytes(mixture, choice, self.split, hidden)
         for block in blocks:
             if block.routed:
                 traits = (id(block), id(mixture), held)
@@ -199,16 +203,30 @@ class RankSizes:
         """Bytes that one rank allocates for a block besides routed experts."""
         sizes: list[int] = []
         fused: dict[tuple[str, str], int] = {}
+        ordered: list[tuple[StoredTensor, Share, Share]] = []
         for stored in block.plain:
             tensor = stored.tensor
-            part, parts = shares.get(tensor.shard, WHOLE)
-            held = -(-stored.stored_bytes * part // parts)
+            part, parts = share = shares.get(tensor.shard, WHOLE)
+            if stored.scheme.column_order == "none":
+                held = -(-stored.stored_bytes * part // parts)
+            else:
+                held = held_bytes(stored, share, WHOLE, self.model.architecture.hidden_size)
+                ordered.append((stored, share, WHOLE))
             if tensor.fused:
                 key = (tensor.component, tensor.fused)
                 fused[key] = fused.get(key, 0) + held
             else:
                 sizes.append(held)
-        return sum(map(self.engine.allocated_bytes, [*sizes, *fused.values()]))
+        tables = self._tables(ordered)
+        return sum(map(self.engine.allocated_bytes, [*sizes, *fused.values(), *tables]))
+
+    def _tables(self, ordered: Sequence[tuple[StoredTensor, Share, Share]]) -> Iterable[int]:
+        """Bytes of the tables of columns that one rank keeps."""
+        if not ordered:
+            return ()
+        generation, hidden = self.limits.generation, self.model.architecture.hidden_size
+        kept = [(s, self.engine.column_bytes(s.scheme, generation), p, w) for s, p, w in ordered]
+        return table_bytes(kept, hidden)
 
     def _slots(self, mixture: ExpertFeedForward) -> int:
         return mixture.experts + self.engine.choice.redundant_experts
@@ -220,35 +238,19 @@ class RankSizes:
         parts = mixture.experts * (self.split.expert_tensor or 1)
         hidden = self.model.architecture.hidden_size
         sizes: dict[str, int] = {}
+        ordered: list[tuple[StoredTensor, Share, Share]] = []
+        part, whole = (held, parts), (held, mixture.experts)
         for s in routed:
-            padding = self.engine.expert_padding(mixture, hidden, s.scheme, self.split, self.limits)
-            whole = s.stored_bytes * held * padding.numerator
             key = s.tensor.fused or s.tensor.name
-            sizes[key] = sizes.get(key, 0) - (-whole // (parts * padding.denominator))
-        return sum(map(self.engine.allocated_bytes, sizes.values()))
-
-    def _adapter_bytes(self, tensor: Tensor) -> int:
-        """Both low-rank matrices of every adapter slot, in 16 bits.
-
-        The side that the tensor ranks divide is divided, the other whole (vLLM lora/layers).
-        """
-        choice = self.engine.choice
-        if not tensor.linear or tensor.shard in UNADAPTED:
-            return 0
-        rows, columns = tensor.shape[-2:]
-        parts = 1 if tensor.shard == "replicated" else self.split.tensor
-        rows, columns = (rows // parts, columns) if tensor.fused else (rows, columns // parts)
-        return choice.lora_slots * choice.lora_rank * (rows + columns) * 2
-
-    def _expert_adapter_bytes(self, mixture: ExpertFeedForward) -> int:
-        """The same for one expert: of a divided width a part, of the model's all of it."""
-        choice, split = self.engine.choice, self.split
-        if not choice.lora_slots or not self.engine.adapts_experts:
-            return 0
-        part = -(-mixture.width * split.expert // (split.tensor * split.data))
-        matrices = 3 if mixture.gated else 2
-        sides = matrices * (self.model.architecture.hidden_size + part)
-        return choice.lora_slots * choice.lora_rank * sides * 2
+            if s.scheme.column_order == "none":
+                pad = self.engine.expert_padding(mixture, hidden, s.scheme, self.split, self.limits)
+                size = -(-s.stored_bytes * held * pad.numerator // (parts * pad.denominator))
+            else:
+                size = held_bytes(s, part, whole, hidden)
+                ordered.append((s, part, whole))
+            sizes[key] = sizes.get(key, 0) + size
+        tables = self._tables(ordered)
+        return sum(map(self.engine.allocated_bytes, [*sizes.values(), *tables]))
 
     def layer_tensor_bytes(self, stored: StoredTensor, kind: Layer) -> int:
         """Bytes of one rank's part of a layer's tensor, all of them for routed experts."""

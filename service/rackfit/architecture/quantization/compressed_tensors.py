@@ -49,6 +49,12 @@ ASYMMETRIC = {
     name: f"{name}-asym"
     for name in ("int4-g32", "int4-g64", "int4-g128", "int4-channel", "int8", "int8-g128")
 }
+ORDERED = ("group", "dynamic", True)
+"""`actorder` that stores each column's group, `weight_g_idx`; "weight" leaves columns in place.
+
+Source: compressed-tensors, quant_args.py, ActivationOrdering, until 0.20 took it out.
+"""
+
 TILE = [128, 128]
 UNPACKED = ("int-quantized", "naive-quantized")
 
@@ -60,6 +66,7 @@ class _Weights(msgspec.Struct, frozen=True):
     group_size: int | None = None
     block_structure: list[int] | None = None
     symmetric: bool = True
+    actorder: str | bool | None = None
 
 
 class _Group(msgspec.Struct, frozen=True):
@@ -120,4 +127,6 @@ def _scheme(section: Section, key: str, weights: _Weights, form: str | None) -> 
         raise section.refuse(
             f"{at}/weights", "weights of", f"{weights.type}{bits} per {per}", known
         )
-    return scheme if weights.symmetric else ASYMMETRIC.get(scheme, scheme)
+    stored = scheme if weights.symmetric else ASYMMETRIC.get(scheme, scheme)
+    ordered = weights.actorder in ORDERED and isinstance(per, int) and weights.type == "int"
+    return f"{stored}-ordered" if ordered else stored

@@ -41,6 +41,7 @@ class _Grouped(msgspec.Struct, frozen=True):
     group_size: int | None = None
     q_group_size: int | None = None
     lm_head: bool = False
+    desc_act: bool = False
     dynamic: dict[str, dict[str, Any]] | None = None
 
 
@@ -80,7 +81,7 @@ def read_mxfp4(section: Section) -> Stored:
 def read_gptq(section: Section) -> Stored:
     """Read GPTQ; GPTQModel's `dynamic` excludes modules (`-:`) or quantizes them otherwise."""
     fields = section.decode(_Grouped)
-    scheme = _grouped(section, GPTQ, fields)
+    scheme = _ordered(section, fields)
     components = DECODER | HEAD if fields.lm_head else DECODER
     return (
         *_dynamic(section, fields),
@@ -120,6 +121,12 @@ def _experts(section: Section) -> Iterator[Rule]:
         yield Rule(scheme=section.expert_scheme, reach="linear", shard="experts")
 
 
+def _ordered(section: Section, fields: _Grouped) -> str:
+    """Return GPTQ's scheme; one group a row has no order."""
+    scheme = _grouped(section, GPTQ, fields)
+    return f"{scheme}-ordered" if fields.desc_act and not scheme.endswith("channel") else scheme
+
+
 def _grouped(section: Section, schemes: Mapping[tuple[int, int], str], fields: _Grouped) -> str:
     bits = fields.bits if fields.w_bit is None else fields.w_bit
     size = fields.group_size if fields.q_group_size is None else fields.q_group_size
@@ -137,5 +144,5 @@ def _dynamic(section: Section, fields: _Grouped) -> Iterator[Rule]:
             yield from listed(section.dtype, entry, section.depth, "every")
             continue
         changed = msgspec.structs.replace(section, values={**section.values, **changes})
-        scheme = _grouped(section, GPTQ, changed.decode(_Grouped))
+        scheme = _ordered(section, changed.decode(_Grouped))
         yield from listed(scheme, entry, section.depth)

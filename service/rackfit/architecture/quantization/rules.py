@@ -177,6 +177,15 @@ def override(scheme: Scheme, dtype: str) -> Quantization:
     return Quantization(default=dtype, rules=(converted(scheme.id),))
 
 
+def scale_bytes(scheme: Scheme, rows: int, columns: int) -> float:
+    """Return the bytes of a matrix' scales and zero points."""
+    if not scheme.scale_bytes:
+        return 0
+    tall, wide = scheme.scale_rows, scheme.scale_columns
+    tiles = (-(-rows // tall) if tall else 1) * (-(-columns // wide) if wide else 1)
+    return tiles * scheme.scale_bytes
+
+
 def stored_bytes(tensor: Tensor, scheme: Scheme, elements: int | None = None) -> int:
     """Return the bytes of all copies of a tensor in one layer, weights and scales.
 
@@ -191,9 +200,6 @@ def stored_bytes(tensor: Tensor, scheme: Scheme, elements: int | None = None) ->
     elements //= tensor.copies
     columns = tensor.shape[-1] if tensor.shape else 1
     size = -(-elements // scheme.block_elements) * scheme.block_bytes
-    if scheme.scale_bytes:
-        rows, tall, wide = elements // columns, scheme.scale_rows, scheme.scale_columns
-        tiles = (-(-rows // tall) if tall else 1) * (-(-columns // wide) if wide else 1)
-        size += tiles * scheme.scale_bytes
+    size += scale_bytes(scheme, elements // columns, columns)
     size += columns * scheme.column_bytes + scheme.tensor_bytes
     return tensor.copies * ceil(size)

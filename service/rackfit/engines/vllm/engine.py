@@ -24,6 +24,7 @@ from rackfit.engines.hardware import (
 )
 from rackfit.engines.interface import AS_STORED, Engine
 from rackfit.engines.launch import Host, Launched, degree, flags
+from rackfit.engines.marlin import column_bytes
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
@@ -144,6 +145,12 @@ class Vllm(Engine):
         if scheme.id != "mxfp4":
             return AS_STORED
         return mxfp4_padding(mixture, hidden, split, self.version, limits.generation)
+
+    def column_bytes(self, scheme: Scheme, generation: str) -> int:
+        """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are."""
+        if scheme.column_order == "plain" and generation == "hopper":
+            return scheme.column_bytes
+        return column_bytes(scheme)
 
     def allocated_bytes(self, size: int) -> int:
         """As PyTorch's allocator rounds it."""

@@ -1,0 +1,54 @@
+"""Matrices whose columns have an order of their own: what a rank holds of them, table by table.
+
+Of a matrix that is divided by its rows every rank has all columns, and so the whole table of their
+groups; matrices an engine keeps as one share it. Of one that is divided by its columns a rank has
+its part of the table, and all scales, as its columns may be of any group. Source: vLLM,
+gptq_marlin.py (GPTQMarlinLinearMethod, GPTQMarlinMoEMethod) and compressed_tensors_wNa16.py;
+marlin_utils.py, marlin_repeat_scales_on_all_ranks.
+"""
+
+from collections.abc import Iterable
+from math import ceil
+
+from rackfit.architecture.model import Tensor
+from rackfit.architecture.quantization import scale_bytes
+from rackfit.engines.served import StoredTensor
+
+Share = tuple[int, int]
+"""A rank's part of all copies of a tensor, as numerator and denominator."""
+
+
+def by_columns(tensor: Tensor, hidden: int) -> bool:
+    """Tell whether ranks divide a matrix' columns: what leads back into the model's width."""
+    return not tensor.fused and tensor.shape[0] == hidden
+
+
+def held_bytes(stored: StoredTensor, part: Share, whole: Share, hidden: int) -> int:
+    """Bytes of a rank's part of a matrix, its table left out.
+
+    Args:
+        stored: the matrix, all its copies.
+        part: what the rank holds of it.
+        whole: the copies the rank holds any part of.
+        hidden: the model's width.
+    """
+    tensor, scheme = stored.tensor, stored.scheme
+    rest = stored.stored_bytes - tensor.copies * tensor.shape[-1] * scheme.column_bytes
+    if scheme.column_order != "sorted" or not by_columns(tensor, hidden):
+        return ceil(rest * part[0] / part[1])
+    rows, columns = tensor.shape[-2:]
+    scales = ceil(tensor.copies * scale_bytes(scheme, rows, columns))
+    return ceil((rest - scales) * part[0] / part[1]) + ceil(scales * whole[0] / whole[1])
+
+
+def table_bytes(
+    tensors: Iterable[tuple[StoredTensor, int, Share, Share]], hidden: int
+) -> Iterable[int]:
+    """Bytes of the tables a rank keeps; each matrix with its bytes a column, part and whole."""
+    found: dict[str, int] = {}
+    for stored, kept, part, whole in tensors:
+        tensor = stored.tensor
+        held, of = part if by_columns(tensor, hidden) else whole
+        size = tensor.copies * tensor.shape[-1] * kept
+        found[tensor.fused or tensor.name] = -(-size * held // of)
+    return found.values()

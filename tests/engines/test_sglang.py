@@ -3,10 +3,12 @@
 import pytest
 
 import truths
+from planning.asking import answer, nodes_of, request
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.split import Split
 
+H100 = "NVIDIA-H100-80GB-HBM3"
 NAMES = ("sglang", "vllm")
 
 
@@ -184,3 +186,49 @@ def test_small_devices_had_smaller_chunks_and_graphs_before() -> None:
         for version in ("0.5.18", "0.5.20")
     ]
     assert [(2048, 24), (4096, 48)] == [(x.batched_tokens, x.sequences) for x in limits]
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "version", "kept"),
+    [
+        ("Qwen/Qwen3-32B", 16_384, "0.5.9", 0.85),
+        ("Qwen/Qwen3-32B", 8192, "0.5.9", 1),
+        ("Qwen/Qwen3-32B", 16_384, "0.5.3", 1),
+        ("deepseek-ai/DeepSeek-V3", 16_384, "0.5.9", 0.85),
+        ("deepseek-ai/DeepSeek-V2-Lite", 16_384, "0.5.9", 1),
+        ("deepseek-ai/DeepSeek-V3.2", 16_384, "0.5.9", 1),
+    ],
+    ids=["full", "short", "before 0.5.6", "16 heads a rank", "2 heads a rank", "sparse"],
+)
+def test_amd_has_less_of_its_share_for_long_contexts(
+    model: str, tokens: int, version: str, kept: float
+) -> None:
+    """Whoever named it: AITER's kernels need the rest."""
+    answer = truths.ask(
+        {
+            "model": {"id": model},
+            "engine": {"name": "sglang", "version": version, "gpu_memory_utilization": 0.8},
+            "workload": {"context_tokens": tokens, "sequences": 1},
+            "split": {"tensor": 8},
+            "accelerator": "AMD-Instinct-MI300X",
+        }
+    )
+    rank, room = answer.ranks[0], answer.capacity
+    assert room is not None
+    usable = truths.catalog().accelerators["AMD-Instinct-MI300X"].usable_bytes
+    held = rank.weights_bytes + room.kv_cache_bytes
+    assert 0.8 * kept == pytest.approx(held / (usable - rank.overhead_bytes), rel=1e-6)
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen3-VL-8B-Instruct", "Qwen/Qwen3-8B"])
+def test_a_plan_prints_the_share_it_was_counted_with(model: str) -> None:
+    """Named, SGLang takes a share as it is: it must be the one that a tower has lowered."""
+    catalog = truths.catalog()
+    usable = catalog.accelerators[H100].usable_bytes
+    found = answer(catalog, request(nodes_of(H100, 1, 1), model, engine={"name": "sglang"}))
+    plan = found["plans"][0]
+    share, rank = plan["launch"]["gpu_memory_utilization"], plan["ranks"][0]["memory"]
+    there = usable - rank["overhead_bytes"]
+    assert f"--mem-fraction-static={share:g}" in plan["launch"]["arguments"]
+    kept = rank["activation_bytes"] + rank["overhead_bytes"]
+    assert int(share * there) + kept == rank["budget_bytes"]

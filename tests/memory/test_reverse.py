@@ -42,15 +42,17 @@ SPLITS = (
 Json = dict[str, Any]
 
 
-def question(model: str, engine: Json, split: Json, tokens: int, sequences: int) -> Json:
-    """Return a memory question on H100, of a context that the model has."""
+def question(
+    model: str, engine: Json, split: Json, tokens: int, sequences: int, *, accelerator: str = "h100"
+) -> Json:
+    """Return a memory question of a context that the model has."""
     tokens = min(tokens, context_of(model))
     return {
         "model": {"id": model},
         "engine": engine,
         "split": split,
         "workload": {"context_tokens": tokens, "sequences": sequences},
-        "accelerator": "NVIDIA-H100-80GB-HBM3",
+        "accelerator": accelerator,
         **({"quantization": "Q4_K_M"} if engine["name"] == "llama.cpp" else {}),
     }
 
@@ -60,8 +62,9 @@ asked = st.builds(
     st.sampled_from(MODELS),
     st.sampled_from(STARTED),
     st.sampled_from(SPLITS),
-    st.integers(1, 120_000),
+    st.integers(16, 120_000),
     st.integers(1, 300),
+    accelerator=st.sampled_from(("h100", "AMD-Instinct-MI300X", "NVIDIA-B200")),
 )
 
 

@@ -4,8 +4,7 @@ from typing import ClassVar
 
 from rackfit.engines.hardware import BLACKWELL, Hardware
 from rackfit.engines.interface import Engine
-from rackfit.engines.served import ServedModel
-from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 
 
 class Generic(Engine):
@@ -24,10 +23,9 @@ class Generic(Engine):
         del scheme, engines
         return True
 
-    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
+    def utilization(self, start: Start, free: int) -> float:
         """All but the reserve."""
-        del model, split
-        return min(1 - self.device_reserve, free / usable)
+        return min(1 - self.device_reserve, free / start.usable)
 
     def warnings(self) -> tuple[str, ...]:
         """Say what stands in for the engine's own needs."""

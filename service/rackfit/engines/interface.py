@@ -22,6 +22,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.starting import Starting
 from rackfit.engines.terms import Fixed, Limits, Term, linked
 
@@ -275,19 +276,17 @@ class Engine(Starting, ABC):
         return ()
 
     @abstractmethod
-    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
-        """The share of a device's `usable` bytes the engine is given."""
+    def utilization(self, start: Start, free: int) -> float:
+        """The share of a device's usable bytes the engine is given, `free` of them being so."""
 
-    def budget_bytes(
-        self, model: ServedModel, usable: int, free: int, split: Split, fixed: Fixed
-    ) -> int:
+    def budget_bytes(self, start: Start, free: int, fixed: Fixed) -> int:
         """What a rank may take in all, given all that it takes besides the cache."""
         del fixed
-        return int(self.utilization(model, usable, free, split) * usable)
+        return int(self.utilization(start, free) * start.usable)
 
-    def most_held(self, model: ServedModel, usable: int, split: Split) -> int:
+    def most_held(self, start: Start) -> int:
         """Bytes of weights and cache that a rank can hold at most, all of its device being free."""
-        return int(self.utilization(model, usable, usable, split) * usable)
+        return int(self.utilization(start, start.usable) * start.usable)
 
     def held_experts(
         self, mixture: ExpertFeedForward, split: Split, place: int

@@ -9,6 +9,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.terms import Limits, Term
 
 MIB = 1 << 20
@@ -53,9 +54,9 @@ class LlamaCpp(Engine):
         size = limits.batched_tokens * (width + logits) * F32_BYTES
         return (Term("compute buffer", size, 0.3, "llama.cpp graph_reserve of one micro-batch"),)
 
-    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
+    def utilization(self, start: Start, free: int) -> float:
         """All but the margin that llama.cpp keeps when it fits a model to a device."""
-        del model, split
+        usable = start.usable
         return max(min(usable, free) - FIT_MARGIN_BYTES, 0) / usable
 
     def program(self, model: str) -> tuple[str, ...]:

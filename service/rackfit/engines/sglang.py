@@ -25,8 +25,9 @@ from rackfit.engines.marlin import column_bytes
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
 from rackfit.engines.served import ServedModel
-from rackfit.engines.sglang_share import static_share, tier
+from rackfit.engines.sglang_share import kept_share, static_share, tier
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed, Limits, Term, linked
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
@@ -162,18 +163,17 @@ class Sglang(Engine):
         size = BEFORE_LOADING[min(split.tensor * split.data, 2)] * GIB
         return (Term("CUDA context and collectives", int(size), 0.3, "start-up logs"),)
 
-    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
+    def utilization(self, start: Start, free: int) -> float:
         """`--mem-fraction-static`: weights and cache together, of what is there at start."""
         del free
         chosen = self.choice.gpu_memory_utilization
-        return chosen or static_share(self.version, self.choice, model, usable, split)
+        return chosen or static_share(self.version, self.choice, start)
 
-    def budget_bytes(
-        self, model: ServedModel, usable: int, free: int, split: Split, fixed: Fixed
-    ) -> int:
+    def budget_bytes(self, start: Start, free: int, fixed: Fixed) -> int:
         """Weights and cache have the static share; the rest of the device holds the rest."""
-        there = min(usable, free) - fixed.overhead
-        static = int(self.utilization(model, usable, free, split) * there)
+        there = min(start.usable, free) - fixed.overhead
+        share = self.utilization(start, free) * kept_share(self.version, start)
+        static = int(share * there)
         return min(static + fixed.activation + fixed.overhead, free)
 
     @classmethod

@@ -15,8 +15,9 @@ from rackfit.architecture.model import (
     Vision,
 )
 from rackfit.engines.choice import EngineChoice
+from rackfit.engines.hardware import AMD, INTEL
 from rackfit.engines.served import ServedModel
-from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.version import Version
 
 MIB = 1 << 20
@@ -63,6 +64,13 @@ PROMPT_GRAPHS: Version = (0, 5, 10)
 BREAKABLE: Version = (0, 5, 16)
 LATENT_GRAPHS_MIB, GRAPH_MIB = 1536, 8
 
+AITER: Version = (0, 5, 6)
+AITER_CONTEXT, AITER_SHARE, AITER_HEADS = 8192, 0.85, (16, 128)
+"""From here on AMD, for longer contexts, 0.85 of any share is used (attention_hook.py).
+
+The kernels are those for full attention and for latent one of so many heads.
+"""
+
 DRAFTING_MIB = (((0, 5, 10), 2048), ((0, 5, 14), 4096))
 """What drafting sets apart before a version; nothing since."""
 
@@ -103,19 +111,34 @@ def tier(version: Version, usable: int) -> Tier:
     return SMALL_THEN if small else found
 
 
-def static_share(
-    version: Version, choice: EngineChoice, model: ServedModel, usable: int, split: Split
-) -> float:
+def static_share(version: Version, choice: EngineChoice, start: Start) -> float:
     """The share left for weights and cache, in whole per mille."""
-    reserved = _reserved_mib(version, choice, model, usable, split)
-    share = round(1 - reserved * MIB / usable, 3)
-    return max(round(share * _tower_factor(version, model), 3), 0.05)
+    reserved = _reserved_mib(version, choice, start)
+    share = round(1 - reserved * MIB / start.usable, 3)
+    return max(round(share * _tower_factor(version, start.model), 3), 0.05)
 
 
-def _reserved_mib(
-    version: Version, choice: EngineChoice, model: ServedModel, usable: int, split: Split
-) -> float:
+def kept_share(version: Version, start: Start) -> float:
+    """What SGLang leaves of the share it is given: AMD's attention kernels need the rest."""
+    needed = version >= AITER and start.context_tokens > AITER_CONTEXT and _by_aiter(start)
+    return AITER_SHARE if needed else 1
+
+
+def _by_aiter(start: Start) -> bool:
+    """Tell whether attention is AITER's: full, or latent of 16 or 128 heads a rank."""
+    ranks = start.split.tensor * start.split.data
+    kinds = [kind.attention for kind in start.model.kinds]
+    return start.accelerator.generation in AMD and all(
+        attention.heads // ranks in AITER_HEADS and attention.top_k is None
+        if isinstance(attention, LatentAttention)
+        else not isinstance(attention, CompressedAttention)
+        for attention in kinds
+    )
+
+
+def _reserved_mib(version: Version, choice: EngineChoice, start: Start) -> float:
     """512, 1.5 a token of a chunk, 1,024 for every eight ranks, graphs; a floor; drafting."""
+    model, split, usable = start.model, start.split, start.usable
     sizes, ranks = tier(version, usable), split.tensor * split.data
     graphs = sizes.narrow if ranks < WIDE else sizes.wide
     chunk = choice.max_batched_tokens or sizes.chunk
@@ -123,7 +146,7 @@ def _reserved_mib(
     reserved += graphs * 2
     if split.data > 1:
         reserved += graphs * split.data * (4.5 if graphs > MANY_GRAPHS else 3)
-    if version >= PROMPT_GRAPHS and _reads_by_graphs(version, choice, model, split):
+    if version >= PROMPT_GRAPHS and _reads_by_graphs(version, choice, start):
         reserved += _prompt_graphs_mib(model, chunk)
     if usable > FLOOR_FROM:
         reserved = max(reserved, FLOOR_MIB)
@@ -131,12 +154,11 @@ def _reserved_mib(
     return reserved + (drafting if choice.speculative_tokens else 0)
 
 
-def _reads_by_graphs(
-    version: Version, choice: EngineChoice, model: ServedModel, split: Split
-) -> bool:
+def _reads_by_graphs(version: Version, choice: EngineChoice, start: Start) -> bool:
     """Tell whether prompts are read by graphs: by what each of their two kinds cannot do."""
+    model, split = start.model, start.split
     name, seen = model.architecture.name, _seen(model)
-    if split.pipeline > 1:
+    if split.pipeline > 1 or start.accelerator.generation in AMD | INTEL:
         return False
     if version < BREAKABLE:
         apart = split.data > 1 or choice.lora_slots or choice.redundant_experts

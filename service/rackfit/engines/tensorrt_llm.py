@@ -20,6 +20,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed, Limits, Term
 
 MIB = 1 << 20
@@ -82,23 +83,20 @@ class TensorRtLlm(Engine):
             Term("NCCL buffers", nccl, 0.2, "aiconfigurator systems/*.yaml, nccl_mem"),
         )
 
-    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
+    def utilization(self, start: Start, free: int) -> float:
         """The share of what is free after the weights; what is taken before lowers it."""
-        del model, usable, free, split
+        del start, free
         return self.choice.gpu_memory_utilization or DEFAULT_FREE_SHARE
 
-    def budget_bytes(
-        self, model: ServedModel, usable: int, free: int, split: Split, fixed: Fixed
-    ) -> int:
+    def budget_bytes(self, start: Start, free: int, fixed: Fixed) -> int:
         """All that is loaded first, and the cache's share of what is then free."""
-        room = min(usable, free)
+        room = min(start.usable, free)
         left = max(room - fixed.all, 0)
-        return min(fixed.all, room) + int(self.utilization(model, usable, free, split) * left)
+        return min(fixed.all, room) + int(self.utilization(start, free) * left)
 
-    def most_held(self, model: ServedModel, usable: int, split: Split) -> int:
+    def most_held(self, start: Start) -> int:
         """The share is of what weights leave, so they may take all."""
-        del model, split
-        return usable
+        return start.usable
 
     @classmethod
     def expert_placement(

@@ -10,6 +10,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed
 from rackfit.errors import InvalidInput
 from rackfit.memory.explanation import explain, unbudgeted
@@ -77,9 +78,11 @@ def _by_rule(
     scheme = rule_scheme(resolved, catalog)
     tokens = request.workload.context_tokens * request.workload.sequences
     parts = rule_of_thumb(resolved.model, scheme, overhead=request.overhead, tokens=tokens)
-    usable = None if accelerator is None else accelerator.usable_bytes
     fixed = Fixed(weights=parts.weights_bytes, activation=0, overhead=parts.overhead_bytes)
-    budget = usable and engine.budget_bytes(resolved.model, usable, usable, Split(), fixed)
+    budget = None
+    if accelerator is not None:
+        start = Start(resolved.model, accelerator, Split(), request.workload.context_tokens)
+        budget = engine.budget_bytes(start, start.usable, fixed)
     rank = _rule_rank(parts, int(token_bytes(resolved.model)), budget)
     rejections = [] if budget is None else _shortages(Split(), [rank])
     answer = _summed([rank], "rule-of-thumb", (*resolved.warnings, *notes))
@@ -236,9 +239,11 @@ def rank_memories(
     """Every rank's memory, `sequences` being those of one data rank."""
     split, experts = sizes.split, sizes.model.architecture.experts
     slots = experts.experts + sizes.engine.choice.redundant_experts if experts else 0
-    usable = None if accelerator is None else accelerator.usable_bytes
-    engine, model = sizes.engine, sizes.model
-    budgets = [usable and s.budget_bytes(engine, model, split, usable, usable) for s in stages]
+    budgets: list[int | None] = [None] * len(stages)
+    if accelerator is not None:
+        starts = (Start(sizes.model, accelerator, split, stage.tokens) for stage in stages)
+        pairs = zip(stages, starts, strict=True)
+        budgets = [stage.budget_bytes(sizes.engine, s, s.usable) for stage, s in pairs]
     return [
         stages[at.stage].rank_memory(
             RankLoad(

@@ -7,6 +7,7 @@ import msgspec
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.interface import Engine
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.terms import Limits
 from rackfit.lazy import cached_property
 from rackfit.memory.ranks import RankSizes
@@ -28,29 +29,28 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def budgets(self) -> list[int]:
         """What each stage's fullest rank may take."""
-        return self.budgets_of(self.sizes.engine, self.stages)
+        return self.budgets_of(self.sizes.engine, self.stages, self.context_tokens)
 
-    def budgets_of(self, engine: Engine, stages: Sequence[StageMemory]) -> list[int]:
+    def budgets_of(self, engine: Engine, stages: Sequence[StageMemory], tokens: int) -> list[int]:
         """The same of an engine started otherwise, with the stages it then has."""
-        model, split, usable = self.sizes.model, self.split, self.accelerator.usable_bytes
-        return [s.budget_bytes(engine, model, split, usable, usable) for s in stages]
+        start = Start(self.sizes.model, self.accelerator, self.split, tokens)
+        return [stage.budget_bytes(engine, start, start.usable) for stage in stages]
 
     def rooms(self, tokens: int) -> list[tuple[StageMemory, int]]:
         """What each stage's budget leaves for sequences of so many tokens."""
-        limits = self.sizes.engine.limits(self.accelerator, tokens)
-        found = self._rooms.get(limits)
-        if found is None:
-            stages, budgets = self.stages, self.budgets
-            if limits != self.sizes.limits:
-                stages = stage_memories(self.sizes.preparing(limits), self.split, tokens)
-                budgets = self.budgets_of(self.sizes.engine, stages)
-            pairs = zip(stages, budgets, strict=True)
-            found = self._rooms[limits] = [(s, b - s.largest_fixed_bytes) for s, b in pairs]
-        return found
+        engine = self.sizes.engine
+        limits = engine.limits(self.accelerator, tokens)
+        stages = self._stages.get(limits)
+        if stages is None:
+            stages = stage_memories(self.sizes.preparing(limits), self.split, tokens)
+            self._stages[limits] = stages
+        budgets = self.budgets_of(engine, stages, tokens)
+        return [(s, b - s.largest_fixed_bytes) for s, b in zip(stages, budgets, strict=True)]
 
     @cached_property
-    def _rooms(self) -> dict[Limits, list[tuple[StageMemory, int]]]:
-        return {}
+    def _stages(self) -> dict[Limits, tuple[StageMemory, ...]]:
+        """Stages by the batch that the engine prepares for."""
+        return {self.sizes.limits: self.stages}
 
 
 def longest_context(deployment: Deployment, most: int) -> int:
@@ -104,18 +104,18 @@ def smallest_utilization(deployment: Deployment) -> float | None:
 
     None where no share does, or the engine is not given one.
     """
-    engine = deployment.sizes.engine
+    engine, stages = deployment.sizes.engine, deployment.stages
     if not engine.takes_utilization:
         return None
 
     def lacks(share: int) -> bool:
         started = engine.given(share / PER_MILLE)
-        held = sequences_held(deployment.stages, deployment.budgets_of(started, deployment.stages))
+        held = sequences_held(
+            stages, deployment.budgets_of(started, stages, deployment.context_tokens)
+        )
         return held < deployment.sequences
 
-    totals = [
-        s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in deployment.stages
-    ]
+    totals = [s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in stages]
     guess = max(totals) * PER_MILLE // deployment.accelerator.usable_bytes
     share = largest_that(PER_MILLE, lacks, guess) + 1
     return share / PER_MILLE if share <= PER_MILLE else None

@@ -8,6 +8,7 @@ from rackfit.engines.cache_pool import StageCache, fewest_tokens
 from rackfit.engines.interface import Engine
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed, total
 from rackfit.memory.question import Capacity, RankMemory
 from rackfit.memory.ranks import RankSizes, stage_counts
@@ -59,16 +60,14 @@ class StageMemory(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         weights = self.weights_bytes + self.extra_expert_bytes
         return weights + self.activation_bytes + self.overhead_bytes
 
-    def budget_bytes(
-        self, engine: Engine, model: ServedModel, split: Split, usable: int, free: int
-    ) -> int:
+    def budget_bytes(self, engine: Engine, start: Start, free: int) -> int:
         """What the fullest rank of this stage may take of a device."""
         fixed = Fixed(
             weights=self.largest_weights_bytes,
             activation=self.activation_bytes,
             overhead=self.overhead_bytes,
         )
-        return engine.budget_bytes(model, usable, free, split, fixed)
+        return engine.budget_bytes(start, free, fixed)
 
     def rank_memory(self, load: "RankLoad") -> RankMemory:
         """This stage's figures as those of one rank."""

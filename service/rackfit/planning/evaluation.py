@@ -8,6 +8,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.lazy import cached_property
 from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, lacking_bytes, nearer
@@ -120,14 +121,18 @@ class Evaluator:
         weights, sequence = self._least
         return weights + split.data * self.least_held(split) * sequence
 
+    def start(self, split: Split, pool: Pool) -> Start:
+        """What the engine is started for on a pool's devices."""
+        question = self.question
+        return Start(question.model, pool.accelerator, split, question.tokens)
+
     def most_held(self, split: Split, pool: Pool) -> int:
         """Bytes of weights and cache that a device of a pool holds at most."""
         key = (pool.accelerator.id, split.tensor, split.data, split.pipeline)
         held = self._held.get(key)
         if held is None:
-            usable = pool.accelerator.usable_bytes
-            engine, model = self.question.engine, self.question.model
-            held = self._held[key] = engine.most_held(model, usable, split)
+            start = self.start(split, pool)
+            held = self._held[key] = self.question.engine.most_held(start)
         return held
 
     @cached_property
@@ -238,12 +243,8 @@ class Evaluator:
 
     def _budgets(self, stages: Stages, ground: Ground) -> tuple[int, ...]:
         """What ranks of each distinct stage may take of their devices."""
-        engine, model = self.question.engine, self.question.model
-        usable = ground.pool.accelerator.usable_bytes
-        return tuple(
-            stage.budget_bytes(engine, model, ground.split, usable, ground.level)
-            for stage in stages.distinct
-        )
+        engine, start = self.question.engine, self.start(ground.split, ground.pool)
+        return tuple(stage.budget_bytes(engine, start, ground.level) for stage in stages.distinct)
 
     def _seated(self, ground: Ground, held: int) -> Seating:
         """Replicas for the sequences, of which a data rank holds `held`."""

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Launched, Phase
-from rackfit.engines.served import ServedModel
+from rackfit.engines.start import Start
 from rackfit.inventory.model import Node
 from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.planning.cells import Cell, even_cells
@@ -42,7 +41,7 @@ def as_plan(fit: Fit, told: Told) -> Plan:
     launched = Launched(
         model=model,
         split=fit.split,
-        utilization=_utilization(fit, engine, model),
+        utilization=_utilization(fit, question),
         context_tokens=question.tokens,
         sequences=sequences_per_rank(fit.split, carried),
         phase=told.phase,
@@ -73,13 +72,15 @@ def as_plan(fit: Fit, told: Told) -> Plan:
     )
 
 
-def _utilization(fit: Fit, engine: Engine, model: ServedModel) -> float:
+def _utilization(fit: Fit, question: Question) -> float:
     """The share of each device that the engine is given, the same on all."""
     shares = fit.shares or (Share(fit.pool, fit.split.pipeline, fit.least_free),)
-    return min(
-        engine.utilization(model, share.pool.accelerator.usable_bytes, share.least_free, fit.split)
+    starts = (
+        Start(question.model, share.pool.accelerator, fit.split, question.tokens)
         for share in shares
     )
+    pairs = zip(shares, starts, strict=True)
+    return min(question.engine.utilization(s, share.least_free) for share, s in pairs)
 
 
 def _mixed(fit: Fit) -> tuple[StageShare, ...] | None:

@@ -29,6 +29,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
 from rackfit.engines.terms import Limits, Term
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
@@ -225,9 +226,9 @@ class Vllm(Engine):
         layers = -(-len(model.order) // split.pipeline)
         return memory.graph_terms(layers, has_experts=model.architecture.experts is not None)
 
-    def utilization(self, model: ServedModel, usable: int, free: int, split: Split) -> float:
+    def utilization(self, start: Start, free: int) -> float:
         """The caller's share of the total, lowered to what is free (in whole per mille)."""
-        del model, split
+        usable = start.usable
         wanted = self.choice.gpu_memory_utilization or DEFAULT_UTILIZATION
         return wanted if free >= wanted * usable else free * 1000 // usable / 1000
 

@@ -11,13 +11,16 @@ from typing import Any
 from rackfit.architecture.fields import MAX_LAYERS
 from rackfit.architecture.frame import plain_type
 from rackfit.architecture.quantization import methods
+from rackfit.architecture.quantization.auto_round import read_auto_round
 from rackfit.architecture.quantization.compressed_tensors import read_compressed_tensors
 from rackfit.architecture.quantization.modelopt import read_modelopt
+from rackfit.architecture.quantization.quark import read_quark
 from rackfit.architecture.quantization.rules import Depth, Quantization, depends_on_layer
 from rackfit.architecture.quantization.sections import Section, Stored
 from rackfit.errors import InvalidInput
 
 READERS: Mapping[str, Callable[[Section], Stored]] = {
+    "auto-round": read_auto_round,
     "awq": methods.read_awq,
     "bitsandbytes": methods.read_bitsandbytes,
     "compressed-tensors": read_compressed_tensors,
@@ -29,12 +32,14 @@ READERS: Mapping[str, Callable[[Section], Stored]] = {
     "mxfp4": methods.read_mxfp4,
     "mxfp8": partial(methods.read_uniform, "mxfp8"),
     "nvfp4": partial(methods.read_uniform, "nvfp4"),
+    "quark": read_quark,
 }
 # Sections without a method are told by a field only that method has.
 UNNAMED = {
     "quant_algo": "modelopt",
     "quantization": "modelopt",
     "config_groups": "compressed-tensors",
+    "global_quant_config": "quark",
     "load_in_4bit": "bitsandbytes",
     "load_in_8bit": "bitsandbytes",
 }

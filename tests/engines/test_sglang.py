@@ -232,3 +232,50 @@ def test_a_plan_prints_the_share_it_was_counted_with(model: str) -> None:
     assert f"--mem-fraction-static={share:g}" in plan["launch"]["arguments"]
     kept = rank["activation_bytes"] + rank["overhead_bytes"]
     assert int(share * there) + kept == rank["budget_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("version", "slots"), [("0.5.3", 1), ("0.5.9", 3), ("0.5.14", 5), ("0.5.23", 5)]
+)
+def test_states_have_a_pool_of_their_own(version: str, slots: int) -> None:
+    """0.9 bytes of states for each of rows, and three or five slots a request."""
+    asked = {
+        "model": {"id": "Qwen/Qwen3.5-35B-A3B"},
+        "engine": {"name": "sglang", "version": version},
+        "split": {"tensor": 2},
+        "accelerator": "h100",
+    }
+    short = truths.ask(asked | {"workload": {"context_tokens": 64, "sequences": 1}})
+    ideal = truths.ask(
+        asked
+        | {
+            "engine": asked["engine"] | {"cache_layout": "ideal"},
+            "workload": {"context_tokens": 64, "sequences": 1},
+        }
+    )
+    row = ideal.ranks[0].kv_cache_bytes_per_token
+    state = ideal.ranks[0].kv_cache_bytes - 64 * row
+    room = short.capacity
+    assert room is not None
+    pool = room.kv_cache_bytes
+    if slots == 1:
+        assert pool // (state + 64 * row) == room.sequences
+        return
+    assert pool * 9 // 19 // (slots * state) == pytest.approx(room.sequences, abs=1)
+    assert pool * 10 // 19 // row == pytest.approx(room.kv_cache_tokens, abs=1)
+
+
+def test_long_contexts_are_bound_by_rows_and_not_by_states() -> None:
+    """Beyond some length the rows' pool is full first: a sequence costs 1.9 times its rows."""
+    answer = truths.ask(
+        {
+            "model": {"id": "Qwen/Qwen3.5-35B-A3B"},
+            "engine": {"name": "sglang"},
+            "split": {"tensor": 2},
+            "workload": {"context_tokens": 200_000, "sequences": 2},
+            "accelerator": "h100",
+        }
+    )
+    rank = answer.ranks[0]
+    rows = 2 * 200_000 * rank.kv_cache_bytes_per_token
+    assert 1.9 * rows == pytest.approx(rank.kv_cache_bytes, rel=1e-6)

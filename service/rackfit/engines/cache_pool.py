@@ -15,7 +15,9 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     A block of `block_bytes` belongs to one of `groups` groups of layers and holds at least
     `block_tokens` tokens; 0 bytes where layers have caches of their own. `by_request` tells that
     the engine's log counts the tokens of as many requests as fit, not those of a block. Of a
-    sequence one of `parts` ranks holds every so many tokens.
+    sequence one of `parts` ranks holds every so many tokens. Where states have a pool of their own,
+    `states` are a sequence's bytes there and `state_share` the part of all room that it has; the
+    terms are those of the other.
     """
 
     terms: tuple[CacheTerm, ...]
@@ -24,10 +26,17 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     groups: int = 1
     by_request: bool = False
     parts: int = 1
+    states: int = 0
+    state_share: Fraction = Fraction(0)
 
     def sequence_bytes(self, tokens: int) -> int:
-        """Bytes of one sequence of `tokens` tokens."""
-        return sequence_bytes(self.terms, -(-tokens // self.parts))
+        """Bytes of one sequence of `tokens` tokens; of two pools, what both must have for it."""
+        rows = sequence_bytes(self.terms, -(-tokens // self.parts))
+        share = self.state_share
+        if not share:
+            return rows
+        of_rows = -(-rows * share.denominator // (share.denominator - share.numerator))
+        return max(of_rows, -(-self.states * share.denominator // share.numerator))
 
     @cached_property
     def bytes_per_token(self) -> Fraction:
@@ -45,6 +54,7 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         `context` is the length of a request.
         """
+        room -= -(-room * self.state_share.numerator // self.state_share.denominator)
         if self.by_request and self.block_bytes:
             blocks = room // self.block_bytes
             return blocks * self.block_bytes * context // self.sequence_bytes(context)

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from rackfit.architecture.model import Attention, LatentAttention
+from rackfit.architecture.model import Attention, LatentAttention, RecurrentAttention
 from rackfit.catalog.entries import Accelerator, Scheme
+from rackfit.engines import sglang_states
 from rackfit.engines.cache_layout import CacheTerm, merged, sparse_row_bytes
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.hardware import (
@@ -145,6 +146,8 @@ class Sglang(Engine):
             terms=merged(zip(counts, each, strict=True), self.block_tokens),
             block_tokens=self.block_tokens,
         )
+        if any(isinstance(kind.attention, RecurrentAttention) for kind in model.kinds):
+            return sglang_states.pooled(self.version, self.choice, model, cache)
         if not any(term.window is None and term.row_bytes for term in cache.terms):
             return cache
         terms = tuple(term if term.window is None else _pooled(term) for term in cache.terms)

@@ -279,3 +279,27 @@ def test_long_contexts_are_bound_by_rows_and_not_by_states() -> None:
     rank = answer.ranks[0]
     rows = 2 * 200_000 * rank.kv_cache_bytes_per_token
     assert 1.9 * rows == pytest.approx(rank.kv_cache_bytes, rel=1e-6)
+
+
+@pytest.mark.parametrize(("version", "by_request"), [("0.5.12", False), ("0.5.23", True)])
+def test_v4_has_a_tenth_of_its_tokens_in_windows(version: str, *, by_request: bool) -> None:
+    """Pages of 256: a window's of 149,760 bytes, rows' of 37,440 and 1,728, keys' of 64 x 132.
+
+    Every fourth-token layer's compressor keeps 81,920 bytes a page of the window, those of 128
+    keep 524,288 a request, or as many a page until 0.5.14.
+    """
+    answer = truths.ask(
+        {
+            "model": {"id": "deepseek-ai/DeepSeek-V4-Pro"},
+            "engine": {"name": "sglang", "version": version},
+            "workload": {"context_tokens": 25_600, "sequences": 1},
+            "split": {"tensor": 8},
+            "accelerator": "NVIDIA-B200",
+        }
+    )
+    fourth, long = 30, 31
+    windows = 61 * 149_760 + fourth * 81_920 + (0 if by_request else long * 524_288)
+    page = windows / 10 + fourth * (37_440 + 64 * 132) + long * 1728
+    state = long * 524_288 if by_request else 0
+    assert 100 * page + state == pytest.approx(answer.ranks[0].kv_cache_bytes, rel=1e-6)
+    assert page / 256 == pytest.approx(answer.ranks[0].kv_cache_bytes_per_token, abs=1)

@@ -6,7 +6,12 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from rackfit.architecture.model import Attention, LatentAttention, RecurrentAttention
+from rackfit.architecture.model import (
+    Attention,
+    CompressedAttention,
+    LatentAttention,
+    RecurrentAttention,
+)
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines import sglang_states
 from rackfit.engines.cache_layout import CacheTerm, merged, sparse_row_bytes
@@ -26,6 +31,7 @@ from rackfit.engines.marlin import column_bytes
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
 from rackfit.engines.served import ServedModel
+from rackfit.engines.sglang_compressed import compressed_cache
 from rackfit.engines.sglang_share import kept_share, static_share, tier
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
@@ -137,6 +143,8 @@ class Sglang(Engine):
         Sparse latent rows in fp8 keep scales and a rotary part in 16 bits for the kernels of
         Hopper (FlashMLA), but not for Blackwell's (TensorRT-LLM) nor AMD's (TileLang).
         """
+        if any(isinstance(kind.attention, CompressedAttention) for kind in model.kinds):
+            return compressed_cache(self.version, model, counts)
         plain = limits.generation in PLAIN_SPARSE_ROWS or model.kv_cache_dtype != "fp8"
         each = model.cache_terms(split.tensor)
         if not plain:

@@ -43,20 +43,28 @@ def test_the_default_share_sets_apart_what_batches_need() -> None:
     assert 1 - reserved == pytest.approx(share, abs=0.001)
 
 
-def test_sliding_layers_have_a_pool_of_their_own() -> None:
-    """A token of the pool costs the full layers and 0.8 of the sliding ones."""
+@pytest.mark.parametrize(
+    ("model", "version", "row", "layers"),
+    [
+        ("openai/gpt-oss-20b", "0.5.23", 2 * 8 * 64 * 2, 12 + 12 * 0.8),
+        ("openai/gpt-oss-20b", "0.5.6", 2 * 8 * 64 * 2, 24),
+        ("google/gemma-3-27b-it", "0.5.23", 2 * 16 * 128 * 2, 62),
+        ("mistralai/Mistral-7B-v0.1", "0.5.23", 2 * 8 * 128 * 2, 32),
+    ],
+)
+def test_sliding_layers_of_some_models_have_a_pool(
+    model: str, version: str, row: int, layers: float
+) -> None:
+    """A token of the pool costs the full layers and 0.8 of the sliding ones; else all of them."""
     answer = truths.ask(
         {
-            "model": {"id": "google/gemma-3-27b-it"},
-            "engine": {"name": "sglang"},
+            "model": {"id": model},
+            "engine": {"name": "sglang", "version": version},
             "kv_cache_dtype": "bf16",
             "workload": {"context_tokens": 8192, "sequences": 1},
         }
     )
-    row = 2 * 16 * 128 * 2
-    assert (10 * row + 52 * row * 4 / 5) == pytest.approx(
-        answer.ranks[0].kv_cache_bytes_per_token, abs=1
-    )
+    assert layers * row == pytest.approx(answer.ranks[0].kv_cache_bytes_per_token, abs=1)
 
 
 @pytest.mark.parametrize(
@@ -303,3 +311,21 @@ def test_v4_has_a_tenth_of_its_tokens_in_windows(version: str, *, by_request: bo
     state = long * 524_288 if by_request else 0
     assert 100 * page + state == pytest.approx(answer.ranks[0].kv_cache_bytes, rel=1e-6)
     assert page / 256 == pytest.approx(answer.ranks[0].kv_cache_bytes_per_token, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "dtype", "argument"),
+    [
+        ("deepseek-ai/DeepSeek-V3.2", "bf16", "bfloat16"),
+        ("deepseek-ai/DeepSeek-V3.2", "fp8", "fp8_e4m3"),
+        ("deepseek-ai/DeepSeek-V3", "bf16", None),
+    ],
+)
+def test_a_cache_whose_default_is_the_devices_is_named(
+    model: str, dtype: str, argument: str | None
+) -> None:
+    """Sparse latent rows would be in fp8 on Blackwell whatever was counted."""
+    question = request(nodes_of("NVIDIA-B200", 1), model, engine={"name": "sglang"})
+    found = answer(truths.catalog(), question | {"kv_cache_dtype": dtype})
+    named = [a for a in found["plans"][0]["launch"]["arguments"] if "kv-cache-dtype" in a]
+    assert ([] if argument is None else [f"--kv-cache-dtype={argument}"]) == named

@@ -1,6 +1,6 @@
 """SGLang: rules, memory and arguments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -56,6 +56,21 @@ SLIDING_SHARE = Fraction(4, 5)
 """Tokens the pool of sliding layers holds for each token of the full ones (0.8 by default).
 
 Source: sglang/srt/server_args.py, swa_full_tokens_ratio.
+"""
+
+SLIDING_POOL: Mapping[str, Version] = {
+    "Llama4ForConditionalGeneration": (0, 5, 9),
+    "GptOssForCausalLM": (0, 5, 9),
+    "MiMoV2FlashForCausalLM": (0, 5, 9),
+    "Step3p5ForCausalLM": (0, 5, 9),
+    "Step3p7ForConditionalGeneration": (0, 5, 14),
+    "Gemma4ForCausalLM": (0, 5, 14),
+    "Gemma4ForConditionalGeneration": (0, 5, 14),
+}
+"""Models whose sliding layers have that pool, and from when; those of others keep every token.
+
+Source: sglang/srt/configs/model_config.py, is_hybrid_swa_model, of 0.5.9, 0.5.14 and 0.5.23 (0.5.6
+has the pool on request alone).
 """
 
 BEFORE_LOADING = {1: 0.5, 2: 1.9}
@@ -138,7 +153,7 @@ class Sglang(Engine):
     def allocated_cache(
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
-        """Sliding layers have a pool of their own, a fixed share of the others' tokens.
+        """Sliding layers keep every token, or some models' in a pool of their own: a fixed share.
 
         Sparse latent rows in fp8 keep scales and a rotary part in 16 bits for the kernels of
         Hopper (FlashMLA), but not for Blackwell's (TensorRT-LLM) nor AMD's (TileLang).
@@ -156,9 +171,11 @@ class Sglang(Engine):
         )
         if any(isinstance(kind.attention, RecurrentAttention) for kind in model.kinds):
             return sglang_states.pooled(self.version, self.choice, model, cache)
-        if not any(term.window is None and term.row_bytes for term in cache.terms):
+        known = SLIDING_POOL.get(model.architecture.name)
+        share = SLIDING_SHARE if known is not None and self.version >= known else Fraction(1)
+        if share < 1 and not any(term.window is None and term.row_bytes for term in cache.terms):
             return cache
-        terms = tuple(term if term.window is None else _pooled(term) for term in cache.terms)
+        terms = tuple(t if t.window is None else _pooled(t, share) for t in cache.terms)
         return msgspec.structs.replace(cache, terms=terms)
 
     def activation_terms(
@@ -231,7 +248,7 @@ class Sglang(Engine):
             max_running_requests=choice.max_sequences,
             chunked_prefill_size=choice.max_batched_tokens,
             mem_fraction_static=launched.utilization,
-            kv_cache_dtype="fp8_e4m3" if model.kv_cache_dtype == "fp8" else None,
+            kv_cache_dtype=_cache_argument(model),
             quantization="fp8" if model.scheme and model.scheme.id == "fp8" else None,
             ep_num_redundant_experts=choice.redundant_experts or None,
             disaggregation_mode=None if launched.phase == "both" else launched.phase,
@@ -251,8 +268,19 @@ class Sglang(Engine):
             yield from flags(max_loras_per_batch=slots, max_lora_rank=choice.lora_rank)
 
 
-def _pooled(term: CacheTerm) -> CacheTerm:
-    share = SLIDING_SHARE
+def _cache_argument(model: ServedModel) -> str | None:
+    """`--kv-cache-dtype`, where it is not the default: of sparse latent rows by the device.
+
+    Source: sglang/srt/arg_groups/overrides.py, _dsa_kv_cache_dtype_default (fp8 on Blackwell).
+    """
+    if model.kv_cache_dtype == "fp8":
+        return "fp8_e4m3"
+    kinds = [kind.attention for kind in model.kinds]
+    sparse = any(isinstance(kind, LatentAttention) and kind.top_k for kind in kinds)
+    return "bfloat16" if sparse else None
+
+
+def _pooled(term: CacheTerm, share: Fraction) -> CacheTerm:
     return msgspec.structs.replace(
         term,
         row_bytes=-(-term.row_bytes * share.numerator // share.denominator),

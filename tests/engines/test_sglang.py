@@ -329,3 +329,23 @@ def test_a_cache_whose_default_is_the_devices_is_named(
     found = answer(truths.catalog(), question | {"kv_cache_dtype": dtype})
     named = [a for a in found["plans"][0]["launch"]["arguments"] if "kv-cache-dtype" in a]
     assert ([] if argument is None else [f"--kv-cache-dtype={argument}"]) == named
+
+
+@pytest.mark.parametrize(("version", "graphs"), [("0.5.23", 0), ("0.5.14", 1536)])
+def test_deepseek_v3_has_no_graphs_of_prompts_on_blackwell(version: str, graphs: int) -> None:
+    """Of 16,384 tokens a chunk and 512 sequences a graph; breakable graphs are left off there."""
+    answer = truths.ask(
+        {
+            "model": {"id": "deepseek-ai/DeepSeek-V3"},
+            "engine": {"name": "sglang", "version": version},
+            "workload": {"context_tokens": 8192, "sequences": 1},
+            "split": {"tensor": 8},
+            "accelerator": "NVIDIA-B200",
+        }
+    )
+    rank, room = answer.ranks[0], answer.capacity
+    assert room is not None
+    usable = truths.catalog().accelerators["NVIDIA-B200"].usable_bytes
+    reserved = 512 + 1.5 * 16_384 + 2 * 512 + 1024 + graphs
+    share = (rank.weights_bytes + room.kv_cache_bytes) / (usable - rank.overhead_bytes)
+    assert 1 - reserved * (1 << 20) / usable == pytest.approx(share, abs=0.001)

@@ -15,7 +15,7 @@ from rackfit.architecture.model import (
     Vision,
 )
 from rackfit.engines.choice import EngineChoice
-from rackfit.engines.hardware import AMD, INTEL
+from rackfit.engines.hardware import AMD, BLACKWELL, INTEL
 from rackfit.engines.served import ServedModel
 from rackfit.engines.start import Start
 from rackfit.engines.version import Version
@@ -70,6 +70,9 @@ AITER_CONTEXT, AITER_SHARE, AITER_HEADS = 8192, 0.85, (16, 128)
 
 The kernels are those for full attention and for latent one of so many heads.
 """
+
+NOT_ON_BLACKWELL = frozenset({"DeepseekV3ForCausalLM"})
+"""Its kernels there (trtllm_mla) read prompts faster without graphs (cuda_graph_hook.py)."""
 
 DRAFTING_MIB = (((0, 5, 10), 2048), ((0, 5, 14), 4096))
 """What drafting sets apart before a version; nothing since."""
@@ -167,6 +170,8 @@ def _reads_by_graphs(version: Version, choice: EngineChoice, start: Start) -> bo
     kinds = {type(kind.attention) for kind in model.kinds}
     linear_latent = {LatentAttention, RecurrentAttention} <= kinds
     if linear_latent or CompressedAttention in kinds or split.decode_context > 1:
+        return False
+    if name in NOT_ON_BLACKWELL and start.accelerator.generation in BLACKWELL:
         return False
     return seen is None or name in BREAKABLE_WITH_TOWER
 

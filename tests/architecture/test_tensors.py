@@ -179,7 +179,7 @@ def test_latent_down_projections_are_whole_on_every_rank() -> None:
     assert shard["self_attn.indexer.wq_b.weight"] == "replicated"
     assert shard["self_attn.q_b_proj.weight"] == "heads"
     assert shard["self_attn.kv_b_proj.weight"] == "heads"
-    assert shard["self_attn.o_proj.weight"] == "heads"
+    assert shard["self_attn.o_proj.weight"] == "attention_output"
 
 
 def test_bias_of_a_summed_output_is_whole_on_every_rank() -> None:

@@ -32,6 +32,7 @@ Component = Literal[
 Shard = Literal[
     "replicated",  # whole on every rank: norms, routers, latent down-projections
     "heads",  # divided with the query heads (or the heads of linear attention and Mamba)
+    "attention_output",  # leads out of attention: divided with its heads, or further
     "kv_heads",  # divided with the KV heads, replicated once TP exceeds them
     "qkv",  # one fused tensor of query, key and value heads
     "feed_forward",  # divided over the width of a dense feed-forward

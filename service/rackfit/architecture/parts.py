@@ -139,7 +139,7 @@ def grouped_attention(
         hidden,
         heads.heads * value,
         "attention",
-        "heads",
+        "attention_output",
         bias=output_bias,
         bias_shard="replicated",
     )
@@ -176,7 +176,7 @@ def latent_attention(
         hidden,
         latent.heads * latent.value,
         "attention",
-        "heads",
+        "attention_output",
         bias=bias,
         bias_shard="replicated",
     )

@@ -17,9 +17,10 @@ from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_layout import merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
+from rackfit.engines.dividing import Dividing
 from rackfit.engines.hardware import Hardware
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_PIPELINE_RULES, COMMON_RULES, Rule, reject
+from rackfit.engines.rules import COMMON_PIPELINE_RULES, WHOLE_SEQUENCES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
@@ -41,7 +42,7 @@ def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
     return tuple(runs)
 
 
-class Engine(Starting, ABC):
+class Engine(Dividing, Starting, ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
@@ -58,7 +59,7 @@ class Engine(Starting, ABC):
     """
 
     name: ClassVar[str]
-    rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
+    rules: ClassVar[tuple[Rule, ...]] = WHOLE_SEQUENCES
     pipeline_rules: ClassVar[tuple[Rule, ...]] = COMMON_PIPELINE_RULES
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = (
         "bf16", "f16", "f32", "fp8", "int8", "q8_0", "q4_0", "nvfp4",
@@ -99,11 +100,6 @@ class Engine(Starting, ABC):
                     yield rejection
         yield from self._uneven_slots(model, split)
         yield from self._undivided(model, split)
-
-    def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
-        """Degrees above 1 in which tensor ranks that keep the same rows may divide them."""
-        del model, tensor
-        return ()
 
     def _undivided(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         degree = split.decode_context
@@ -158,32 +154,10 @@ class Engine(Starting, ABC):
         """Tell whether this engine loads a scheme."""
         return scheme in PLAIN_SCHEMES or self.name in engines
 
-    def partition(self, layers: int, stages: int) -> tuple[int, ...]:
-        """Layers on each pipeline stage; the remainder goes to the first stages."""
-        each, more = divmod(layers, stages)
-        return tuple(each + (stage < more) for stage in range(stages))
-
-    def feed_forward_parts(self, split: Split) -> int:
-        """Into how many parts a dense feed-forward is divided."""
-        return split.tensor
-
-    def shared_expert_parts(self, split: Split) -> int:
-        """Into how many parts shared experts are divided."""
-        return self.feed_forward_parts(split)
-
     @property
     def adapts_experts(self) -> bool:
         """Whether adapters have slots for routed experts."""
         return False
-
-    def head_parts(self, split: Split) -> int:
-        """Into how many parts the head is divided."""
-        return split.tensor
-
-    def vision_parts(self, split: Split) -> int:
-        """Into how many parts the matrices of a vision tower are divided."""
-        del split
-        return 1
 
     def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
         """The batch prepared for on a device, of an unknown kind where none is named."""
@@ -315,6 +289,10 @@ class Engine(Starting, ABC):
         """
         del layers, experts, first_layer
         return None
+
+    def notes(self, split: Split) -> tuple[str, ...]:
+        """What a caller should know of a split it names."""
+        return (self.context_note,) if self.context_note and split.context > 1 else ()
 
     def warnings(self) -> tuple[str, ...]:
         """What a caller should know of how this engine is planned for."""

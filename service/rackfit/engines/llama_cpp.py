@@ -6,7 +6,7 @@ from rackfit.engines.hardware import Hardware
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Launched, flags
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject
+from rackfit.engines.rules import WHOLE_SEQUENCES, Rule, reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
@@ -40,7 +40,7 @@ class LlamaCpp(Engine):
     hardware: ClassVar[Hardware] = Hardware(source="llama.cpp: CUDA, HIP, Vulkan back ends")
     takes_utilization: ClassVar[bool] = False
     disaggregates: ClassVar[bool] = False
-    rules: ClassVar[tuple[Rule, ...]] = (layers_only, *COMMON_RULES)
+    rules: ClassVar[tuple[Rule, ...]] = (layers_only, *WHOLE_SEQUENCES)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("f16", "bf16", "f32", "q8_0", "q4_0")
     batched_tokens: ClassVar[int] = 512  # common.h n_ubatch
 

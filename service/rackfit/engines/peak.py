@@ -39,10 +39,10 @@ def _widest_layer(model: ServedModel, split: Split) -> int:
     for kind in model.kinds:
         match kind.feed_forward:
             case DenseFeedForward(width=width, gated=gated):
-                widths.append((2 + gated) * width // split.tensor)
+                widths.append((2 + gated) * width // split.cell)
             case ExpertFeedForward() as mixture:
                 shared = mixture.shared_width + mixture.dense_width
-                widths.append(3 * (mixture.active * mixture.width + shared) // split.tensor)
+                widths.append(3 * (mixture.active * mixture.width + shared) // split.cell)
             case None:
                 pass
     return max(widths)

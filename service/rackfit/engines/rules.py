@@ -63,7 +63,7 @@ def kv_heads_divide_or_repeat(model: ServedModel, split: Split) -> Rejection | N
 def feed_forward_divides(model: ServedModel, split: Split) -> Rejection | None:
     """The width of dense and shared feed-forwards is divided evenly over tensor ranks."""
     for kind in model.kinds:
-        for width in _tensor_divided_widths(kind.feed_forward):
+        for width in tensor_divided_widths(kind.feed_forward):
             if width % split.tensor:
                 return reject(
                     split,
@@ -77,7 +77,8 @@ def feed_forward_divides(model: ServedModel, split: Split) -> Rejection | None:
     return None
 
 
-def _tensor_divided_widths(part: DenseFeedForward | ExpertFeedForward | None) -> list[int]:
+def tensor_divided_widths(part: DenseFeedForward | ExpertFeedForward | None) -> list[int]:
+    """Widths of a feed-forward that tensor ranks divide; routed experts are apart."""
     match part:
         case DenseFeedForward():
             return [part.width] if part.exact else []
@@ -174,18 +175,18 @@ def padded_vocabulary(size: int, multiple: int = 64) -> int:
 
 
 def no_context_parallelism(_model: ServedModel, split: Split) -> Rejection | None:
-    """Prompts divided over devices of their own; tensor ranks that divide rows are another thing.
+    """Sequences divided over devices of their own; tensor ranks that divide rows are another thing.
 
-    vLLM's model runner V2 refuses it; SGLang has it inside tensor parallelism (`--attn-cp-size`)
-    and TensorRT-LLM as Helix, neither of which is modelled.
+    vLLM's model runner V2 refuses it and llama.cpp knows none. TensorRT-LLM has it for writing
+    (Helix) and SGLang for reading (`--attn-cp-size`), by rules of their own.
     """
     if split.context == 1:
         return None
     return reject(
         split,
         "degree-unsupported",
-        f"context = {split.context}: no engine is planned with devices that divide prompts; "
-        "decode_context divides the cache over tensor ranks.",
+        f"context = {split.context}: TensorRT-LLM and SGLang alone are planned with devices that "
+        "divide sequences; decode_context divides the cache over tensor ranks.",
         "github.com/vllm-project/vllm/issues/47846 (model runner V2 refuses it)",
         context=split.context,
     )
@@ -197,9 +198,11 @@ COMMON_RULES: tuple[Rule, ...] = (
     feed_forward_divides,
     expert_degree_has_experts,
     expert_slices_whole_blocks,
-    no_context_parallelism,
 )
 """Rules all engines share that do not look at the pipeline, in the order they are reported."""
+
+WHOLE_SEQUENCES: tuple[Rule, ...] = (*COMMON_RULES, no_context_parallelism)
+"""The same of engines whose devices do not divide sequences."""
 
 COMMON_PIPELINE_RULES: tuple[Rule, ...] = (stages_have_layers,)
 """Rules all engines share for the pipeline degree."""

@@ -16,6 +16,13 @@ from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines import sglang_states
 from rackfit.engines.cache_layout import CacheTerm, merged, sparse_row_bytes
 from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.context import (
+    READS,
+    experts_on_all_ranks,
+    prefill_context,
+    reading_degrees,
+    reading_strategy,
+)
 from rackfit.engines.hardware import (
     BLACKWELL,
     FP8_AMD,
@@ -26,7 +33,7 @@ from rackfit.engines.hardware import (
     Hardware,
 )
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import MASTER_PORT, Host, Launched, degree, flags
+from rackfit.engines.launch import MASTER_PORT, Host, Launched, Phase, degree, flags
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
@@ -81,11 +88,13 @@ A log on eight H200 leaves 137.9 of 139.8 GiB; one rank has no collectives.
 
 
 class Sglang(Engine):
-    """SGLang 0.5; its `--tp` is our tensor x data, its attention DP lies inside."""
+    """SGLang 0.5; its `--tp` is our tensor x data x context, attention DP and CP lie inside."""
 
     name: ClassVar[str] = "sglang"
     kernel_tables: ClassVar[str | None] = "sglang"
-    rules: ClassVar[tuple[Rule, ...]] = COMMON_RULES
+    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, experts_on_all_ranks, prefill_context)
+    divides_prompts: ClassVar[bool] = True
+    context_note: ClassVar[str] = READS
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "SGLANG_PP_LAYER_PARTITION"  # sglang/srt/distributed/utils.py
     hardware: ClassVar[Hardware] = Hardware(
@@ -112,8 +121,11 @@ class Sglang(Engine):
         return super().partition(layers, stages)[::-1]
 
     def feed_forward_parts(self, split: Split) -> int:
-        """Feed-forwards are divided over all of `--tp`, attention DP lying inside it."""
-        return split.tensor * split.data
+        """Feed-forwards are divided over all of `--tp`, attention DP lying inside it.
+
+        With context ranks they are whole, as are shared experts (moe_dense_tp_size = 1, DeepEP).
+        """
+        return 1 if split.context > 1 else split.stage_ranks
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """As Marlin's kernels need it."""
@@ -130,11 +142,18 @@ class Sglang(Engine):
 
     def head_parts(self, split: Split) -> int:
         """Of all of `--tp`, attention DP or not (ParallelLMHead without `--enable-dp-lm-head`)."""
-        return split.tensor * split.data
+        return split.stage_ranks
 
     def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
         """Of latent rows alone; a state stays as it is (documentation, Decode Context Parallel)."""
         return repeated_rows(model, tensor, latent_only=True)
+
+    def contexts(
+        self, model: ServedModel, tensor: int, phase: Phase, generation: str
+    ) -> Sequence[int]:
+        """For replicas that read, on the devices it was verified on; those that write have none."""
+        searched = phase == "prefill" and generation == "hopper"
+        return reading_degrees(model, tensor) if searched else ()
 
     def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
         """Chunk and graph sizes by the device's memory."""
@@ -188,7 +207,7 @@ class Sglang(Engine):
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
         """What is taken before weights are loaded."""
         del model, limits
-        size = BEFORE_LOADING[min(split.tensor * split.data, 2)] * GIB
+        size = BEFORE_LOADING[min(split.stage_ranks, 2)] * GIB
         return (Term("CUDA context and collectives", int(size), 0.3, "start-up logs"),)
 
     def utilization(self, start: Start, free: int) -> float:
@@ -239,9 +258,10 @@ class Sglang(Engine):
         """Arguments of `python -m sglang.launch_server` (sglang/srt/server_args.py)."""
         split, model, choice = launched.split, launched.model, self.choice
         arguments = flags(
-            tp_size=split.tensor * split.data,
+            tp_size=split.stage_ranks,
             pp_size=degree(split.pipeline),
             dp_size=degree(split.data),
+            attn_cp_size=degree(split.context),
             ep_size=degree(split.expert),
             decode_context_parallel_size=degree(split.decode_context),
             context_length=launched.context_tokens,
@@ -253,10 +273,13 @@ class Sglang(Engine):
             ep_num_redundant_experts=choice.redundant_experts or None,
             disaggregation_mode=None if launched.phase == "both" else launched.phase,
         )
-        return (*arguments, *self._optional_arguments(split))
+        return (*arguments, *self._optional_arguments(model, split))
 
-    def _optional_arguments(self, split: Split) -> Iterator[str]:
+    def _optional_arguments(self, model: ServedModel, split: Split) -> Iterator[str]:
         choice = self.choice
+        if split.context > 1:
+            yield "--enable-prefill-cp"
+            yield f"--cp-strategy={reading_strategy(model)}"
         if split.data > 1:
             yield "--enable-dp-attention"
         if choice.speculative_tokens:

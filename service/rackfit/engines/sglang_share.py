@@ -129,7 +129,7 @@ def kept_share(version: Version, start: Start) -> float:
 
 def _by_aiter(start: Start) -> bool:
     """Tell whether attention is AITER's: full, or latent of 16 or 128 heads a rank."""
-    ranks = start.split.tensor * start.split.data
+    ranks = start.split.stage_ranks
     kinds = [kind.attention for kind in start.model.kinds]
     return start.accelerator.generation in AMD and all(
         attention.heads // ranks in AITER_HEADS and attention.top_k is None
@@ -142,7 +142,7 @@ def _by_aiter(start: Start) -> bool:
 def _reserved_mib(version: Version, choice: EngineChoice, start: Start) -> float:
     """512, 1.5 a token of a chunk, 1,024 for every eight ranks, graphs; a floor; drafting."""
     model, split, usable = start.model, start.split, start.usable
-    sizes, ranks = tier(version, usable), split.tensor * split.data
+    sizes, ranks = tier(version, usable), split.stage_ranks
     graphs = sizes.narrow if ranks < WIDE else sizes.wide
     chunk = choice.max_batched_tokens or sizes.chunk
     reserved = 512 + max(chunk, LEAST_CHUNK) * 1.5 + ranks * split.pipeline / 8 * 1024

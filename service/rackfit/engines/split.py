@@ -10,11 +10,12 @@ Degree = Annotated[int, msgspec.Meta(ge=1, le=65536)]
 class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Degrees of parallelism; devices a replica = tensor x pipeline x data x context.
 
-    `tensor` divides attention, `data` is attention data parallelism, `expert` divides the
-    tensor x data ranks of a stage into expert groups: 1, or a divisor of tensor x data.
-    `expert_tensor` = tensor x data / expert may be left out. `replicas` multiplies outside.
-    `decode_context` takes no devices: so many of the tensor ranks, which would all keep the same
-    rows of the cache, divide them by tokens.
+    `tensor` divides attention, `data` is attention data parallelism, `context` ranks divide the
+    tokens of a sequence. `expert` divides the tensor x data x context ranks of a stage into
+    expert groups: 1, or a divisor of their number. `expert_tensor` = tensor x data x context /
+    expert may be left out. `replicas` multiplies outside. `decode_context` takes no devices: so
+    many of the tensor ranks, which would all keep the same rows of the cache, divide them by
+    tokens.
     """
 
     tensor: Degree = 1
@@ -27,28 +28,42 @@ class Split(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     replicas: Degree = 1
 
     def __post_init__(self) -> None:
-        derived, remainder = divmod(self.tensor * self.data, self.expert)
+        stage_ranks = self.tensor * self.data * self.context
+        derived, remainder = divmod(stage_ranks, self.expert)
         if remainder:
             msg = (
-                f"expert must be 1 or a divisor of tensor x data = {self.tensor * self.data}, "
-                f"got {self.expert}"
+                "expert must be 1 or a divisor of tensor x data x context = "
+                f"{stage_ranks}, got {self.expert}"
             )
             raise ValueError(msg)
         if self.expert_tensor is None:
             msgspec.structs.force_setattr(self, "expert_tensor", derived)
-        elif self.expert_tensor != derived:
-            msg = f"expert_tensor must be tensor x data / expert = {derived}, or be left out"
+        elif self.expert * self.expert_tensor not in {stage_ranks, self.tensor * self.data}:
+            msg = (
+                f"expert_tensor must be tensor x data x context / expert = {derived}, "
+                "or be left out"
+            )
             raise ValueError(msg)
+
+    @property
+    def cell(self) -> int:
+        """Ranks that work on the same sequences in one stage, inside a scale-up domain."""
+        return self.tensor * self.context
+
+    @property
+    def stage_ranks(self) -> int:
+        """Ranks of one stage of a replica."""
+        return self.tensor * self.data * self.context
+
+    @property
+    def repeats_experts(self) -> bool:
+        """Whether context ranks are to hold the same experts, which no engine has."""
+        return self.expert * (self.expert_tensor or 1) != self.stage_ranks
 
     @property
     def devices_per_replica(self) -> int:
         """Accelerators one replica takes."""
         return self.tensor * self.pipeline * self.data * self.context
-
-    @property
-    def cache_parts(self) -> int:
-        """Into how many parts a sequence's rows are divided, tokens by turns."""
-        return self.context * self.decode_context
 
     @property
     def devices(self) -> int:

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward
+from rackfit.catalog.entries import Accelerator
+from rackfit.engines.context import HELIX, WRITES, experts_on_all_ranks, helix
 from rackfit.engines.hardware import (
     BLACKWELL,
     FROM_ADA,
@@ -14,10 +16,10 @@ from rackfit.engines.hardware import (
     Hardware,
 )
 from rackfit.engines.interface import Engine, wrapped
-from rackfit.engines.launch import Host, Launched, degree
+from rackfit.engines.launch import Host, Launched, Phase, degree
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject
+from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
@@ -52,7 +54,13 @@ class TensorRtLlm(Engine):
 
     name: ClassVar[str] = "tensorrt-llm"
     kernel_tables: ClassVar[str | None] = "trtllm"
-    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, attention_is_tensor_or_data)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *COMMON_RULES,
+        attention_is_tensor_or_data,
+        experts_on_all_ranks,
+        helix,
+    )
+    context_note: ClassVar[str] = WRITES
     hardware: ClassVar[Hardware] = Hardware(
         source="TensorRT-LLM documentation: supported hardware, support matrix (precision)",
         generations=FROM_AMPERE,
@@ -66,6 +74,51 @@ class TensorRtLlm(Engine):
     batched_tokens: ClassVar[int] = 8192  # LlmArgs.max_num_tokens
     sequences: ClassVar[int] = 2048  # LlmArgs.max_batch_size
 
+    def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
+        """Helix ranks write one token a step: they draft with an Eagle3 model alone, if at all."""
+        yield from super().broken_rules(model, split)
+        drafted = self.choice.speculative_tokens
+        if split.context > 1 and drafted:
+            detail = "Helix ranks do not draft with multi-token-prediction layers."
+            numbers = {"context": split.context, "drafted": drafted}
+            yield reject(split, "degree-unsupported", detail, HELIX, **numbers)
+
+    def unsupported(
+        self, model: ServedModel, split: Split, accelerator: Accelerator
+    ) -> Iterator[Rejection]:
+        """Helix's kernels are Blackwell's."""
+        yield from super().unsupported(model, split, accelerator)
+        if split.context > 1 and accelerator.generation not in {"", *BLACKWELL}:
+            detail = f"{self.name} divides caches over context ranks on Blackwell alone."
+            yield reject(split, "hardware-unsupported", detail, HELIX, context=split.context)
+
+    def contexts(
+        self, model: ServedModel, tensor: int, phase: Phase, generation: str
+    ) -> Sequence[int]:
+        """Helix for replicas that write, of the latent rows that tensor ranks would repeat."""
+        if phase != "decode" or generation not in BLACKWELL:
+            return ()
+        return repeated_rows(model, tensor, latent_only=True)
+
+    def attention_output_parts(self, split: Split) -> int:
+        """Context ranks divide it too, each having combined its part of the heads (mapping_o)."""
+        return split.cell
+
+    def feed_forward_parts(self, split: Split) -> int:
+        """Context ranks are tensor ranks outside attention (Mapping.repurpose_helix_cp_to_tp).
+
+        With attention DP feed-forwards are whole on every rank.
+        """
+        return split.cell if split.data == 1 else split.tensor
+
+    def embedding_parts(self, split: Split) -> int:
+        """As feed-forwards are."""
+        return self.feed_forward_parts(split)
+
+    def head_parts(self, split: Split) -> int:
+        """As feed-forwards are."""
+        return self.feed_forward_parts(split)
+
     def activation_terms(
         self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
     ) -> tuple[Term, ...]:
@@ -76,7 +129,7 @@ class TensorRtLlm(Engine):
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
         """The CUDA context and NCCL's buffers."""
         del model, limits
-        group = split.tensor * split.data
+        group = split.stage_ranks
         nccl = NCCL_BYTES[1 if group == 1 else 2 if group <= 3 else 4]  # noqa: PLR2004 (the table's own steps)
         return (
             Term("CUDA context", CONTEXT_BYTES, 0.5, "start-up logs"),
@@ -156,18 +209,21 @@ class TensorRtLlm(Engine):
         text = msgspec.json.format(msgspec.json.encode(options), indent=0)
         return {OPTIONS_FILE: text.decode()}
 
-    def _options(self, launched: Launched) -> Iterator[tuple[str, bool | dict[str, Any]]]:
+    def _options(self, launched: Launched) -> Iterator[tuple[str, bool | int | dict[str, Any]]]:
         """Sections of the file.
 
         Sources: examples/wide_ep/README.md for redundant experts, examples/disaggregated for
-        replicas of one phase.
+        replicas of one phase, docs/source/features/helix.md for context ranks.
         """
-        dtype, experts = launched.model.kv_cache_dtype, launched.model.architecture.experts
+        experts = launched.model.architecture.experts
         if launched.split.data > 1:
             yield "enable_attention_dp", True
-        if dtype in QUANTIZED_CACHES:
+        if cache := dict(self._cache_options(launched)):
             share = launched.utilization
-            yield "kv_cache_config", {"dtype": dtype, "free_gpu_memory_fraction": share}
+            yield "kv_cache_config", {**cache, "free_gpu_memory_fraction": share}
+        if (ranks := launched.split.context) > 1:
+            yield "context_parallel_size", ranks
+            yield "cp_config", {"cp_type": "HELIX", "tokens_per_block": self.block_tokens}
         if count := self.choice.speculative_tokens:
             mtp = {"decoding_type": "MTP", "num_nextn_predict_layers": count}
             yield "speculative_config", mtp
@@ -178,6 +234,18 @@ class TensorRtLlm(Engine):
             yield "cache_transceiver_config", {"backend": "DEFAULT"}
         if launched.phase == "prefill":
             yield "disable_overlap_scheduler", True
+
+    def _cache_options(self, launched: Launched) -> Iterator[tuple[str, bool | int | str]]:
+        """What the cache's section must say; Helix as in the engine's own test of it.
+
+        Source: tests/integration/defs/accuracy/test_disaggregated_serving.py.
+        """
+        dtype = launched.model.kv_cache_dtype
+        if dtype in QUANTIZED_CACHES:
+            yield "dtype", dtype
+        if launched.split.context > 1:
+            yield "tokens_per_block", self.block_tokens
+            yield "enable_block_reuse", False
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `trtllm-serve`, whose names have underscores."""

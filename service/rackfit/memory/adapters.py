@@ -25,6 +25,6 @@ def expert_adapter_bytes(
     mixture: ExpertFeedForward, choice: EngineChoice, split: Split, hidden: int
 ) -> int:
     """The same for one expert: of a divided width a part, of the model's all of it."""
-    part = -(-mixture.width * split.expert // (split.tensor * split.data))
+    part = -(-mixture.width // (split.expert_tensor or 1))
     matrices = 3 if mixture.gated else 2
     return choice.lora_slots * choice.lora_rank * matrices * (hidden + part) * 2

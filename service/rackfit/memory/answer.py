@@ -132,6 +132,7 @@ def _by_architecture(
             (
                 *resolved.warnings,
                 *engine.warnings(),
+                *engine.notes(split),
                 *unused_overhead(request.method, request.overhead),
                 *notes,
             ),

@@ -1,4 +1,4 @@
-"""Which rank is where: tensor ranks innermost, then pipeline stages, data ranks outermost.
+"""Which rank is where: tensor and context ranks innermost, then stages, data ranks outermost.
 
 vLLM's order (parallel_state.initialize_model_parallel: data x pipeline x tensor); the ranks
 of one stage, over all data ranks, are its expert group.
@@ -12,7 +12,10 @@ from rackfit.engines.split import Split
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """Where one rank stands; `expert` is its place among the split's expert ranks."""
+    """Where one rank stands; `expert` is its place among the split's expert ranks.
+
+    `tensor` is its place among the tensor and context ranks of its stage.
+    """
 
     rank: int
     replica: int
@@ -28,8 +31,8 @@ def positions(split: Split) -> Iterator[Position]:
     for replica in range(split.replicas):
         for data in range(split.data):
             for stage in range(split.pipeline):
-                for tensor in range(split.tensor * split.context):
-                    place = data * split.tensor + tensor % split.tensor
+                for tensor in range(split.cell):
+                    place = data * split.cell + tensor
                     expert = place % split.expert
                     yield Position(rank, replica, data, stage, tensor, expert)
                     rank += 1

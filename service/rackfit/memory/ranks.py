@@ -29,7 +29,7 @@ WHOLE = (1, 1)
 
 
 class RankSizes:
-    """Bytes of one model on one rank, for given tensor, data and expert degrees.
+    """Bytes of one model on one rank, for given tensor, data, context and expert degrees.
 
     The pipeline degree of `split` is not looked at: stages are asked for by their layers. Sizes
     of one tensor degree may share `caches`, the stages' caches by their layers.
@@ -138,7 +138,7 @@ class RankSizes:
 
     def stage_cache(self, counts: tuple[int, ...], split: Split) -> StageCache:
         """What a stage of `split` with `counts` layers of each kind keeps of sequences."""
-        parts = split.cache_parts
+        parts = self.engine.cache_parts(split)
         key = (parts, split.pipeline, *counts)
         cache = self._caches.get(key)
         if cache is None:
@@ -267,6 +267,7 @@ class RankSizes:
             held = max(1, -(-kv_heads // tensor))
             known = self._known_shares[heads, kv_heads] = {
                 "heads": (1, tensor),
+                "attention_output": (1, self.engine.attention_output_parts(self.split)),
                 "kv_heads": (held, kv_heads),
                 "qkv": (-(-heads // tensor) + 2 * held, heads + 2 * kv_heads),
                 "feed_forward": (1, self.engine.feed_forward_parts(self.split)),
@@ -288,7 +289,8 @@ class RankSizes:
         rows = self.model.architecture.vocabulary_size
         padded = stored.stored_bytes * padded_vocabulary(rows)
         is_head = stored.tensor.component == "head"
-        parts = self.engine.head_parts(self.split) if is_head else self.split.tensor
+        engine, split = self.engine, self.split
+        parts = engine.head_parts(split) if is_head else engine.embedding_parts(split)
         return self.engine.allocated_bytes(-(-padded // (rows * parts)))
 
 

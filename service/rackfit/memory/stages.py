@@ -127,7 +127,7 @@ def layout_of(model: ServedModel, partition: tuple[int, ...]) -> Layout:
 def stage_memories(sizes: RankSizes, split: Split, tokens: int) -> tuple[StageMemory, ...]:
     """Memory of every stage of `split` for sequences of `tokens` tokens; alike ones are the same.
 
-    `sizes` are those of the split's tensor, data and expert degrees.
+    `sizes` are those of the split's tensor, data, context and expert degrees.
     """
     layout = stage_layout(sizes.model, sizes.engine, split.pipeline)
     distinct = distinct_stages(sizes, split, tokens, layout, {})

@@ -74,18 +74,19 @@ class Prepared:
         self._engine = engine
         self._limits = limits
         self._alike = alike
-        self._stages: dict[tuple[int, int, int, int, int, int], Stages] = {}
-        self._shapes: dict[tuple[int, int, int, int], dict[Shape, StageMemory]] = {}
-        self._sizes: dict[tuple[int, int, int], RankSizes] = {}
+        self._stages: dict[tuple[int, int, int, int, int, int, int], Stages] = {}
+        self._shapes: dict[tuple[int, int, int, int, int], dict[Shape, StageMemory]] = {}
+        self._sizes: dict[tuple[int, int, int, int], RankSizes] = {}
         self.layouts: dict[int, Layout] = alike.layouts if alike else {}
         self._caches: dict[int, dict[tuple[int, ...], StageCache]] = {}
 
     def stages(self, split: Split, tokens: int) -> Stages:
         """Memory of every stage of a split, for sequences of so many tokens."""
-        key = (split.tensor, split.data, split.expert, split.cache_parts, split.pipeline, tokens)
+        parts = (split.context, split.decode_context)
+        key = (split.tensor, split.data, split.expert, *parts, split.pipeline, tokens)
         stages = self._stages.get(key)
         if stages is None:
-            shapes = self._shapes.setdefault(key[:4], {})
+            shapes = self._shapes.setdefault(key[:5], {})
             layout = self._layout(split.pipeline)
             distinct = distinct_stages(self.sizes(split), split, tokens, layout, shapes)
             every = tuple(map(distinct.__getitem__, layout.places))
@@ -128,7 +129,7 @@ class Prepared:
 
     def layer_loads(self, split: Split, tokens: int, held: int) -> list[int]:
         """Bytes of each layer on a rank with most experts: weights, and the rows of `held`."""
-        seen = -(-tokens // split.cache_parts)
+        seen = -(-tokens // self._engine.cache_parts(split))
         kinds = zip(
             self.sizes(split).layer_bytes, self._model.cache_terms(split.tensor), strict=True
         )
@@ -145,8 +146,8 @@ class Prepared:
         return layout
 
     def sizes(self, split: Split) -> RankSizes:
-        """Sizes on the ranks of a split's tensor, data and expert degrees."""
-        key = (split.tensor, split.data, split.expert)
+        """Sizes on the ranks of a split's tensor, data, context and expert degrees."""
+        key = (split.tensor, split.data, split.context, split.expert)
         sizes = self._sizes.get(key)
         if sizes is None:
             caches = self._caches.setdefault(split.tensor, {})

@@ -67,7 +67,7 @@ class SiliconTables:
         model, engine = common.model, common.engine
         system, cache = SYSTEMS.get(accelerator.id), CACHES.get(model.kv_cache_dtype)
         spread = engine.choice.redundant_experts or common.measured
-        plain = split.cache_parts == 1 and not spread
+        plain = split.context == split.decode_context == 1 and not spread
         name = self._name(model) if system and cache and plain else None
         if not (name and system and cache and engine.kernel_tables):
             raise NotCovered

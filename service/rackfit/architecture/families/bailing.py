@@ -68,7 +68,7 @@ def attention(fields: Fields, at: str, hidden: int, heads: Heads) -> Iterator[Te
         hidden,
         heads.heads * heads.width,
         "attention",
-        "heads",
+        "attention_output",
         bias=output_bias,
         bias_shard="replicated",
     )

@@ -55,7 +55,7 @@ def attention(at: str, hidden: int, heads: Heads) -> Iterator[Tensor]:
     rows = (heads.heads + 2 * heads.kv_heads) * heads.width
     inner = heads.heads * heads.width
     yield from parts.linear(f"{at}.attn.Wqkv", rows, hidden, "attention", "qkv")
-    yield from parts.linear(f"{at}.attn.out_proj", hidden, inner, "attention", "heads")
+    yield from parts.linear(f"{at}.attn.out_proj", hidden, inner, "attention", "attention_output")
     yield from parts.norms(at, hidden, "norm_1", "norm_2")
 
 

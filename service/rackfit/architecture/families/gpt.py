@@ -149,7 +149,7 @@ def fused_attention(
         hidden,
         heads.heads * heads.width,
         "attention",
-        "heads",
+        "attention_output",
         bias=bias,
         bias_shard="replicated",
     )

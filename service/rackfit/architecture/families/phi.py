@@ -78,7 +78,8 @@ def fused_attention(at: str, hidden: int, heads: Heads) -> Iterator[Tensor]:
     """Yield attention with one matrix for queries, keys and values."""
     rows = (heads.heads + 2 * heads.kv_heads) * heads.width
     yield from parts.linear(f"{at}.qkv_proj", rows, hidden, "attention", "qkv")
-    yield from parts.linear(f"{at}.o_proj", hidden, heads.heads * heads.width, "attention", "heads")
+    inner = heads.heads * heads.width
+    yield from parts.linear(f"{at}.o_proj", hidden, inner, "attention", "attention_output")
 
 
 READERS: Mapping[str, Reader] = {"phi": read_phi, "phi3": read_phi3}

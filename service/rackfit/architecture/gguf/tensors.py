@@ -16,7 +16,8 @@ _APART = re.compile(r"(ffn_(?:gate|up|down))\.\d+\.weight\Z", re.ASCII)  # files
 Part = tuple[Component, Shard]
 
 BLOCKS: Mapping[str, Part] = {
-    **dict.fromkeys(("attn_q", "attn_q_b", "attn_output", "attn_sinks"), ("attention", "heads")),
+    **dict.fromkeys(("attn_q", "attn_q_b", "attn_sinks"), ("attention", "heads")),
+    "attn_output": ("attention", "attention_output"),
     **dict.fromkeys(("attn_k_b", "attn_v_b", "attn_kv_b", "attn_gate"), ("attention", "heads")),
     **dict.fromkeys(("attn_k", "attn_v"), ("attention", "kv_heads")),
     "attn_qkv": ("attention", "qkv"),

@@ -26,7 +26,7 @@ from rackfit.engines.interface import AS_STORED, Engine
 from rackfit.engines.launch import Host, Launched, degree, flags
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
+from rackfit.engines.rules import WHOLE_SEQUENCES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
@@ -68,7 +68,7 @@ HYBRID_CACHE = (0, 10)
 
 def expert_parallel_or_not(model: ServedModel, split: Split) -> Rejection | None:
     """Experts are divided whole over all tensor x data ranks, or each over all of them."""
-    group = split.tensor * split.data
+    group = split.stage_ranks
     if split.expert in (1, group) or model.architecture.experts is None:
         return None
     return reject(
@@ -100,7 +100,7 @@ class Vllm(Engine):
             "bnb": NVIDIA,
         },
     )
-    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, expert_parallel_or_not)
+    rules: ClassVar[tuple[Rule, ...]] = (*WHOLE_SEQUENCES, expert_parallel_or_not)
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "VLLM_PP_LAYER_PARTITION"  # vllm/distributed/utils.py
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")

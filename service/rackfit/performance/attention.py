@@ -58,12 +58,19 @@ class Rows(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class Core(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One layer's core on one rank: `rows` it attends, and what a recurrent state costs.
 
-    A state is read and written, `state_bytes` a sequence and step.
+    A state is read and written, `state_bytes` a sequence and step. `partial` elements a token come
+    out of attention to a part of the rows.
     """
 
     rows: tuple[Rows, ...] = ()
+    partial: int = 0
     token_operations: float = 0
     state_bytes: float = 0
+
+    @property
+    def row_bytes(self) -> float:
+        """Bytes of the rows one token adds."""
+        return sum(r.bytes / r.ratio for r in self.rows)
 
     def decode_operations(self, context: float) -> float:
         """Operations of one query at the end of `context` tokens."""
@@ -105,7 +112,8 @@ def _grouped(attention: GroupedAttention, kv_cache_dtype: str, tensor: int) -> C
         prefill_operations=OPERATIONS * heads * width,
         bytes=row_bytes(kv_heads * width, kv_cache_dtype),
     )
-    return Core(rows=(rows, *_scans(attention.indexer)))
+    partial = heads * attention.value_width
+    return Core(rows=(rows, *_scans(attention.indexer)), partial=partial)
 
 
 def _latent(attention: LatentAttention, kv_cache_dtype: str, tensor: int) -> Core:
@@ -113,7 +121,8 @@ def _latent(attention: LatentAttention, kv_cache_dtype: str, tensor: int) -> Cor
 
     Sparse prefill is absorbed too (FlashMLA's sparse kernels). Source: DeepSeek-V2 report, 2.1.
     """
-    heads = OPERATIONS * -(-attention.heads // tensor)
+    own = -(-attention.heads // tensor)
+    heads = OPERATIONS * own
     latent = attention.latent_width + attention.rope_width
     absorbed = heads * (latent + attention.latent_width)
     expanded = heads * (attention.nope_width + attention.rope_width + attention.value_width)
@@ -123,7 +132,8 @@ def _latent(attention: LatentAttention, kv_cache_dtype: str, tensor: int) -> Cor
         prefill_operations=absorbed if attention.top_k else expanded,
         bytes=row_bytes(latent, kv_cache_dtype),
     )
-    return Core(rows=(rows, *_scans(attention.indexer)))
+    partial = own * attention.latent_width
+    return Core(rows=(rows, *_scans(attention.indexer)), partial=partial)
 
 
 def _compressed(attention: CompressedAttention, kv_cache_dtype: str, tensor: int) -> Core:

@@ -55,6 +55,14 @@ class Device(msgspec.Struct, frozen=True, dict=True):
         seconds = size / (self._inner if inside else self._outer)
         return min(hop + (ranks - 1) * seconds, 2 * hop + 2 * (ranks - 1) / ranks * seconds)
 
+    def pass_round(self, size: float, ranks: int) -> float:
+        """Seconds for ranks to send each other their parts of `size` bytes, or to gather them."""
+        if ranks == 1:
+            return 0.0
+        inside = ranks <= self.accelerator.domain_size
+        hop = INNER_HOP_SECONDS if inside else OUTER_HOP_SECONDS
+        return hop + (ranks - 1) / ranks * size / (self._inner if inside else self._outer)
+
     def exchange(self, size: float, ranks: int, copies: int) -> float:
         """Seconds to send each of `size` bytes to `copies` of `ranks` ranks, drawn evenly.
 

@@ -54,7 +54,7 @@ class Common:
         self._stages: dict[tuple[int, ...], tuple[Stage, ...]] = {}
         self._partitions: dict[int, tuple[int, ...]] = {}
         self._limits: dict[tuple[str, int], Limits] = {}
-        self._divided: dict[tuple[str, int, int, int], Divided] = {}
+        self._divided: dict[tuple[str, int, int, int, int], Divided] = {}
 
     def limits(self, accelerator: Accelerator, context_tokens: int) -> Limits:
         """The batch the engine prepares for on an accelerator."""
@@ -112,6 +112,8 @@ class Forward:
         layers = Layers(sizes, self.device, common.measured)
         self._divided = common.divided(layers)
         self._experts = layers.experts(self._divided.routed)
+        prompts = common.engine.divides_prompts
+        self._readers, self._holders = (split.context, 1) if prompts else (1, split.context)
         self._known: dict[Batch, tuple[tuple[float, ...], float]] = {}
 
     def seconds(self, batch: Batch) -> float:
@@ -142,42 +144,61 @@ class Forward:
         return known
 
     def _layer_seconds(self, work: LayerWork, experts: Experts | None, batch: Batch) -> float:
-        tokens = batch.tokens
+        tokens = self._own_tokens(batch)
         seconds = work.seconds(tokens) + self._core_seconds(work.core, batch)
         seconds += self._exchanging(work.sums, experts, tokens)
         if experts is not None:
-            seconds += experts.seconds(tokens * self.split.data, self.device)
+            seconds += experts.seconds(batch.tokens * self.split.data, self.device)
         return seconds
 
+    def _own_tokens(self, batch: Batch) -> float:
+        """Tokens of a pass that one rank works on: context ranks may divide those of prompts."""
+        if self._readers == 1:
+            return batch.tokens
+        return batch.decoding * batch.positions + batch.prompts * batch.new / self._readers
+
     def _core_seconds(self, core: Core, batch: Batch) -> float:
-        split, size = self.split, batch.decoding * batch.positions
+        size = batch.decoding * batch.positions
         operations = size * core.decode_operations(batch.context)
         if batch.prompts:
-            operations += batch.prompts * core.prefill_operations(batch.new, batch.end)
+            read = batch.prompts * core.prefill_operations(batch.new, batch.end)
+            operations += read / self._readers
         reading = batch.decoding * core.decode_bytes(batch.context) / self.device.read
-        if split.decode_context == 1:
-            return together(operations / self.device.plain, reading) / split.context
-        reading /= split.decode_context
-        # Queries are gathered from the ranks that divide the cache, and what comes out is added up.
-        width = self.common.model.architecture.hidden_size * split.decode_context / split.tensor
-        gathered = self.device.all_reduce(size * width * ELEMENT_BYTES, split.decode_context)
-        seconds = together(operations / self.device.plain, reading) / split.context
-        return seconds + 2 * gathered
+        reading /= self.split.decode_context
+        seconds = together(operations / self.device.plain, reading) / self._holders
+        return seconds + self._combining(core, batch)
+
+    def _combining(self, core: Core, batch: Batch) -> float:
+        """What dividing a sequence costs: passing on what ranks made of their part of it.
+
+        Readers gather each other's rows. Holders of rows send each other what they made of them,
+        a part of the heads to each (Helix). Tensor ranks that divide rows gather queries first,
+        and add up what comes out.
+        """
+        split, size = self.split, batch.decoding * batch.positions
+        if self._readers > 1:
+            return self.device.pass_round(batch.prompts * batch.new * core.row_bytes, self._readers)
+        if split.decode_context > 1:
+            width = self.common.model.architecture.hidden_size * split.decode_context / split.tensor
+            gathered = self.device.all_reduce(size * width * ELEMENT_BYTES, split.decode_context)
+            return 2 * gathered
+        return self.device.pass_round(size * core.partial * ELEMENT_BYTES, self._holders)
 
     def _exchanging(self, sums: int, experts: Experts | None, tokens: float) -> float:
-        """Sums over tensor ranks; with attention DP, dispatch to experts and back instead.
+        """Sums over a cell; where ranks have tokens of their own, dispatch to experts and back.
 
         Tokens are sent in the experts' number type and come back in 16 bits.
         """
         split = self.split
         elements = tokens * self.common.model.architecture.hidden_size
         size = elements * ELEMENT_BYTES
-        if experts is None or split.data == 1:
-            return sums * self.device.all_reduce(size, split.tensor)
-        ranks, copies = split.tensor * split.data, experts.active
-        seconds = (sums - 1) * self.device.all_reduce(size, split.tensor)
-        seconds += self.device.exchange(elements * experts.sent_bytes / split.tensor, ranks, copies)
-        return seconds + self.device.exchange(size / split.tensor, ranks, copies)
+        group = split.cell // self._readers
+        if experts is None or split.data == self._readers == 1:
+            return sums * self.device.all_reduce(size, group)
+        ranks, copies = split.stage_ranks, experts.active
+        seconds = (sums - 1) * self.device.all_reduce(size, group)
+        seconds += self.device.exchange(elements * experts.sent_bytes / group, ranks, copies)
+        return seconds + self.device.exchange(size / group, ranks, copies)
 
     def _head_seconds(self, batch: Batch) -> float:
         """Logits of every decoded position and of the last token of each prompt."""
@@ -189,5 +210,4 @@ class Forward:
         if pipeline == 1:
             return 0.0
         size = batch.tokens * self.common.model.architecture.hidden_size * ELEMENT_BYTES
-        ranks = self.split.tensor * self.split.data * pipeline
-        return self.device.send(size / self.split.tensor, ranks)
+        return self.device.send(size / self.split.cell, self.split.stage_ranks * pipeline)

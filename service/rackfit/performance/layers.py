@@ -86,7 +86,7 @@ Measured = Callable[[int], float | None]
 
 
 class Layers:
-    """The work of a model's layers, for given tensor, data and expert degrees.
+    """The work of a model's layers, for given tensor, data, context and expert degrees.
 
     Where the loads of experts were `measured` they say how even ranks are.
     """
@@ -97,11 +97,11 @@ class Layers:
         self._measured = measured
 
     @property
-    def division(self) -> tuple[str, int, int, int]:
+    def division(self) -> tuple[str, int, int, int, int]:
         """What all but the routed experts depend on."""
         split, engine = self.sizes.split, self.sizes.engine
         parts = engine.feed_forward_parts(split), engine.shared_expert_parts(split)
-        return (self.device.accelerator.id, split.tensor, *parts)
+        return (self.device.accelerator.id, split.tensor, split.context, *parts)
 
     def divided(self) -> Divided:
         """The work of one layer of each kind and of the head."""
@@ -148,7 +148,8 @@ class Layers:
         dense = kind.feed_forward
         width = dense.width if isinstance(dense, DenseFeedForward) else 0
         moved = parts * NORM_PASSES * model.architecture.hidden_size
-        moved += GATE_PASSES * width // split.tensor
+        own, seen = self._divided(shared=False)
+        moved += GATE_PASSES * width * seen // own
         matrices = tuple(self._matrices(kind, stored))
         kernels = len(matrices) + parts + bool(width) + bool(kind.attention)
         return LayerWork(
@@ -179,12 +180,15 @@ class Layers:
 
     def _tokens_seen(self, stored: StoredTensor) -> int:
         """For each token of this rank, how many pass its part of a tensor."""
-        split, engine = self.sizes.split, self.sizes.engine
         if stored.tensor.shard not in GROUP_WIDE:
             return 1
-        shared = stored.tensor.shard == "shared_experts"
+        return self._divided(shared=stored.tensor.shard == "shared_experts")[1]
+
+    def _divided(self, *, shared: bool) -> tuple[int, int]:
+        """Into how many parts feed-forwards are divided, and so many ranks' tokens pass each."""
+        split, engine = self.sizes.split, self.sizes.engine
         parts = engine.shared_expert_parts(split) if shared else engine.feed_forward_parts(split)
-        return max(1, parts // split.tensor)
+        return parts, max(1, parts // split.cell)
 
     def _matrix(self, found: Sequence[tuple[StoredTensor, float]], tokens_seen: int) -> Matrix:
         device = self.device

@@ -37,6 +37,9 @@ def _degree_faults(plan: Json) -> list[str]:
     devices = split["tensor"] * split["pipeline"] * split["data"] * split["context"]
     devices *= split["replicas"]
     found = []
+    stage = split["tensor"] * split["data"] * split["context"]
+    if split["expert"] * split["expert_tensor"] != stage:
+        found.append(f"experts are not divided over all {stage} ranks of a stage")
     if not devices == plan["accelerators"] == len(ranks):
         found.append(f"{devices} devices, {plan['accelerators']} told, {len(ranks)} ranks")
     if [rank["rank"] for rank in ranks] != list(range(len(ranks))):
@@ -77,7 +80,7 @@ def _memory_faults(plan: Json, nodes: dict[str, Json], usable_bytes: dict[str, i
 
 
 def _domain_faults(plan: Json, nodes: dict[str, Json]) -> list[str]:
-    tensor = plan["split"]["tensor"]
+    tensor = plan["split"]["tensor"] * plan["split"]["context"]
     ranks = plan["ranks"]
     found = []
     for start in range(0, len(ranks), tensor):

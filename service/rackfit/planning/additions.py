@@ -25,13 +25,13 @@ def nodes_to_add(
 
     Nor if it takes `below` or more.
     """
-    cells_a_node = pool.new_node[0] // split.tensor
+    cells_a_node = pool.new_node[0] // split.cell
     if not cells_a_node or evaluator.least_short(split, pool) > 0:
         return None
     fit = evaluator.evaluate(split, pool, MANY)
     if not isinstance(fit, Fit):
         return None
-    lacking = fit.cells - pool.offers(split.tensor).cells[-1]
+    lacking = fit.cells - pool.offers(split.cell).cells[-1]
     fewest = max(-(-lacking // cells_a_node), 0)
     if fewest >= below:
         return None

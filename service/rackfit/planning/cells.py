@@ -1,7 +1,8 @@
 """Which groups of devices a plan takes: replicas together where they have room, or apart.
 
-A cell is one tensor group's devices, inside a scale-up domain. A replica's cells follow each
-other, stage by stage, those of one stage over all its data ranks (its expert group) together.
+A cell is the devices of one tensor group, its context ranks included, in a scale-up domain. A
+replica's cells follow each other, stage by stage, those of one stage over all its data ranks (its
+expert group) together.
 """
 
 from collections import Counter
@@ -50,7 +51,7 @@ def packed_cells(pool: Pool, split: Split, least_free: int) -> list[Cell]:
     Each replica out of one domain if that can be, else of one rack, else of one fabric.
     """
     replica = split.data * split.pipeline
-    offers = _offers(pool, split.tensor, least_free, replica * split.replicas)
+    offers = _offers(pool, split.cell, least_free, replica * split.replicas)
     alone = [[offer] for offer in offers]
     for areas in (alone, _labelled(offers, 2), _labelled(offers, 1)):
         cells = _whole_replicas(areas, replica, split.replicas)
@@ -79,7 +80,7 @@ def apart_cells(pool: Pool, split: Split, least_free: int, most: int) -> list[Ce
     There must be room for all of them, by `hosts.seats`.
     """
     cells = split.data * split.pipeline
-    hosts = sorted(_hosts(pool, split.tensor, least_free), key=lambda host: -len(host[0]))
+    hosts = sorted(_hosts(pool, split.cell, least_free), key=lambda host: -len(host[0]))
     large = _by_turns([host for host in hosts if len(host[0]) >= cells])
     small = [host[0] for host in hosts if len(host[0]) < cells]
     found = [

@@ -173,6 +173,7 @@ class Disaggregator:
             asked,
             tokens=workload.context_tokens,
             sequences=workload.sequences,
+            phase=phase,
             times=times if times is not None and times.asked else None,
         )
 
@@ -246,7 +247,7 @@ class Disaggregator:
             times=None,
         )
         alone = msgspec.structs.replace(split, replicas=1)
-        if pool.largest_domain < split.tensor:
+        if pool.largest_domain < split.cell:
             return []
         fit = self._reader.asking(question).evaluate(alone, pool)
         return [msgspec.structs.replace(pair, prefill=fit)] if isinstance(fit, Fit) else []

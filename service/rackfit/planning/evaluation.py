@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Phase
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
@@ -27,6 +28,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     On as many `replicas` as it takes, or on exactly so many; on `most` accelerators at most.
     A context must hold a typical request of `request_tokens`; all within `times`, if given.
     Any one node may be lost, with what `node_loss` wants then; replicas are kept `apart` if asked.
+    They serve one `phase` or both.
     """
 
     model: ServedModel
@@ -39,6 +41,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     times: Times | None = None
     node_loss: NodeLoss | None = None
     apart: bool = False
+    phase: Phase = "both"
 
     @property
     def spare(self) -> int:
@@ -58,7 +61,7 @@ class Evaluator:
         self.question = question
         self.evaluated = 0
         self.sizing = sizing or Sizing(question.model, question.engine)
-        self._rejections: dict[tuple[int, int, int, int], Rejection | None] = {}
+        self._rejections: dict[tuple[int, ...], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
         self._loads = False
         self._held: dict[tuple[str, int, int, int], int] = {}
@@ -82,8 +85,8 @@ class Evaluator:
         return Evaluator(msgspec.structs.replace(self.question, model=sizing.model), sizing)
 
     def illegal(self, split: Split) -> Rejection | None:
-        """The first rule a split's tensor, data and expert degrees break, pipeline aside."""
-        key = (split.tensor, split.data, split.expert, split.decode_context)
+        """The first rule a split's degrees break, pipeline aside."""
+        key = (split.tensor, split.data, split.context, split.expert, split.decode_context)
         if key not in self._rejections:
             stage = msgspec.structs.replace(split, pipeline=1, replicas=1)
             engine, model = self.question.engine, self.question.model
@@ -98,6 +101,12 @@ class Evaluator:
             engine, model = self.question.engine, self.question.model
             self._contexts[tensor] = engine.decode_contexts(model, tensor)
         return self._contexts[tensor]
+
+    def contexts(self, tensor: int, pool: Pool) -> Sequence[int]:
+        """Degrees in which so many tensor ranks may be context ranks instead, in this phase."""
+        question = self.question
+        generation = pool.accelerator.generation
+        return question.engine.contexts(question.model, tensor, question.phase, generation)
 
     def unsupported(self, pool: Pool) -> Rejection | None:
         """Why the engine cannot serve the model on a pool's devices at all."""
@@ -128,7 +137,7 @@ class Evaluator:
 
     def most_held(self, split: Split, pool: Pool) -> int:
         """Bytes of weights and cache that a device of a pool holds at most."""
-        key = (pool.accelerator.id, split.tensor, split.data, split.pipeline)
+        key = (pool.accelerator.id, *split.cell, split.pipeline)
         held = self._held.get(key)
         if held is None:
             start = self.start(split, pool)
@@ -146,12 +155,12 @@ class Evaluator:
 
         Args:
             split: a legal split; its replicas are not looked at.
-            pool: has a domain of at least as many devices as the split's tensor degree; it is
+            pool: has a domain of at least as many devices as the split's cells take; it is
                 known again by its identity, so that it must outlive this evaluator.
             nodes: so many more, all free and as large as the pool's largest, are counted in.
         """
-        degrees = (split.tensor, split.pipeline, split.data, split.expert, split.decode_context)
-        key = (id(pool), *degrees, nodes)
+        degrees = (split.tensor, split.pipeline, split.data, split.context, split.expert)
+        key = (id(pool), *degrees, split.decode_context, nodes)
         outcome = self._outcomes.get(key)
         if outcome is None:
             self.evaluated += 1
@@ -159,10 +168,10 @@ class Evaluator:
         return outcome
 
     def _evaluated(self, split: Split, pool: Pool, nodes: int) -> Fit | Miss:
-        offers, each = pool.offers(split.tensor), 0
+        offers, each = pool.offers(split.cell), 0
         if nodes:
             devices, free = pool.new_node
-            each = devices // split.tensor
+            each = devices // split.cell
             offers = offers.with_more(free, nodes * each)
         bare = Ground(split=split, pool=pool, level=0, cells=0, each=each, new=nodes)
         return self._first_fit(bare, offers)
@@ -185,7 +194,7 @@ class Evaluator:
                 break
             place = offers.first(outcome.needed, place + 1)
         if nearest is None:
-            msg = f"no place for tensor groups of {bare.split.tensor}"
+            msg = f"no place for tensor groups of {bare.split.cell}"
             raise AssertionError(msg)
         return nearest
 
@@ -270,7 +279,7 @@ class Evaluator:
     def _allowed(self, split: Split) -> int:
         """Tensor groups that the caller and the largest number of replicas allow."""
         most = MAX_REPLICAS * split.pipeline * split.data
-        return most if self.question.most is None else min(self.question.most // split.tensor, most)
+        return most if self.question.most is None else min(self.question.most // split.cell, most)
 
     def _short_bytes(self, split: Split, room: Room, most: int) -> int:
         """What lacks with the replicas asked for, else with the fewest or all there is room for."""

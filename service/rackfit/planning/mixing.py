@@ -81,7 +81,7 @@ def _splits(
             continue
         if evaluator.illegal(split) is not None:
             continue
-        one, other = (pool.offers(split.tensor).cells[-1] // split.data for pool in pair)
+        one, other = (pool.offers(split.cell).cells[-1] // split.data for pool in pair)
         for first in range(max(split.pipeline - other, 1), min(one, split.pipeline - 1) + 1):
             yield split, (first, split.pipeline - first)
 
@@ -113,7 +113,7 @@ def _sides(
     """Devices for so many replicas; None where either type has too few."""
     sides = []
     for pool, number in zip(pair, stages, strict=True):
-        offers = pool.offers(split.tensor)
+        offers = pool.offers(split.cell)
         place = offers.first(number * split.data * replicas, 0)
         if place is None or pool.devices(0) == 0:
             return None

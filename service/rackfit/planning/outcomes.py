@@ -137,4 +137,4 @@ def lacking_bytes(split: Split, room: Room, replicas: tuple[int, int], sequences
         beyond += count * max(need - budget, 0)
         each = max(each, min(need, budget))
     missing = max(number * split.pipeline * split.data - room.cells, 0)
-    return split.tensor * (beyond * split.data * number + missing * each)
+    return split.cell * (beyond * split.data * number + missing * each)

@@ -88,7 +88,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     def ties(self, fit: Fit) -> Parts:
         """The end of a plan's key, for plans that are alike in the rest."""
         split = fit.split
-        degrees = (-split.tensor, split.data, -split.expert, split.decode_context)
+        degrees = (-split.tensor, split.data, -split.expert, split.decode_context, split.context)
         return (self._slowness("lowest-latency", fit), *degrees, fit.pool.accelerator.id)
 
     def aims(self, fit: Fit) -> tuple[float, ...]:

@@ -88,8 +88,8 @@ def _too_few(miss: Miss, name: str) -> Rejection:
         split=split,
         code="not-enough-accelerators",
         detail=(
-            f"{things(split.replicas, 'replica')} {wanted} {miss.needed * split.tensor:,} {name}, "
-            f"in groups of {split.tensor} inside a domain; there is room for {miss.available:,} "
+            f"{things(split.replicas, 'replica')} {wanted} {miss.needed * split.cell:,} {name}, "
+            f"in groups of {split.cell} inside a domain; there is room for {miss.available:,} "
             f"of {things(miss.needed, 'group')}.{_lost(miss)}{_paced(miss)}"
         ),
         numbers={
@@ -123,13 +123,13 @@ def _paced(miss: Miss) -> str:
 def _too_many(miss: Miss, name: str) -> Rejection:
     split = miss.split
     wanted = "needs" if split.replicas == 1 else "need"
-    needed, allowed = miss.needed * split.tensor, miss.available * split.tensor
+    needed, allowed = miss.needed * split.cell, miss.available * split.cell
     return Rejection(
         split=split,
         code="constraint",
         detail=(
             f"{things(split.replicas, 'replica')} {wanted} {needed:,} {name}; the constraints "
-            f"allow {allowed:,} in groups of {split.tensor}."
+            f"allow {allowed:,} in groups of {split.cell}."
         ),
         numbers={
             "accelerators_needed": needed,
@@ -150,7 +150,7 @@ def _too_full(miss: Miss) -> Rejection:
     _, stage, budget = max(rooms, key=itemgetter(0))
     place = next(n for n, other in enumerate(miss.stages.all) if other is stage)
     load = RankLoad(
-        rank=place * miss.split.tensor,
+        rank=place * miss.split.cell,
         stage=place,
         sequences=each,
         extra_expert=stage.extra_expert_bytes > 0,

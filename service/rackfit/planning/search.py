@@ -152,7 +152,7 @@ def search_pool(
     """Try every split on one pool, smallest replica first, until no better can come."""
     most = min(pool.devices(0), constraints.max_accelerators or MAX_REPLICA_DEVICES)
     tensors = list(legal_tensors(evaluator, pool, constraints, findings))
-    tried = False
+    tried, of_a_phase = False, evaluator.question.phase != "both"
     for size in range(1, min(most, MAX_REPLICA_DEVICES) + 1):
         if findings.settled(size):
             return
@@ -164,6 +164,8 @@ def search_pool(
             _try(evaluator, pool, split, findings)
             if constraints.decode_context is None:
                 _divide_cache(evaluator, pool, split, findings)
+            if of_a_phase and constraints.tensor is None:
+                _divide_sequences(evaluator, pool, split, findings)
             if findings.any_fit and findings.best:
                 return
     if tensors and not tried:
@@ -256,6 +258,20 @@ def _divide_cache(evaluator: Evaluator, pool: Pool, split: Split, findings: Find
         outcome = evaluator.evaluate(divided, pool)
         if isinstance(outcome, Fit):
             findings.add(outcome)
+
+
+def _divide_sequences(evaluator: Evaluator, pool: Pool, split: Split, findings: Findings) -> None:
+    """Try a split with tensor ranks that divide sequences instead, where the engine has such.
+
+    Only what fits is kept, as it takes the same devices.
+    """
+    for degree in evaluator.contexts(split.tensor, pool):
+        tensor = split.tensor // degree
+        other = msgspec.structs.replace(split, tensor=tensor, context=degree)
+        if evaluator.illegal(other) is None and evaluator.least_short(other, pool) <= 0:
+            outcome = evaluator.evaluate(other, pool)
+            if isinstance(outcome, Fit):
+                findings.add(outcome)
 
 
 def _try(evaluator: Evaluator, pool: Pool, split: Split, findings: Findings) -> None:

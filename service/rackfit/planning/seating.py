@@ -37,7 +37,7 @@ class Ground(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def rooms(self) -> Rooms:
         """Room for tensor groups by node."""
-        return rooms_of(self.pool, self.split.tensor, self.level, (self.each, self.new))
+        return rooms_of(self.pool, self.split.cell, self.level, (self.each, self.new))
 
 
 class Seating(msgspec.Struct, frozen=True, gc=False):
@@ -62,7 +62,7 @@ def seat(ground: Ground, demand: Demand, loss: NodeLoss | None, *, apart: bool) 
     cells = ground.cells
     if loss == "replan":
         new = ground.each if ground.new else 0
-        cells -= lost_groups(ground.pool, ground.split.tensor, ground.level, new)
+        cells -= lost_groups(ground.pool, ground.split.cell, ground.level, new)
     replicas = demand.given or demand.replicas
     return Seating(replicas, _fewest_a_node(ground, replicas) if apart else 0, cells)
 

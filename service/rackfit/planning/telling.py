@@ -103,4 +103,4 @@ def _even(fit: Fit) -> list[Cell] | None:
     """The groups of one replica dealt out evenly, as launchers of several nodes want them."""
     if fit.split.replicas > 1 or fit.shares:
         return None
-    return even_cells(fit.pool, fit.split.tensor, fit.least_free, fit.cells)
+    return even_cells(fit.pool, fit.split.cell, fit.least_free, fit.cells)

@@ -64,7 +64,7 @@ class Evaluator:
         self._rejections: dict[tuple[int, ...], Rejection | None] = {}
         self._unsupported: dict[str, Rejection | None] = {}
         self._loads = False
-        self._held: dict[tuple[str, int, int, int], int] = {}
+        self._held: dict[tuple[str, int, int, int, int], int] = {}
         self._contexts: dict[int, Sequence[int]] = {}
         self._outcomes: dict[tuple[int, ...], Fit | Miss] = {}
         self._pace = (
@@ -137,7 +137,7 @@ class Evaluator:
 
     def most_held(self, split: Split, pool: Pool) -> int:
         """Bytes of weights and cache that a device of a pool holds at most."""
-        key = (pool.accelerator.id, *split.cell, split.pipeline)
+        key = pool.accelerator.id, split.tensor, split.data, split.context, split.pipeline
         held = self._held.get(key)
         if held is None:
             start = self.start(split, pool)

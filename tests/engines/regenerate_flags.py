@@ -1,4 +1,4 @@
-"""Read the command-line options of vLLM and SGLang out of their published packages.
+"""Read the command-line options of vLLM, SGLang and their routers out of published packages.
 
     python tests/engines/regenerate_flags.py
 
@@ -20,12 +20,20 @@ DATA = Path(__file__).parent / "data" / "flags.json"
 PARSERS = {
     "vllm": r"vllm/(engine/arg_utils|entrypoints/.*)\.py$",
     "sglang": r"sglang/srt/(server_args|arg_groups/fields/\w+)\.py$",
+    "vllm-router": r"vllm_router/router_args\.py$",
+    "sglang-router": r"sglang_router/router_args\.py$",
 }
 
 
 def options(source: str) -> Iterator[str]:
-    """Yield what a parser adds: literal options, and fields that become options by their name."""
+    """Yield what a parser adds: literal options, and fields that become options by their name.
+
+    Routers write `f"--{prefix}name"`, with no prefix where they are started themselves.
+    """
     for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            parts = (part.value for part in node.values if isinstance(part, ast.Constant))
+            node = ast.Constant("".join(map(str, parts)))  # noqa: PLW2901 (read as one)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from re.findall(r"^--[a-z][a-z0-9-]+$", node.value)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):

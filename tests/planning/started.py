@@ -1,7 +1,10 @@
 """Plans of one replica as they are started, for the tests of launching."""
 
+import os
 import shlex
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import truths
@@ -11,8 +14,8 @@ from rackfit.engines.launch import Host, Launched
 from rackfit.engines.split import Split
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
+from rackfit.planning.launches import NodeCommand
 from rackfit.planning.launching.commands import Step, steps
-from rackfit.planning.question import NodeCommand
 
 
 def launched(split: Split, kv_cache_dtype: str = "fp8") -> Launched:
@@ -57,3 +60,22 @@ def option(command: NodeCommand, name: str) -> str | None:
     """Return an option's value in a command, None where it is not given."""
     words = shlex.split(command.command)
     return next((w.partition("=")[2] for w in words if w.partition("=")[0] == name), None)
+
+
+def run_with_stubs(command: str, directory: Path) -> list[str]:
+    """Run a command where every program only tells how it was called; return its words."""
+    for name in ("mpirun", "srun", "trtllm-llmapi-launch", "trtllm-serve"):
+        stub = directory / name
+        stub.write_text('#!/bin/sh\nprintf \'%s\\n\' "$0" "$@"\n')
+        stub.chmod(0o755)
+    path = f"{directory}:{os.environ['PATH']}"
+    done = subprocess.run(  # noqa: S603 (our own command)
+        ["bash", "-c", command],  # noqa: S607 (the shell that is there)
+        cwd=directory,
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    program, *words = done.stdout.splitlines()
+    return [Path(program).name, *words]

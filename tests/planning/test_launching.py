@@ -21,7 +21,6 @@ from rackfit.engines.launch import Host
 from rackfit.engines.split import Split
 from rackfit.errors import InvalidInput
 from rackfit.planning.launching.commands import steps
-from rackfit.planning.launching.leader_worker_set import leader_worker_set
 from rackfit.planning.launching.sbatch import job_name, sbatch_script
 
 FLAGS = json.loads((Path(__file__).parent.parent / "engines/data/flags.json").read_text())
@@ -120,37 +119,6 @@ def test_job_names_are_plain(name: str, expected: str) -> None:
     assert expected == job_name(name)
 
 
-def manifest(split: Split, *sizes: int) -> dict[str, Any] | None:
-    """Return the LeaderWorkerSet of one replica."""
-    started = engine_for(EngineChoice(name="vllm"), 0.1)
-    name = "deepseek-ai/DeepSeek-V3"
-    return leader_worker_set(
-        started, launched(split), name, [hosts(*sizes)], image="vllm/vllm-openai", vendor="nvidia"
-    )
-
-
-def test_a_leader_worker_set_starts_each_pod_by_its_index() -> None:
-    """One script for all pods, which bash reads; the leader's address comes from the controller."""
-    found = manifest(Split(tensor=4, data=3, expert=12), 8, 4)
-    assert found is not None
-    group = found["spec"]["leaderWorkerTemplate"]
-    assert group["size"] == 2
-    leader, worker = (
-        group[f"{role}Template"]["spec"]["containers"][0] for role in ("leader", "worker")
-    )
-    assert leader["resources"] == {"limits": {"nvidia.com/gpu": 8}}
-    assert worker["resources"] == {"limits": {"nvidia.com/gpu": 4}}
-    script = leader["command"][2]
-    subprocess.run(["bash", "-n"], input=script.encode(), check=True)  # noqa: S607 (a shell is what is tested)
-    assert script.count('"$LWS_LEADER_ADDRESS"') == 2
-    assert "gpu-00" not in script
-
-
-def test_workers_that_differ_have_no_template() -> None:
-    """8, 4 and 2 devices cannot be one worker template."""
-    assert manifest(Split(tensor=2, data=7, expert=14), 8, 4, 2) is None
-
-
 def test_replicas_of_one_node_listen_on_ports_of_their_own() -> None:
     """Two replicas on node 1 and one on node 2: 8000, 8001 and 8000."""
     nodes = [Host(name="a", devices=(0, 1)), Host(name="a", devices=(2, 3)), hosts(2)[0]]
@@ -219,14 +187,6 @@ def test_a_job_has_the_devices_before_its_own_too() -> None:
     assert "#SBATCH --gpus-per-node=4" in script
     assert " --gpus=4 " in script
     assert "CUDA_VISIBLE_DEVICES=2,3 " in script
-
-
-def test_a_leader_listens_beyond_its_pod() -> None:
-    """Engines that listen on the loopback address alone would be reached by nobody."""
-    found = manifest(Split(tensor=8), 8)
-    assert found is not None
-    pod = found["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]
-    assert "--host=0.0.0.0 --port=8000" in pod["command"][2]
 
 
 @pytest.mark.parametrize("name", ["n0 --output=/etc/x", "a,b", "[1-9]", "-n", "é"])

@@ -1,40 +1,14 @@
 """How TensorRT-LLM is started: options that are in a file, and ranks that MPI starts."""
 
-import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
-import truths
-from planning.asking import answer, nodes_of, request
-from planning.started import commands, hosts, launched, steps_of
-from rackfit.engines import engine_for
-from rackfit.engines.choice import EngineChoice
+from planning.started import commands, run_with_stubs, steps_of
 from rackfit.engines.split import Split
-from rackfit.planning.launching.leader_worker_set import leader_worker_set
 from rackfit.planning.launching.sbatch import sbatch_script
-
-
-def run_with_stubs(command: str, directory: Path) -> list[str]:
-    """Run a command where every program only tells how it was called; return its words."""
-    for name in ("mpirun", "srun", "trtllm-llmapi-launch", "trtllm-serve"):
-        stub = directory / name
-        stub.write_text('#!/bin/sh\nprintf \'%s\\n\' "$0" "$@"\n')
-        stub.chmod(0o755)
-    path = f"{directory}:{os.environ['PATH']}"
-    done = subprocess.run(  # noqa: S603 (our own command)
-        ["bash", "-c", command],  # noqa: S607 (the shell that is there)
-        cwd=directory,
-        env={"PATH": path},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    program, *words = done.stdout.splitlines()
-    return [Path(program).name, *words]
 
 
 def test_mpi_starts_every_rank_of_several_nodes_from_the_first(tmp_path: Path) -> None:
@@ -73,19 +47,6 @@ def test_options_without_an_argument_are_in_a_file_that_is_there_in_time(
     }
 
 
-def test_a_pod_writes_the_files_its_engine_reads(tmp_path: Path) -> None:
-    """The one pod of a replica on one node."""
-    engine, split = engine_for(EngineChoice(name="tensorrt-llm"), 0.1), Split(tensor=8)
-    told = launched(split)
-    manifest = leader_worker_set(engine, told, "m", [hosts(8)], image="i", vendor="nvidia")
-    assert manifest is not None
-    template = manifest["spec"]["leaderWorkerTemplate"]["leaderTemplate"]
-    (container,) = template["spec"]["containers"]
-    run_with_stubs(container["command"][-1], tmp_path)
-    (written,) = engine.files(told).items()
-    assert (tmp_path / written[0]).read_text() == written[1] + "\n"
-
-
 def test_slurm_starts_the_ranks_that_mpi_joins(tmp_path: Path) -> None:
     """TP8 PP2 on two nodes of eight is one step of sixteen tasks, after the file they read."""
     script = sbatch_script("m", steps_of("tensorrt-llm", Split(tensor=8, pipeline=2), 8, 8))
@@ -105,18 +66,3 @@ def test_slurm_starts_the_ranks_that_mpi_joins(tmp_path: Path) -> None:
     assert "fp8" in (tmp_path / "trtllm-options.yaml").read_text()
     program, *_ = run_with_stubs(words[-1], tmp_path)
     assert program == "trtllm-llmapi-launch"
-
-
-def test_pods_cannot_start_the_ranks_of_others() -> None:
-    """Asked for both manifests, what MPI starts over two nodes of eight has the script alone."""
-    question = request(
-        nodes_of("NVIDIA-H200", 2),
-        "deepseek-ai/DeepSeek-V3",
-        engine={"name": "tensorrt-llm"},
-        launch={"model": "m", "slurm": True, "kubernetes_image": "i"},
-        constraints={"tensor": 8, "pipeline": 2},
-    )
-    told = answer(truths.catalog(), question)["plans"][0]["launch"]
-    assert [command["command"].split()[0] for command in told["commands"]] == ["mpirun"]
-    assert told["slurm"].startswith("#!/bin/bash\n")
-    assert (told["kubernetes"], told["no_commands"]) == (None, None)

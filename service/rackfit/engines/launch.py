@@ -35,6 +35,9 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[int, ...]
 
 
+FIRST_PORT = 8000
+"""Where a node's first replica listens; further ones of the same node follow."""
+
 MASTER_PORT = 29_500
 """Where the first node of a replica is met by the others (torch.distributed's default)."""
 

@@ -36,9 +36,11 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.launch import MASTER_PORT, Host, Launched, Phase, degree, flags
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.peak import peak_terms
+from rackfit.engines.phases import Phases
 from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.sglang_compressed import compressed_cache
+from rackfit.engines.sglang_phases import SglangPhases
 from rackfit.engines.sglang_share import kept_share, static_share, tier
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
@@ -107,6 +109,7 @@ class Sglang(Engine):
             "bnb": NVIDIA,
         },
     )
+    phases: ClassVar[Phases] = SglangPhases()
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")

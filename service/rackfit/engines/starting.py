@@ -4,16 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rackfit.engines.launch import Host, Launched
+from rackfit.engines.phases import Phases
 from rackfit.engines.split import Split
 
 
 class Starting:
     """The part of an engine that says which commands start it; an engine overrides what it has.
 
-    `layer_list` is the variable that says how many layers each stage gets, if there is one.
+    `layer_list` is the variable that says how many layers each stage gets, if there is one;
+    `phases` is what it does about replicas of one phase.
     """
 
     layer_list: ClassVar[str] = ""
+    phases: ClassVar[Phases] = Phases()
 
     def variables(self, launched: Launched) -> Mapping[str, str]:
         """Variables that every process of a plan is started with."""
@@ -37,12 +40,6 @@ class Starting:
         """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
         del launched, hosts, number
         return ()
-
-    @classmethod
-    def environment(cls, launched: Launched, host: Host, place: int) -> Mapping[str, str]:
-        """Variables that a process on `host` is started with, the `place`th replica there."""
-        del launched, host, place
-        return {}
 
     def mpi_program(self, model: str) -> tuple[str, ...]:
         """The words that MPI starts as every rank of several nodes; none: it is not started so."""

@@ -18,6 +18,7 @@ from rackfit.engines.hardware import (
 from rackfit.engines.interface import Engine, wrapped
 from rackfit.engines.launch import Host, Launched, Phase, degree
 from rackfit.engines.peak import peak_terms
+from rackfit.engines.phases import Endpoint, Phases, Program
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
@@ -27,7 +28,8 @@ from rackfit.engines.terms import Fixed, Limits, Term
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
-OPTIONS_FILE = "trtllm-options.yaml"
+OPTIONS_FILE, ROUTER_FILE = "trtllm-options.yaml", "trtllm-router.yaml"
+PATIENCE = 7200  # seconds: examples/disaggregated/slurm/benchmark/start_server.sh
 QUANTIZED_CACHES = ("fp8", "nvfp4")  # KvCacheConfig.dtype beside "auto"
 CONTEXT_BYTES = 512 * MIB
 NCCL_BYTES = {1: 0, 2: 342 * MIB, 4: 392 * MIB}
@@ -49,6 +51,25 @@ def attention_is_tensor_or_data(_model: ServedModel, split: Split) -> Rejection 
     )
 
 
+class TensorRtLlmPhases(Phases):
+    """Caches are found by what context servers answer with; nobody is told of another."""
+
+    def router(self, prefill: Sequence[Endpoint], decode: Sequence[Endpoint], port: int) -> Program:
+        """`trtllm-serve disaggregated`, as patient as examples/disaggregated/slurm makes it."""
+        servers = {"context_servers": prefill, "generation_servers": decode}
+        options = {
+            "hostname": "0.0.0.0",  # noqa: S104 (it serves the cluster)
+            "port": port,
+            **{
+                kind: {"num_instances": len(ends), "urls": [end.address for end in ends]}
+                for kind, ends in servers.items()
+            },
+        }
+        patience = (f"--server_start_timeout={PATIENCE}", f"--request_timeout={PATIENCE}")
+        words = ("trtllm-serve", "disaggregated", f"--config_file={ROUTER_FILE}", *patience)
+        return Program(words=words, files={ROUTER_FILE: _as_yaml(options)})
+
+
 class TensorRtLlm(Engine):
     """TensorRT-LLM 1.x with its PyTorch back end."""
 
@@ -67,6 +88,7 @@ class TensorRtLlm(Engine):
         weights={"fp8": FROM_ADA, "w4a8": FROM_ADA, "nvfp4": BLACKWELL, "mxfp4": FROM_HOPPER},
         caches={"fp8": FROM_ADA, "nvfp4": BLACKWELL},
     )
+    phases: ClassVar[Phases] = TensorRtLlmPhases()
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "int8", "nvfp4")
@@ -203,11 +225,7 @@ class TensorRtLlm(Engine):
         A section given here replaces what arguments say of it, so it is complete.
         """
         options = dict(self._options(launched))
-        if not options:
-            return {}
-        # YAML wants the blank behind a colon that JSON may leave out.
-        text = msgspec.json.format(msgspec.json.encode(options), indent=0)
-        return {OPTIONS_FILE: text.decode()}
+        return {OPTIONS_FILE: _as_yaml(options)} if options else {}
 
     def _options(self, launched: Launched) -> Iterator[tuple[str, bool | int | dict[str, Any]]]:
         """Sections of the file.
@@ -261,3 +279,8 @@ class TensorRtLlm(Engine):
             "extra_llm_api_options": next(iter(self.files(launched)), None),
         }
         return tuple(f"--{name}={value}" for name, value in values.items() if value is not None)
+
+
+def _as_yaml(options: dict[str, Any]) -> str:
+    """JSON, with the blank behind a colon that YAML wants and JSON may leave out."""
+    return msgspec.json.format(msgspec.json.encode(options), indent=0).decode()

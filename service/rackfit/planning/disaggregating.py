@@ -21,6 +21,7 @@ from rackfit.performance.tabled import TabledSpeeds
 from rackfit.planning.cells import without
 from rackfit.planning.evaluation import MAX_REPLICAS, Evaluator, Question
 from rackfit.planning.expert_loads import ExpertLoads
+from rackfit.planning.launching import router
 from rackfit.planning.matching import Pair, Rates, in_flight, of_first
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.placement import cells_of
@@ -282,9 +283,11 @@ class Disaggregator:
             loads=self.loads,
             phase="decode",
         )
+        sides = as_plan(prefill, reader), as_plan(decode, writer)
         return Disaggregated(
-            prefill=as_plan(prefill, reader),
-            decode=as_plan(decode, writer),
+            prefill=sides[0],
+            decode=sides[1],
+            router=router(self._writer.question.engine, *sides, options),
             accelerators=pair.accelerators,
             requests_per_second=pair.requests_per_second,
             prefill_busy=pair.busy,

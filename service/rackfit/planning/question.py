@@ -1,7 +1,6 @@
 """Plan requests and answers, as they stand on the wire."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,9 +10,10 @@ from rackfit.catalog.entries import Name
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Degree, Split
-from rackfit.inventory.model import NO_CONTROLS, Inventory
+from rackfit.inventory.model import Inventory
 from rackfit.memory.question import Capacity, ModelRef, RankMemory, Workload
 from rackfit.performance.run import Estimate
+from rackfit.planning.launches import Launch, LaunchOptions, Router
 from rackfit.planning.reserving import Reserved
 from rackfit.planning.seating import NodeLoss
 
@@ -69,21 +69,6 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.node_loss == "serve" and self.replicas == 1:
             msg = '`node_loss` "serve" needs `replicas` of 2 or more: one alone may be lost'
             raise ValueError(msg)
-
-
-Word = Annotated[str, NO_CONTROLS, Meta(min_length=1, max_length=1000)]
-
-
-class LaunchOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What commands need that no plan says: how the model is called where the engine runs.
-
-    `model` is a path on the nodes or a repository's name. `slurm` asks for an sbatch script,
-    `kubernetes_image` for a LeaderWorkerSet of containers of that image.
-    """
-
-    model: Word
-    slurm: bool = False
-    kubernetes_image: Word | None = None
 
 
 class PlanRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,36 +158,6 @@ def performance(estimate: Estimate, method: str = ROOFLINE) -> Performance:
     )
 
 
-class NodeCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """What is run on one node for one replica, as a line for a POSIX shell."""
-
-    replica: int
-    node: str
-    devices: tuple[int, ...]
-    command: str
-
-
-class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start a plan: the engine's own arguments, the same on every node.
-
-    Where the request has `launch`, `commands` has every node's for the listed replicas (with
-    TensorRT-LLM over several nodes the first one's: MPI starts the others' ranks), and
-    `slurm` and `kubernetes` the manifests asked for. `no_commands` says why there are none.
-    `files` has the contents of those that the arguments name; commands write them. `environment`
-    has the variables that every process is to have, whatever the node.
-    """
-
-    engine: str
-    gpu_memory_utilization: float | None
-    arguments: tuple[str, ...]
-    files: Mapping[str, str] = msgspec.field(default_factory=dict)
-    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
-    commands: tuple[NodeCommand, ...] = ()
-    slurm: str | None = None
-    kubernetes: dict[str, Any] | None = None
-    no_commands: str | None = None
-
-
 class StageShare(msgspec.Struct, frozen=True, kw_only=True):
     """Consecutive `stages` on one type of accelerator, so many `accelerators` in all replicas."""
 
@@ -247,11 +202,13 @@ class Disaggregated(msgspec.Struct, frozen=True, kw_only=True):
     `prefill` replicas are as many as read the prompts of these, `prefill_busy` of the time. The
     time to the first token includes `seconds_to_transfer`, what a prompt's cache takes over the
     network. Estimates, with bounds as those of `performance`; the `method` and `basis` of the
-    `decode` plan's are those of both sides.
+    `decode` plan's are those of both sides. Where both sides have commands, `router` says how what
+    sends them requests is started.
     """
 
     prefill: Plan
     decode: Plan
+    router: Router | None
     accelerators: int
     requests_per_second: float
     prefill_busy: float

@@ -11,10 +11,11 @@ from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.planning.cells import Cell, even_cells
 from rackfit.planning.evaluation import Question
 from rackfit.planning.expert_loads import ExpertLoads
+from rackfit.planning.launches import LaunchOptions
 from rackfit.planning.launching import launch
 from rackfit.planning.outcomes import Fit, Share
 from rackfit.planning.placement import place
-from rackfit.planning.question import LaunchOptions, Performance, Plan, StageShare
+from rackfit.planning.question import Performance, Plan, StageShare
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):

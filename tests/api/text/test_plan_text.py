@@ -9,7 +9,8 @@ from rackfit.api.text.plans import plan_answer
 from rackfit.engines.rejection import Fix, Rejection
 from rackfit.engines.split import Split
 from rackfit.memory.question import Capacity, RankMemory
-from rackfit.planning.question import Launch, NodeCommand, Plan, PlanAnswer, PlannedRank, Shortfall
+from rackfit.planning.launches import Launch, NodeCommand
+from rackfit.planning.question import Plan, PlanAnswer, PlannedRank, Shortfall
 
 GIB = 1 << 30
 

@@ -10,9 +10,9 @@ from rackfit.api.text.rejections import rejections
 from rackfit.api.text.table import Lines, page, paragraph, section, sentences, table
 from rackfit.memory.answer import gib
 from rackfit.memory.question import RankMemory
+from rackfit.planning.launches import Launch
 from rackfit.planning.question import (
     Disaggregated,
-    Launch,
     Plan,
     PlanAnswer,
     PlannedRank,

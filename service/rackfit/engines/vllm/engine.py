@@ -1,6 +1,6 @@
 """vLLM: rules, memory and arguments."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ from rackfit.engines.hardware import (
 from rackfit.engines.interface import AS_STORED, Engine
 from rackfit.engines.launch import Host, Launched, degree, flags
 from rackfit.engines.marlin import column_bytes
+from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import WHOLE_SEQUENCES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
@@ -35,16 +36,8 @@ from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
 from rackfit.engines.vllm import memory, nodes, pages
 from rackfit.engines.vllm.padding import mxfp4_padding
+from rackfit.engines.vllm.phases import NIXL, VllmPhases
 from rackfit.lazy import cached_property
-
-NIXL = '{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'
-"""How caches go from prefill to decode replicas (documentation: NixlConnector Usage Guide)."""
-
-SIDE_CHANNEL_PORT = 5600
-"""Where they are asked for, if nothing is said (vllm/envs.py)."""
-
-SIDE_CHANNEL_PORTS = 64
-"""Ports from it that one replica's ranks on a node may take."""
 
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
 CURRENT: Version = (0, 19)
@@ -103,6 +96,7 @@ class Vllm(Engine):
     rules: ClassVar[tuple[Rule, ...]] = (*WHOLE_SEQUENCES, expert_parallel_or_not)
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "VLLM_PP_LAYER_PARTITION"  # vllm/distributed/utils.py
+    phases: ClassVar[Phases] = VllmPhases()
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
 
     @cached_property
@@ -288,16 +282,6 @@ class Vllm(Engine):
         )
         handing_on = () if launched.phase == "both" else (f"--kv-transfer-config={NIXL}",)
         return (*arguments, *self._optional_arguments(split), *handing_on)
-
-    @classmethod
-    def environment(cls, launched: Launched, host: Host, place: int) -> Mapping[str, str]:
-        """Where a replica's cache is asked for (documentation: NixlConnector Usage Guide)."""
-        if launched.phase == "both":
-            return {}
-        return {
-            "VLLM_NIXL_SIDE_CHANNEL_HOST": host.name,
-            "VLLM_NIXL_SIDE_CHANNEL_PORT": str(SIDE_CHANNEL_PORT + place * SIDE_CHANNEL_PORTS),
-        }
 
     def _optional_arguments(self, split: Split) -> Iterator[str]:
         choice = self.choice

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Host, Launched, listening
+from rackfit.engines.launch import FIRST_PORT, Host, Launched, Phase, listening
+from rackfit.engines.phases import Endpoint
 from rackfit.engines.split import Split
-from rackfit.planning.question import NodeCommand, PlannedRank
-
-FIRST_PORT = 8000
-"""Where a node's first replica listens; further ones of the same node follow."""
+from rackfit.planning.launches import NodeCommand
+from rackfit.planning.question import PlannedRank
 
 DECODE_PLACE = 32
 """Decode replicas come after so many prefill replicas of the same node."""
@@ -40,6 +39,16 @@ def _hosts(ranks: Sequence[PlannedRank]) -> Iterator[Host]:
         devices.setdefault(rank.node, []).append(rank.device)
     for name, held in devices.items():
         yield Host(name=name, devices=tuple(held))
+
+
+def endpoints(replicas: Sequence[Sequence[Host]], phase: Phase) -> Iterator[Endpoint]:
+    """Where each replica takes requests: ports follow each other on a node that leads several."""
+    led: Counter[str] = Counter()
+    first = DECODE_PLACE if phase == "decode" else 0
+    for hosts in replicas:
+        leader = hosts[0].name
+        yield Endpoint(host=leader, place=first + led[leader])
+        led[leader] += 1
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,21 +129,16 @@ def _steps(
     replicas: Sequence[Sequence[Host]],
     visible: str | None,
 ) -> Iterator[Step]:
-    led: Counter[str] = Counter()
-    before = preparation(engine, launched)
-    first = DECODE_PLACE if launched.phase == "decode" else 0
-    for replica, hosts in enumerate(replicas):
-        leader = hosts[0].name
-        place = first + led[leader]
-        led[leader] += 1
-        if len(hosts) > 1 and (program := engine.mpi_program(model)):
-            words = (*program, *engine.arguments(launched), *listening(FIRST_PORT + place))
-            line = _line(words, _variables(engine, launched, hosts[0], place, visible))
+    before = preparation(engine.files(launched))
+    ends = endpoints(replicas, launched.phase)
+    for replica, (hosts, end) in enumerate(zip(replicas, ends, strict=True)):
+        if words := mpi_words(engine, launched, model, hosts, end.place):
+            line = _line(words, _variables(engine, launched, hosts[0], end.place, visible))
             yield Step(replica=replica, hosts=tuple(hosts), before=before, line=line)
             continue
         for number, host in enumerate(hosts):
-            words = node_words(engine, launched, model, hosts, number, FIRST_PORT + place)
-            line = _line(words, _variables(engine, launched, host, place, visible))
+            words = node_words(engine, launched, model, hosts, number, end.place)
+            line = _line(words, _variables(engine, launched, host, end.place, visible))
             yield Step(replica=replica, hosts=(host,), before=before, line=line)
 
 
@@ -143,16 +147,26 @@ def _variables(
 ) -> dict[str, str]:
     """The environment of a process: the devices it sees, and what the engine wants there."""
     shown = {visible: ",".join(map(str, host.devices))} if visible else {}
-    own = engine.environment(launched, host, place)
+    own = engine.phases.environment(launched, host, place)
     return {**shown, **engine.variables(launched), **own}
 
 
-def preparation(engine: Engine, launched: Launched) -> str:
-    """Return what a shell does before the engine is started: it writes the files it reads."""
+def preparation(files: Mapping[str, str]) -> str:
+    """Return what a shell does before a program is started: it writes the files it reads."""
     return "".join(
         f"printf '%s\\n' {shlex.quote(text)} > {shlex.quote(name)} && "
-        for name, text in engine.files(launched).items()
+        for name, text in files.items()
     )
+
+
+def mpi_words(
+    engine: Engine, launched: Launched, model: str, hosts: Sequence[Host], place: int = 0
+) -> tuple[str, ...]:
+    """Return the words that MPI starts as every rank of a replica; none: it is not started so."""
+    program = engine.mpi_program(model) if len(hosts) > 1 else ()
+    if not program:
+        return ()
+    return (*program, *engine.arguments(launched), *listening(FIRST_PORT + place))
 
 
 def node_words(  # noqa: PLR0917 (what a command is made of)
@@ -161,14 +175,15 @@ def node_words(  # noqa: PLR0917 (what a command is made of)
     model: str,
     hosts: Sequence[Host],
     number: int,
-    port: int = FIRST_PORT,
+    place: int = 0,
 ) -> tuple[str, ...]:
     """Return the words that start node `number` of a replica's `hosts`; the first one listens."""
     return (
         *engine.program(model),
         *engine.arguments(launched),
         *engine.node_arguments(launched, hosts, number),
-        *(listening(port) if number == 0 else ()),
+        *engine.phases.arguments(launched, place),
+        *(listening(FIRST_PORT + place) if number == 0 else ()),
     )
 
 

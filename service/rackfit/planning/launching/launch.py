@@ -9,11 +9,12 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Launched
 from rackfit.errors import InvalidInput, Violation
 from rackfit.inventory.model import Node
+from rackfit.planning.launches import Launch, LaunchOptions
+from rackfit.planning.launching import mpi_pods
 from rackfit.planning.launching.commands import missing, replicas_of, steps
-from rackfit.planning.launching.leader_worker_set import leader_worker_set
+from rackfit.planning.launching.leader_worker_set import leader_worker_set, unlike
 from rackfit.planning.launching.sbatch import sbatch_script
 from rackfit.planning.placement import Placement
-from rackfit.planning.question import Launch, LaunchOptions
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 MAX_VIOLATIONS = 100
@@ -73,22 +74,20 @@ def launch(
         return msgspec.structs.replace(
             told, no_commands=missing(engine, launched, options.model, replicas)
         )
-    manifest = None
-    # A pod cannot start MPI's ranks in others: that takes an operator of its own. Nor does it know
-    # beforehand where the other phase's replicas will find it.
-    alone = launched.phase == "both" and not any(step.by_mpi for step in started)
-    if options.kubernetes_image and alone:
-        manifest = leader_worker_set(
-            engine,
-            launched,
-            options.model,
-            replicas,
-            image=options.kubernetes_image,
-            vendor=vendor,
-        )
-    return msgspec.structs.replace(
+    told = msgspec.structs.replace(
         told,
         commands=tuple(step.command for step in started),
         slurm=sbatch_script(options.model, started) if options.slurm else None,
-        kubernetes=manifest,
+    )
+    image = options.kubernetes_image
+    if image is None:
+        return told
+    if why := unlike(replicas):
+        return msgspec.structs.replace(told, no_kubernetes=why)
+    return msgspec.structs.replace(
+        told,
+        kubernetes=leader_worker_set(
+            engine, launched, options.model, replicas, image=image, vendor=vendor
+        ),
+        kubernetes_needs=mpi_pods.NEEDS if any(step.by_mpi for step in started) else (),
     )

@@ -1,6 +1,7 @@
 """How plans are started: every node's command, and manifests that shells and clusters take."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -111,6 +112,23 @@ def test_an_sbatch_script_is_a_shell_script() -> None:
     assert "#SBATCH --gpus-per-node=8" in script
     assert ["gpu-00", "gpu-01"] == re.findall(r"--nodelist=(\S+) --gpus=8", script)
     assert "#SBATCH --job-name=deepseek-ai-DeepSeek-V3--rm--rf" in script
+
+
+@pytest.mark.parametrize("failing", ["gpu-00", "gpu-01"])
+@pytest.mark.parametrize("delay", ["0", "0.2"])
+def test_a_job_ends_with_the_first_step_that_does(tmp_path: Path, failing: str, delay: str) -> None:
+    """With its status, be it over before the script waits."""
+    stub = tmp_path / "srun"
+    stub.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *nodelist={failing}*) sleep {delay}; exit 7;; esac\n'
+        "exec sleep 3\n"
+    )
+    stub.chmod(0o755)
+    script = sbatch_script("x", steps_of("vllm", Split(tensor=8, pipeline=2), 8, 8))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["bash"], input=script.encode(), env={"PATH": path}, check=False)  # noqa: S607 (a shell is what is tested)
+    assert 7 == done.returncode
 
 
 @pytest.mark.parametrize(("name", "expected"), [("a/b", "a-b"), ("///", "rackfit"), ("é x", "x")])

@@ -7,6 +7,10 @@ from rackfit.planning.launching.commands import Step
 
 LONGEST_NAME = 60
 
+FIRST = ("set -uo pipefail", "exec 3<> <(:)")
+LAST = ("read -r status <&3", 'exit "$status"')
+"""Steps write their status into a pipe: `wait -n` may miss one that ends before it is called."""
+
 
 def sbatch_script(name: str, steps: Sequence[Step]) -> str:
     """Write an sbatch script that starts every step and ends with the first to fail.
@@ -29,9 +33,9 @@ def sbatch_script(name: str, steps: Sequence[Step]) -> str:
         f"#SBATCH --ntasks={sum(step.tasks for step in steps)}",
         f"#SBATCH {_gpus(tuple(nodes.values()))}",
         "#SBATCH --exclusive",
-        "set -euo pipefail",
+        *FIRST,
         *(_step(step, sum(nodes[host.name] for host in step.hosts)) for step in steps),
-        "wait -n",
+        *LAST,
     ]
     return "\n".join(lines) + "\n"
 
@@ -57,7 +61,11 @@ def _step(step: Step, gpus: int) -> str:
     nodes = ",".join(shlex.quote(host.name) for host in step.hosts)
     start = f"srun --nodes={len(step.hosts)} --ntasks={step.tasks} --nodelist={nodes} --gpus={gpus}"
     if not step.by_mpi:
-        return f"{start} --overlap bash -c {shlex.quote(step.before + step.line)} &"
+        return _reported(f"{start} --overlap bash -c {shlex.quote(step.before + step.line)}")
     each = len(step.hosts[0].devices)
     mpi = f"--ntasks-per-node={each} --mpi=pmix --overlap"
-    return f"{step.before}{start} {mpi} bash -c {shlex.quote(step.line)} &"
+    return _reported(f"{step.before}{start} {mpi} bash -c {shlex.quote(step.line)}")
+
+
+def _reported(command: str) -> str:
+    return f"{{ {command}; echo $? >&3; }} &"

@@ -1,27 +1,15 @@
 """SGLang: rules, memory and arguments."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import msgspec
-
-from rackfit.architecture.model import (
-    Attention,
-    CompressedAttention,
-    LatentAttention,
-    RecurrentAttention,
-)
 from rackfit.catalog.entries import Accelerator, Scheme
-from rackfit.engines import sglang_states
-from rackfit.engines.cache_layout import CacheTerm, merged, sparse_row_bytes
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.context import (
     READS,
     experts_on_all_ranks,
     prefill_context,
     reading_degrees,
-    reading_strategy,
 )
 from rackfit.engines.hardware import (
     BLACKWELL,
@@ -33,15 +21,16 @@ from rackfit.engines.hardware import (
     Hardware,
 )
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import MASTER_PORT, Host, Launched, Phase, degree, flags
+from rackfit.engines.launch import MASTER_PORT, Host, Launched, Phase, flags
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.phases import Phases
 from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
 from rackfit.engines.served import ServedModel
-from rackfit.engines.sglang_compressed import compressed_cache
-from rackfit.engines.sglang_phases import SglangPhases
-from rackfit.engines.sglang_share import kept_share, static_share, tier
+from rackfit.engines.sglang.arguments import server_arguments
+from rackfit.engines.sglang.cache import kept_rows, stage_cache
+from rackfit.engines.sglang.phases import SglangPhases
+from rackfit.engines.sglang.share import kept_share, static_share, tier
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed, Limits, Term, linked
@@ -51,36 +40,8 @@ from rackfit.lazy import cached_property
 
 GIB = 1 << 30
 
-PLAIN_SPARSE_ROWS = frozenset({"blackwell", "cdna2", "cdna3", "cdna4"})
-"""Generations whose sparse latent rows in fp8 are fp8 throughout.
-
-Source: sglang, model_runner.py, calculate_mla_kv_cache_dim, and the default of each generation's
-attention backend.
-"""
-
 CURRENT: Version = (0, 5, 23)
 """The version planned for where none is named."""
-
-SLIDING_SHARE = Fraction(4, 5)
-"""Tokens the pool of sliding layers holds for each token of the full ones (0.8 by default).
-
-Source: sglang/srt/server_args.py, swa_full_tokens_ratio.
-"""
-
-SLIDING_POOL: Mapping[str, Version] = {
-    "Llama4ForConditionalGeneration": (0, 5, 9),
-    "GptOssForCausalLM": (0, 5, 9),
-    "MiMoV2FlashForCausalLM": (0, 5, 9),
-    "Step3p5ForCausalLM": (0, 5, 9),
-    "Step3p7ForConditionalGeneration": (0, 5, 14),
-    "Gemma4ForCausalLM": (0, 5, 14),
-    "Gemma4ForConditionalGeneration": (0, 5, 14),
-}
-"""Models whose sliding layers have that pool, and from when; those of others keep every token.
-
-Source: sglang/srt/configs/model_config.py, is_hybrid_swa_model, of 0.5.9, 0.5.14 and 0.5.23 (0.5.6
-has the pool on request alone).
-"""
 
 BEFORE_LOADING = {1: 0.5, 2: 1.9}
 """GiB taken before weights are loaded, by ranks: CUDA context and collectives.
@@ -175,30 +136,9 @@ class Sglang(Engine):
     def allocated_cache(
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
-        """Sliding layers keep every token, or some models' in a pool of their own: a fixed share.
-
-        Sparse latent rows in fp8 keep scales and a rotary part in 16 bits for the kernels of
-        Hopper (FlashMLA), but not for Blackwell's (TensorRT-LLM) nor AMD's (TileLang).
-        """
-        if any(isinstance(kind.attention, CompressedAttention) for kind in model.kinds):
-            return compressed_cache(self.version, model, counts)
-        plain = limits.generation in PLAIN_SPARSE_ROWS or model.kv_cache_dtype != "fp8"
-        each = model.cache_terms(split.tensor)
-        if not plain:
-            kinds = zip(model.kinds, each, strict=True)
-            each = tuple(_with_scales(kind.attention, terms) for kind, terms in kinds)
-        cache = StageCache(
-            terms=merged(zip(counts, each, strict=True), self.block_tokens),
-            block_tokens=self.block_tokens,
-        )
-        if any(isinstance(kind.attention, RecurrentAttention) for kind in model.kinds):
-            return sglang_states.pooled(self.version, self.choice, model, cache)
-        known = SLIDING_POOL.get(model.architecture.name)
-        share = SLIDING_SHARE if known is not None and self.version >= known else Fraction(1)
-        if share < 1 and not any(term.window is None and term.row_bytes for term in cache.terms):
-            return cache
-        terms = tuple(t if t.window is None else _pooled(t, share) for t in cache.terms)
-        return msgspec.structs.replace(cache, terms=terms)
+        """In the pools that it has for a model; `limits` say for whose kernels."""
+        kept = kept_rows(model, split.tensor, limits.generation)
+        return stage_cache(self.version, self.choice, model, kept, counts)
 
     def activation_terms(
         self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
@@ -258,66 +198,5 @@ class Sglang(Engine):
         return flags(nnodes=len(hosts), node_rank=number, dist_init_addr=address)
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
-        """Arguments of `python -m sglang.launch_server` (sglang/srt/server_args.py)."""
-        split, model, choice = launched.split, launched.model, self.choice
-        arguments = flags(
-            tp_size=split.stage_ranks,
-            pp_size=degree(split.pipeline),
-            dp_size=degree(split.data),
-            attn_cp_size=degree(split.context),
-            ep_size=degree(split.expert),
-            decode_context_parallel_size=degree(split.decode_context),
-            context_length=launched.context_tokens,
-            max_running_requests=choice.max_sequences,
-            chunked_prefill_size=choice.max_batched_tokens,
-            mem_fraction_static=launched.utilization,
-            kv_cache_dtype=_cache_argument(model),
-            quantization="fp8" if model.scheme and model.scheme.id == "fp8" else None,
-            ep_num_redundant_experts=choice.redundant_experts or None,
-            disaggregation_mode=None if launched.phase == "both" else launched.phase,
-        )
-        return (*arguments, *self._optional_arguments(model, split))
-
-    def _optional_arguments(self, model: ServedModel, split: Split) -> Iterator[str]:
-        choice = self.choice
-        if split.context > 1:
-            yield "--enable-prefill-cp"
-            yield f"--cp-strategy={reading_strategy(model)}"
-        if split.data > 1:
-            yield "--enable-dp-attention"
-        if choice.speculative_tokens:
-            yield "--speculative-algorithm=NEXTN"
-            yield f"--speculative-num-draft-tokens={choice.speculative_tokens + 1}"
-        if choice.lora_slots:
-            yield "--enable-lora"
-            slots = choice.lora_slots
-            yield from flags(max_loras_per_batch=slots, max_lora_rank=choice.lora_rank)
-
-
-def _cache_argument(model: ServedModel) -> str | None:
-    """`--kv-cache-dtype`, where it is not the default: of sparse latent rows by the device.
-
-    Source: sglang/srt/arg_groups/overrides.py, _dsa_kv_cache_dtype_default (fp8 on Blackwell).
-    """
-    if model.kv_cache_dtype == "fp8":
-        return "fp8_e4m3"
-    kinds = [kind.attention for kind in model.kinds]
-    sparse = any(isinstance(kind, LatentAttention) and kind.top_k for kind in kinds)
-    return "bfloat16" if sparse else None
-
-
-def _pooled(term: CacheTerm, share: Fraction) -> CacheTerm:
-    return msgspec.structs.replace(
-        term,
-        row_bytes=-(-term.row_bytes * share.numerator // share.denominator),
-        window=None,
-    )
-
-
-def _with_scales(
-    attention: Attention | None, terms: tuple[CacheTerm, ...]
-) -> tuple[CacheTerm, ...]:
-    """The terms of a layer whose sparse rows keep their scales."""
-    if isinstance(attention, LatentAttention) and attention.top_k:
-        return (CacheTerm(row_bytes=sparse_row_bytes(attention)),)
-    return terms
+        """Arguments of `python -m sglang.launch_server`."""
+        return server_arguments(launched, self.choice)

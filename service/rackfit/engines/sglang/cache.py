@@ -1,0 +1,103 @@
+"""SGLang's cache of a stage, in the pools that it has for a model."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import msgspec
+
+from rackfit.architecture.model import (
+    Attention,
+    CompressedAttention,
+    LatentAttention,
+    RecurrentAttention,
+)
+from rackfit.engines.cache_layout import CacheTerm, merged, sparse_row_bytes
+from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.served import ServedModel
+from rackfit.engines.sglang.compressed import compressed_cache
+from rackfit.engines.sglang.states import pooled
+from rackfit.engines.version import Version
+
+PLAIN_SPARSE_ROWS = frozenset({"blackwell", "cdna2", "cdna3", "cdna4"})
+"""Generations whose sparse latent rows in fp8 are fp8 throughout.
+
+Source: sglang, model_runner.py, calculate_mla_kv_cache_dim, and the default of each generation's
+attention backend.
+"""
+
+SLIDING_SHARE = Fraction(4, 5)
+"""Tokens the pool of sliding layers holds for each token of the full ones (0.8 by default).
+
+Source: sglang/srt/server_args.py, swa_full_tokens_ratio.
+"""
+
+SLIDING_POOL: Mapping[str, Version] = {
+    "Llama4ForConditionalGeneration": (0, 5, 9),
+    "GptOssForCausalLM": (0, 5, 9),
+    "MiMoV2FlashForCausalLM": (0, 5, 9),
+    "Step3p5ForCausalLM": (0, 5, 9),
+    "Step3p7ForConditionalGeneration": (0, 5, 14),
+    "Gemma4ForCausalLM": (0, 5, 14),
+    "Gemma4ForConditionalGeneration": (0, 5, 14),
+}
+"""Models whose sliding layers have that pool, and from when; those of others keep every token.
+
+Source: sglang/srt/configs/model_config.py, is_hybrid_swa_model, of 0.5.9, 0.5.14 and 0.5.23 (0.5.6
+has the pool on request alone).
+"""
+
+
+def stage_cache(
+    version: Version,
+    choice: EngineChoice,
+    model: ServedModel,
+    kept: Sequence[tuple[CacheTerm, ...]],
+    counts: Sequence[int],
+) -> StageCache:
+    """The cache of a stage of `counts` layers of each kind, of each of which `kept` is kept.
+
+    Sliding layers keep every token, or some models' in a pool of their own: a fixed share.
+    """
+    attentions = [kind.attention for kind in model.kinds]
+    if any(isinstance(one, CompressedAttention) for one in attentions):
+        return compressed_cache(version, model, counts)
+    cache = StageCache(terms=merged(zip(counts, kept, strict=True), 1), block_tokens=1)
+    if any(isinstance(one, RecurrentAttention) for one in attentions):
+        return pooled(version, choice, model, cache)
+    known = SLIDING_POOL.get(model.architecture.name)
+    share = SLIDING_SHARE if known is not None and version >= known else Fraction(1)
+    if share < 1 and not any(term.window is None and term.row_bytes for term in cache.terms):
+        return cache
+    terms = tuple(t if t.window is None else _in_pool(t, share) for t in cache.terms)
+    return msgspec.structs.replace(cache, terms=terms)
+
+
+def kept_rows(model: ServedModel, tensor: int, generation: str) -> list[tuple[CacheTerm, ...]]:
+    """What each kind of layer keeps on one of `tensor` ranks.
+
+    Sparse latent rows in fp8 keep scales and a rotary part in 16 bits for the kernels of
+    Hopper (FlashMLA), but not for Blackwell's (TensorRT-LLM) nor AMD's (TileLang).
+    """
+    each = model.cache_terms(tensor)
+    if generation in PLAIN_SPARSE_ROWS or model.kv_cache_dtype != "fp8":
+        return list(each)
+    kinds = zip(model.kinds, each, strict=True)
+    return [_with_scales(kind.attention, terms) for kind, terms in kinds]
+
+
+def _in_pool(term: CacheTerm, share: Fraction) -> CacheTerm:
+    return msgspec.structs.replace(
+        term,
+        row_bytes=-(-term.row_bytes * share.numerator // share.denominator),
+        window=None,
+    )
+
+
+def _with_scales(
+    attention: Attention | None, terms: tuple[CacheTerm, ...]
+) -> tuple[CacheTerm, ...]:
+    """The terms of a layer whose sparse rows keep their scales."""
+    if isinstance(attention, LatentAttention) and attention.top_k:
+        return (CacheTerm(row_bytes=sparse_row_bytes(attention)),)
+    return terms

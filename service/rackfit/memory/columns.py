@@ -13,9 +13,7 @@ from math import ceil
 from rackfit.architecture.model import Tensor
 from rackfit.architecture.quantization import scale_bytes
 from rackfit.engines.served import StoredTensor
-
-Share = tuple[int, int]
-"""A rank's part of all copies of a tensor, as numerator and denominator."""
+from rackfit.memory.shares import Share
 
 
 def by_columns(tensor: Tensor, hidden: int) -> bool:

@@ -263,3 +263,8 @@ class InspectAnswer(msgspec.Struct, frozen=True, kw_only=True):
     kv_cache: KvCacheLayout
     tensors: tuple[TensorLine, ...]
     warnings: tuple[str, ...]
+
+
+def gib(size: int) -> str:
+    """A size for people, in GiB with one decimal."""
+    return f"{size / (1 << 30):,.1f}"

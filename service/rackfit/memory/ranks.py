@@ -5,13 +5,13 @@ expert ranks where the experts do not divide), so a stage is counted once or twi
 rank.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from operator import add, mul, sub
 from typing import Self
 
 import msgspec
 
-from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer, Shard
+from rackfit.architecture.model import ExpertFeedForward, GroupedAttention, Layer
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.interface import Engine
 from rackfit.engines.rules import padded_vocabulary
@@ -20,12 +20,8 @@ from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
 from rackfit.lazy import cached_property
 from rackfit.memory.adapters import adapter_bytes, expert_adapter_bytes
-from rackfit.memory.columns import Share, held_bytes, table_bytes
-
-Shares = Mapping[Shard, Share]
-"""The part of a tensor one rank holds, as numerator and denominator; WHOLE where none is given."""
-
-WHOLE = (1, 1)
+from rackfit.memory.columns import held_bytes, table_bytes
+from rackfit.memory.shares import WHOLE, Share, Shares, layer_shares
 
 
 class RankSizes:
@@ -263,16 +259,8 @@ class RankSizes:
         kv_heads = kind.attention.kv_heads if isinstance(kind.attention, GroupedAttention) else 1
         known = self._known_shares.get((heads, kv_heads))
         if known is None:
-            tensor = self.split.tensor
-            held = max(1, -(-kv_heads // tensor))
-            known = self._known_shares[heads, kv_heads] = {
-                "heads": (1, tensor),
-                "attention_output": (1, self.engine.attention_output_parts(self.split)),
-                "kv_heads": (held, kv_heads),
-                "qkv": (-(-heads // tensor) + 2 * held, heads + 2 * kv_heads),
-                "feed_forward": (1, self.engine.feed_forward_parts(self.split)),
-                "shared_experts": (1, self.engine.shared_expert_parts(self.split)),
-            }
+            known = layer_shares(self.engine, self.split, heads, kv_heads)
+            self._known_shares[heads, kv_heads] = known
         return known
 
     @cached_property

@@ -26,13 +26,7 @@ from rackfit.planning.matching import Pair, Rates, in_flight, of_first
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.placement import cells_of
 from rackfit.planning.pools import Pool
-from rackfit.planning.question import (
-    ROOFLINE,
-    Disaggregated,
-    Objective,
-    PlanRequest,
-    performance,
-)
+from rackfit.planning.question import ROOFLINE, Disaggregated, Objective, PlanRequest, performance
 from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.telling import Told, as_plan

@@ -9,7 +9,7 @@ from rackfit.engines.rejection import Fix
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.lazy import cached_property
-from rackfit.memory.answer import gib
+from rackfit.memory.question import gib
 from rackfit.memory.reverse import largest_that
 from rackfit.planning.changes import with_split
 from rackfit.planning.evaluation import Evaluator

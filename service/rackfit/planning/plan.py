@@ -8,7 +8,7 @@ import msgspec
 from rackfit.catalog import Catalog
 from rackfit.engines.rejection import Rejection
 from rackfit.lazy import cached_property
-from rackfit.memory.answer import check_options
+from rackfit.memory.refusals import check_options
 from rackfit.memory.resolve import check_context, resolve_request
 from rackfit.performance.estimate import Speeds
 from rackfit.performance.tabled import Tables

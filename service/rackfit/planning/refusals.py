@@ -7,7 +7,7 @@ import msgspec
 
 from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.split import Split
-from rackfit.memory.answer import memory_rejection, sequence_limit
+from rackfit.memory.refusals import memory_rejection, sequence_limit
 from rackfit.memory.stages import RankLoad
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
 from rackfit.planning.outcomes import Miss

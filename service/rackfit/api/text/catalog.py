@@ -4,7 +4,7 @@ from rackfit.api.answers import AcceleratorList, SchemeList
 from rackfit.api.text.figures import NONE, count
 from rackfit.api.text.table import facts, names, page, sentences, table
 from rackfit.catalog.entries import Accelerator, Scheme
-from rackfit.memory.answer import gib
+from rackfit.memory.question import gib
 
 GIGA = 1e9
 TERA = 1e12

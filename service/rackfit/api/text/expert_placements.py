@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rackfit.api.text.figures import NONE, count, things
 from rackfit.api.text.table import Lines, facts, page, paragraph, table
 from rackfit.balancing.question import Balance, PlacedLayer, PlacementAnswer
-from rackfit.memory.answer import gib
+from rackfit.memory.question import gib
 
 
 def placement_answer(answer: PlacementAnswer) -> str:

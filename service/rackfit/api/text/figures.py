@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from rackfit.engines.split import Split
-from rackfit.memory.answer import gib
+from rackfit.memory.question import gib
 
 NONE = "-"
 

@@ -4,7 +4,7 @@ from rackfit.api.text.figures import NONE, count, things
 from rackfit.api.text.table import Lines, page, paragraph, sentences, table
 from rackfit.catalog.entries import Accelerator
 from rackfit.inventory.model import Inventory, Node
-from rackfit.memory.answer import gib
+from rackfit.memory.question import gib
 
 
 def inventory(answer: Inventory) -> str:

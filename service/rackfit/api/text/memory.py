@@ -8,7 +8,6 @@ from rackfit.api.answers import Answered, BatchAnswer, Refused
 from rackfit.api.text.figures import NONE, count, ranges, things
 from rackfit.api.text.rejections import rejections
 from rackfit.api.text.table import Lines, facts, page, paragraph, sentences, table
-from rackfit.memory.answer import gib
 from rackfit.memory.question import (
     Capacity,
     Cell,
@@ -17,6 +16,7 @@ from rackfit.memory.question import (
     MemoryTable,
     RankMemory,
     Row,
+    gib,
 )
 
 CONTEXTS_ABREAST = 4

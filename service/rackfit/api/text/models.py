@@ -9,8 +9,7 @@ from rackfit.api.text.figures import NONE, billions, count
 from rackfit.api.text.table import Lines, facts, names, page, paragraph, sentences, table
 from rackfit.architecture.parameters import Parameters
 from rackfit.catalog.entries import Card
-from rackfit.memory.answer import gib
-from rackfit.memory.question import InspectAnswer, KvCacheLayout, TensorLine
+from rackfit.memory.question import InspectAnswer, KvCacheLayout, TensorLine, gib
 
 
 def model_list(answer: ModelList) -> str:

@@ -8,8 +8,7 @@ from rackfit.api.text.figures import NONE, count, ranges, split_label, things
 from rackfit.api.text.memory import capacity
 from rackfit.api.text.rejections import rejections
 from rackfit.api.text.table import Lines, page, paragraph, section, sentences, table
-from rackfit.memory.answer import gib
-from rackfit.memory.question import RankMemory
+from rackfit.memory.question import RankMemory, gib
 from rackfit.planning.launches import Launch
 from rackfit.planning.question import (
     Disaggregated,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rackfit.api.text.figures import NONE, count, split_label
 from rackfit.api.text.table import Lines, page, paragraph, section, sentences, table
-from rackfit.memory.answer import gib
+from rackfit.memory.question import gib
 from rackfit.planning.recommendation import Recommendation, RecommendationAnswer, Unsuitable
 
 

@@ -4,7 +4,7 @@ from rackfit.api.answers import Live, Problem, Ready, Version
 from rackfit.api.text.figures import things, yes_or_no
 from rackfit.api.text.table import facts, page, paragraph
 from rackfit.caching.redis_link import RedisState
-from rackfit.memory.answer import gib
+from rackfit.memory.question import gib
 
 
 def version(answer: Version) -> str:

@@ -32,9 +32,9 @@ class StageCache(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def sequence_bytes(self, tokens: int) -> int:
         """Bytes of one sequence of `tokens` tokens; of two pools, what both must have for it."""
         rows = sequence_bytes(self.terms, -(-tokens // self.parts))
-        share = self.state_share
-        if not share:
+        if not self.states:
             return rows
+        share = self.state_share
         of_rows = -(-rows * share.denominator // (share.denominator - share.numerator))
         return max(of_rows, -(-self.states * share.denominator // share.numerator))
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -27,6 +29,8 @@ from rackfit.api.operations import OPERATIONS
 from rackfit.api.plans import CREATE_PLAN, answer_plan
 from rackfit.architecture.huggingface import read_config
 from rackfit.catalog import load_catalog
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.split import Split
 from rackfit.memory.answer import answer_memory
 from rackfit.memory.inspection import inspect_model
 from rackfit.memory.question import InspectRequest, MemoryRequest, ModelRef, Workload
@@ -42,6 +46,13 @@ LARGE_MODEL = "deepseek-ai/DeepSeek-V3"
 
 MANIFOLD_MODEL = "deepseek-ai/DeepSeek-V4-Pro"
 """One of 61 layers, of five kinds."""
+
+EIGHT_RANKS = {
+    "engine": EngineChoice(name="vllm"),
+    "split": Split(tensor=8),
+    "accelerator": "h200",
+}
+"""An engine's answer: what it takes on each rank, and the reach of what is left."""
 
 SHARE_OF_A_TURN = 0.25
 """A function is repeated for this share of the time a route is loaded for."""
@@ -119,11 +130,15 @@ def _inspect(name: str, pace: Pace, *, model: str) -> list[Measured]:
     return _beside_json(name, lambda: inspect_model(request, _context().catalog), config, pace)
 
 
-def _memory(name: str, pace: Pace, *, model: str) -> list[Measured]:
-    """Time the answer to how much memory a published config's model takes."""
+def _memory(
+    name: str, pace: Pace, *, model: str, placed: Mapping[str, Any] = MappingProxyType({})
+) -> list[Measured]:
+    """Time the answer to how much memory a published config's model takes, as it is `placed`."""
     config = _config(model)
     request = MemoryRequest(
-        model=ModelRef(config=config), workload=Workload(context_tokens=4096, sequences=16)
+        model=ModelRef(config=config),
+        workload=Workload(context_tokens=4096, sequences=16),
+        **placed,
     )
     reserve = _context().settings.device_reserve
 
@@ -220,6 +235,7 @@ MEASURES: Mapping[str, Callable[[str, Pace], list[Measured]]] = {
     "inspect-5-kinds": partial(_inspect, model=MANIFOLD_MODEL),
     "memory": partial(_memory, model=LARGE_MODEL),
     "memory-5-kinds": partial(_memory, model=MANIFOLD_MODEL),
+    "memory-8-ranks": partial(_memory, model=LARGE_MODEL, placed=EIGHT_RANKS),
     **dict.fromkeys(placements.TIMED, _place),
 }
 """What can be timed, by name."""

@@ -96,7 +96,8 @@ def _guess(deployment: Deployment, most: int) -> int:
         for stage, room in growing
     )
     asked = deployment.context_tokens
-    return asked + min(guesses, default=most - asked)
+    guess = asked + min(guesses, default=most - asked)
+    return guess - guess % max(stage.cache.block_tokens for stage, _ in rooms)
 
 
 def smallest_utilization(deployment: Deployment) -> float | None:
@@ -108,17 +109,22 @@ def smallest_utilization(deployment: Deployment) -> float | None:
     if not engine.takes_utilization:
         return None
 
-    def lacks(share: int) -> bool:
+    def budgets(share: int) -> list[int]:
         started = engine.given(share / PER_MILLE)
-        held = sequences_held(
-            stages, deployment.budgets_of(started, stages, deployment.context_tokens)
-        )
-        return held < deployment.sequences
+        return deployment.budgets_of(started, stages, deployment.context_tokens)
 
-    totals = [s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in stages]
-    guess = max(totals) * PER_MILLE // deployment.accelerator.usable_bytes
-    share = largest_that(PER_MILLE, lacks, guess) + 1
+    def lacks(share: int) -> bool:
+        return sequences_held(stages, budgets(share)) < deployment.sequences
+
+    needed = [s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in stages]
+    shares = map(_line, needed, budgets(1), budgets(PER_MILLE))
+    share = largest_that(PER_MILLE, lacks, max(shares) - 1) + 1
     return share / PER_MILLE if share <= PER_MILLE else None
+
+
+def _line(needed: int, least: int, most: int) -> int:
+    """Where a budget that grows evenly from 1 to 1,000 per mille is what is needed."""
+    return 1 + -(-(needed - least) * (PER_MILLE - 1) // max(most - least, 1))
 
 
 def largest_that(most: int, holds: Callable[[int], bool], guess: int) -> int:

@@ -75,7 +75,7 @@ def aim(
         if not len(hot) or expired():
             return
         index = index or _Index.of(packing)
-        hot = hot[np.argsort(-times[hot])]
+        hot = hot[np.argsort(-times[hot], kind="stable")]
         rough = turn < _ROUGH and len(hot) > _MANY
         reach = 1 if rough else min(_MOST, max(_LEAST, _WEIGHED // len(hot)))
         made = _accept(packing, _offers(packing, index, hot, goal, reach), times)

@@ -50,12 +50,13 @@ def replicate_greedily(load: Floats, slots: int) -> Ints:
     return order.counts(len(order.expert), load.shape[1])
 
 
-def greedy_counts(task: Task) -> Ints:
+def greedy_counts(task: Task, measured: Floats | None = None) -> Ints:
     """Replicate greedily, but no expert oftener than there are ranks: [rows, experts].
 
-    Where there are more slots on a rank than experts, that cannot be.
+    Where there are more slots on a rank than experts, that cannot be. By the loads that a task was
+    made of, `measured` [rows, experts], ties fall as with EPLB.
     """
-    load = task.loads[0] if len(task.loads) == 1 else task.loads.max(axis=0)
+    load = task.loads.max(axis=0) if measured is None else measured
     counts = replicate_greedily(load, task.ranks * task.slots)
     odd = (counts > task.ranks).any(axis=1) | ((load == 0) & (counts > 1)).any(axis=1)
     if odd.any():
@@ -70,7 +71,7 @@ def mixed_counts(task: Task, order: Greedy, hot: Ints | int) -> Ints:
     counts do not leave.
     """
     load = task.loads.max(axis=0)
-    counts = np.minimum(order.counts(hot, task.experts), max(task.ranks, 1))
+    counts = np.minimum(order.counts(hot, task.experts), task.ranks)
     rows = np.arange(task.rows)[:, None]
     coldest = np.argsort(load, axis=1, kind="stable")
     left = task.ranks * task.slots - counts.sum(axis=1)

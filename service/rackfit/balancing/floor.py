@@ -96,11 +96,15 @@ def rounds_of(load: Floats, ranks: int) -> Dealt:
 
 
 def _share_out(load: Floats, shape: Shape) -> _Shares:
-    """Give groups to nodes."""
+    """Give groups to nodes; on each they are in the order in which they came there."""
     layers, experts = load.shape
     size = experts // shape.groups
-    packed = _pack_alike(load.reshape(layers, shape.groups, size).sum(axis=2), shape.nodes)
-    group = np.argsort(packed, axis=1, kind="stable")
+    loads = load.reshape(layers, shape.groups, size).sum(axis=2)
+    packed, order = _pack_alike(loads, shape.nodes), np.argsort(-loads, axis=1, kind="stable")
+    if shape.groups == shape.nodes:
+        order = np.broadcast_to(np.arange(shape.groups), order.shape)
+    node = np.take_along_axis(packed, order, axis=1)
+    group = np.take_along_axis(order, np.argsort(node, axis=1, kind="stable"), axis=1)
     expert = (group[:, :, None] * size + np.arange(size)).reshape(-1, experts // shape.nodes)
     row = np.repeat(np.arange(layers), shape.nodes)
     return _Shares(expert, load[row[:, None], expert])

@@ -75,7 +75,7 @@ def _of_speeds(packing: Packing, goal: Floats, expired: Expired) -> Ints:
 
 def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) -> Packed:
     """Pack a plain task of three slots a rank or more, hot rows with counts of their own."""
-    counts = greedy_counts(task)
+    counts = greedy_counts(task, measured)
     own = (counts < task.ranks).all(axis=1)  # else EPLB may have more of them
     packing = Packing(task, counts)
     goal = np.maximum(goal, _least(packing, 0))
@@ -89,7 +89,7 @@ def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) 
     floors = start(packing, own & ~hot, measured)
     if len(rows):
         packing.put_better(eased, rows)
-        floors[rows] = np.where(own, least, 0)[rows]
+        floors[rows] = np.where(own & (measured is not None), least, 0)[rows]
     tidy(packing, goal, expired)
     stuck = packing.peaks() > goal * (1 + _STUCK)
     return Packed(_with_other_counts(packing, goal, stuck, expired), floors)
@@ -124,7 +124,10 @@ def _dealt(task: Task, counts: Ints, goal: Floats, expired: Expired) -> Packing:
 
 def tidy(packing: Packing, goal: Floats, expired: Expired) -> None:
     """Part what lies together and exchange replicas, by turns."""
-    for allowance in (CLOSE if packing.task.slots > PAIRS else PARTING, PARTING):
+    task = packing.task
+    if task.is_plain and PAIRS < task.slots <= _MOST:
+        redeal(packing, goal * (1 + CLOSE), expired)
+    for allowance in (CLOSE if task.slots > PAIRS else PARTING, PARTING):
         allowed = np.maximum(packing.peaks(), goal) * (1 + allowance)
         left = part(packing, allowed, expired)
         exchange(packing, goal, expired)
@@ -137,8 +140,6 @@ def exchange(packing: Packing, goal: Floats, expired: Expired) -> None:
     task, limit = packing.task, goal * (1 + CLOSE)
     if task.slots == PAIRS and task.is_plain:
         return
-    if task.is_plain and task.slots <= _MOST:
-        redeal(packing, limit, expired)
     aim(packing, goal, limit, expired, 10)
     if not task.is_plain or task.slots <= _FEW:
         sweep(packing, limit, expired, 30)

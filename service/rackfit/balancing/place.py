@@ -7,15 +7,12 @@ import numpy as np
 
 from rackfit.balancing.floor import Shape, floor, least_peaks
 from rackfit.balancing.hierarchy import spread
-from rackfit.balancing.pack import CLOSE, PAIRS, PARTING, Expired, exchange, pack
+from rackfit.balancing.pack import PAIRS, PARTING, Expired, exchange, pack
 from rackfit.balancing.packing import Packing, packed, times
 from rackfit.balancing.pairs import THOROUGH, search_counts
 from rackfit.balancing.starts import deal
 from rackfit.balancing.task import Floats, Ints, Task
 from rackfit.balancing.unshare import part
-
-_SMALL = 6000
-"""Replicas up to which every layer is compared with EPLB's, however close to its goal."""
 
 _EQUAL, _NONE = 1e-12, 1e-300
 
@@ -32,13 +29,17 @@ def place(problem: Problem, expired: Expired) -> Ints:
     """Place every replica: the expert in every slot, [layers, ranks, slots].
 
     Balance comes first, then the fewest replicas of one expert on one rank. No layer is less
-    balanced than EPLB would leave it, but for what `CLOSE` allows in a large problem.
+    balanced than EPLB would leave it.
     """
     task, shape = problem.task, problem.shape
     floors = np.zeros(task.rows)
     if shape.nodes == 1:
+        if task.slots >= task.experts and task.is_alike:
+            return _everywhere(task)
         goal = np.ones(task.rows)
-        found, floors = pack(task, goal, expired, problem.measured[0])
+        # By groups EPLB's ties fall otherwise, even where one node has them all.
+        measured = problem.measured[0] if shape.groups == 1 else None
+        found, floors = pack(task, goal, expired, measured)
     else:
         nodes = spread(task, shape.nodes, shape.groups, expired)
         held = pack(nodes.task, nodes.goal, expired).placed
@@ -87,24 +88,26 @@ class Found(NamedTuple):
 def _above_floor(problem: Problem, by: Found, expired: Expired) -> Ints:
     """Take EPLB's placement where it is better, and improve on it.
 
-    In a large problem, layers near their goal are left alone.
+    It is better also where it is as even and has fewer replicas beside others of their expert.
     """
     task, shape, found = problem.task, problem.shape, by.placed
     peak = times(task, found).max(axis=(0, 2))
-    near = by.goal * (1 + CLOSE if found.size > _SMALL else 0)
     floors = by.floors.copy()
-    unknown = np.flatnonzero((peak > near) & (floors == 0))
+    unknown = np.flatnonzero((peak > by.goal) & (floors == 0))
     if len(unknown):
         load = problem.measured[0, unknown]
         even = np.maximum(load.sum(axis=1), _NONE) / task.ranks
         floors[unknown] = least_peaks(load, shape) / even
-    doubtful = np.flatnonzero((peak > near) & (floors < peak * (1 - _EQUAL)))
+    shared = _shared(found)
+    bar = np.where(shared > 0, peak * (1 + _EQUAL), peak * (1 - _EQUAL))
+    doubtful = np.flatnonzero(((peak > by.goal) | (shared > 0)) & (floors < bar))
     if not len(doubtful):
         return found
     load = problem.measured[0, doubtful]
     placed = floor(load, shape).reshape(-1, *found.shape[1:])
     reached = times(task.select(doubtful), placed).max(axis=(0, 2))
     better = reached < peak[doubtful] * (1 - _EQUAL)
+    better |= (reached < bar[doubtful]) & (_shared(placed) < shared[doubtful])
     rows = doubtful[better]
     if len(rows):
         packing = packed(task.select(rows), placed[better])
@@ -113,3 +116,15 @@ def _above_floor(problem: Problem, by: Found, expired: Expired) -> Ints:
             part(packing, packing.peaks(), expired)
         found[rows] = packing.placed()
     return found
+
+
+def _everywhere(task: Task) -> Ints:
+    """Place every expert on every rank, as many of each on all: perfectly even."""
+    one = np.arange(task.slots) % task.experts
+    return np.broadcast_to(one, (task.rows, task.ranks, task.slots)).copy()
+
+
+def _shared(placed: Ints) -> Ints:
+    """Count replicas that lie beside another one of their expert: [layers]."""
+    held = np.sort(placed, axis=2)
+    return np.asarray((held[:, :, 1:] == held[:, :, :-1]).sum(axis=(1, 2)))

@@ -79,7 +79,7 @@ def judge(load: Floats, task: Task, time: float) -> Verdict:
     if spare < 0:
         return Verdict(Prices(np.zeros(len(rules) * THRESHOLDS), expert_prices), None)
     choices = _choices(load, fewest, spare)
-    large, small = _classes(choices.load, time, 1)
+    large, _ = _classes(choices.load, time, 1)
     parts = [
         (needs * large - 1.0 * _classes(choices.load, time, over)[1]) * choices.replicas[:, None]
         for needs, over in rules

@@ -35,7 +35,7 @@ def best_rounds(packing: Packing, rows: Ints, aim: float, nodes: int) -> Rounds:
     expert onto one rank and leaves no node; where there is none its peak is infinite.
     """
     times = packing.times()[rows]
-    order = np.argsort(times, axis=1)
+    order = np.argsort(times, axis=1, kind="stable")
     above = (times <= aim).sum(axis=1)
     second = above[:, None] + np.arange(WARM)
     second = np.take_along_axis(order, np.minimum(second, times.shape[1] - 2), axis=1)

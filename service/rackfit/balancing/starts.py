@@ -73,8 +73,8 @@ def redeal(packing: Packing, limit: Floats, expired: Callable[[], bool]) -> None
         if not len(rows) or expired():
             break
         rest = total[rows] - mean.take(held[slot, rows])
-        falling, number = np.argsort(-rest, axis=1), np.sort(held[slot, rows], axis=1)
-        held[slot, rows[:, None], falling] = number
+        falling = np.argsort(-rest, axis=1, kind="stable")
+        held[slot, rows[:, None], falling] = np.sort(held[slot, rows], axis=1)
         total[rows] = rest + mean.take(held[slot, rows])
         lower = total[rows].max(axis=1)
         idle[rows] = np.where(lower < peaks[rows] * _LOWER, 0, idle[rows] + 1)

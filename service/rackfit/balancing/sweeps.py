@@ -58,7 +58,7 @@ def _pairs(packing: Packing, limit: Floats, closeness: Floats, turn: int) -> _Pa
     hottest = times.max(axis=1)
     bar = np.minimum(limit + closeness * (hottest - limit), hottest * _NEARLY)
     bar[(closeness > 1) | (hottest <= limit)] = np.inf
-    order = np.argsort(-times, axis=1)
+    order = np.argsort(-times, axis=1, kind="stable")
     heat = np.take_along_axis(times, order, axis=1) > bar[:, None]
     row, place = _hottest(heat, packing.task.slots)
     cold = ranks - heat.sum(axis=1)[row]

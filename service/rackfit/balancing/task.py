@@ -39,9 +39,14 @@ class Task(NamedTuple):
         return int(self.loads.shape[2])
 
     @property
+    def is_alike(self) -> bool:
+        """Whether ranks are equally fast."""
+        return bool((self.speeds == self.speeds[0, 0]).all())
+
+    @property
     def is_plain(self) -> bool:
         """Whether there is one window and ranks are equally fast."""
-        return len(self.loads) == 1 and bool((self.speeds == self.speeds[0, 0]).all())
+        return len(self.loads) == 1 and self.is_alike
 
     def select(self, rows: Ints | Bools) -> "Task":
         """Return the task of some rows alone."""

@@ -57,18 +57,20 @@ def paths(
         for placed, rows in _exchanges(task, current, shape.nodes, aim, expired):
             going_on = rows[[bool(found[row]) for row in rows]]
             _stop_at(found, task, going_on, current, placed)
-    rows = np.array([row for row, path in enumerate(found) if not (path and expired())], np.int64)
     ends = fresh.copy()
-    for row in rows if alike else ():
+    for row in range(task.rows if alike else 0):
+        if expired():
+            break
         ends[row] = _relabelled(fresh[row], current[row])
-    _stop_at(found, task, rows, current, ends)
+    _stop_at(found, task, np.arange(task.rows), current, ends)
     return found
 
 
 def _keeps_groups(shape: Shape, placed: Ints) -> bool:
-    """Tell whether `placed` [ranks, slots] has each group on a single node."""
+    """Tell whether `placed` [ranks, slots] has each group on one node, and equally many on each."""
     group = placed.reshape(shape.nodes, -1) * shape.groups // (int(placed.max()) + 1)
-    return sum(len(np.unique(held)) for held in group) == shape.groups
+    several = [len(np.unique(held)) for held in group]
+    return several == [shape.groups // shape.nodes] * shape.nodes
 
 
 def choose(paths: list[list[Stop]], price: float, limit: int | None, slots: int) -> list[Stop]:

@@ -6,9 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 from rackfit.balancing.aimed import aim
-from rackfit.balancing.counts import Greedy, greedy_counts, mixed_counts
+from rackfit.balancing.counts import (
+    Greedy,
+    greedy_counts,
+    mixed_counts,
+    replicate_greedily,
+)
 from rackfit.balancing.eased import FIRST, OTHERS, ease, least_peak
-from rackfit.balancing.packing import Packing, counted, packed
+from rackfit.balancing.floor import pack_replicas
+from rackfit.balancing.packing import Packing, counted, packed, times
 from rackfit.balancing.pairs import search_counts
 from rackfit.balancing.starts import deal, redeal, start
 from rackfit.balancing.sweeps import sweep
@@ -54,10 +60,33 @@ def pack(task: Task, goal: Floats, expired: Expired, measured: Floats | None = N
         counts = search_counts(task, counts, goal, expired)
     found = _dealt(task, counts, goal, expired)
     unknown = np.zeros(task.rows)
-    if not bool((task.speeds == task.speeds[:, :1]).all()):
-        return Packed(_of_speeds(found, goal, expired), unknown)
-    hot = _least(found) > goal * (1 + CLOSE)
-    return Packed(_with_other_counts(found, goal, hot & (not task.is_plain), expired), unknown)
+    if task.is_plain:
+        return Packed(found.placed(), unknown)
+    if bool((task.speeds == task.speeds[:, :1]).all()):
+        hot = _least(found) > goal * (1 + CLOSE)
+        placed = _with_other_counts(found, goal, hot, expired)
+    else:
+        placed = _of_speeds(found, goal, expired)
+    return Packed(_no_worse_than_on_average(task, placed, goal, expired), unknown)
+
+
+def _no_worse_than_on_average(task: Task, placed: Ints, goal: Floats, expired: Expired) -> Ints:
+    """Start from EPLB's placement of the average load, most of it on the fastest ranks, too."""
+    load = task.loads.mean(axis=0)
+    counts = replicate_greedily(load, task.ranks * task.slots)
+    greedy = pack_replicas(load, counts, task.ranks).reshape(placed.shape)
+    carried = np.take_along_axis(load / counts, greedy.reshape(task.rows, -1), axis=1)
+    lightest = np.argsort(carried.reshape(placed.shape).sum(axis=2), axis=1, kind="stable")
+    slowest = np.argsort(task.speeds, axis=1, kind="stable")
+    other = np.empty_like(greedy)
+    row = np.arange(task.rows)[:, None]
+    other[row, slowest] = greedy[row, lightest]
+    packing = packed(task, other)
+    tidy(packing, goal, expired)
+    for one in (other, packing.placed()):
+        better = times(task, one).max(axis=(0, 2)) < times(task, placed).max(axis=(0, 2))
+        placed = np.where(better[:, None, None], one, placed)
+    return placed
 
 
 def _of_speeds(packing: Packing, goal: Floats, expired: Expired) -> Ints:

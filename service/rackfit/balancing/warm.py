@@ -22,6 +22,9 @@ from rackfit.balancing.rounds import MOST_SLOTS, best_rounds, pass_on
 from rackfit.balancing.task import Bools, Ints, Task
 from rackfit.balancing.unshare import COMPARED, exchange_peaks
 
+_AT_ONCE = 2_000_000
+"""Experts compared between looks at the clock."""
+
 AIMS = (None, 0.007, 0.011)
 """How far above the mean rounds of three may leave their ranks, path by path; None: no rounds.
 
@@ -144,7 +147,7 @@ def _exchanges(
         if not len(rows) or expired():
             return
         cost = packing.task.slots**2 * packing.replicas
-        several = max(1, COMPARED // cost)
+        several = max(1, _AT_ONCE // cost)
         chunks = [rows[at : at + several] for at in range(0, len(rows), several)]
         helped = [chunk[_relieve(packing, chunk, nodes, aim)] for chunk in chunks if not expired()]
         rows = np.concatenate([rows[:0], *helped])

@@ -20,7 +20,7 @@ from rackfit.balancing.question import (
 from rackfit.engines import ENGINES
 from rackfit.engines.rejection import RejectionCode
 from rackfit.inventory.model import Inventory, Node
-from rackfit.memory.answer import MAX_RANKS
+from rackfit.memory.refusals import MAX_RANKS
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
 from rackfit.planning.placement import MAX_LISTED
 from rackfit.planning.question import PlanRequest

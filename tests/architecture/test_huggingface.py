@@ -109,6 +109,23 @@ def test_plain_types() -> None:
     assert llama(dtype="torch.bfloat16").dtype == "bf16"
 
 
+@pytest.mark.parametrize("name", ["bananas", "float64", "int8", "complex64", "torch.int8", "", 16])
+@pytest.mark.parametrize("field", ["torch_dtype", "dtype"])
+def test_a_type_no_engine_holds_weights_in_is_refused(field: str, name: object) -> None:
+    """A plain type is named as torch names it; the refusal tells those there are."""
+    assert refusals({**LLAMA, field: name}) == [f"/model/config/{field}"]
+
+
+def test_a_wrong_type_is_pointed_to_where_it_stands() -> None:
+    """A language model's section has a type of its own; so have a mixer's states."""
+    wrapped = copy.deepcopy(CONFIGS["Qwen/Qwen3-VL-8B-Instruct"])
+    wrapped["text_config"]["dtype"] = "int8"
+    hybrid = CONFIGS["nvidia/Nemotron-H-56B-Base-8K"] | {"mamba_ssm_cache_dtype": "int8"}
+
+    assert refusals(wrapped) == ["/model/config/text_config/dtype"]
+    assert refusals(hybrid) == ["/model/config/mamba_ssm_cache_dtype"]
+
+
 def test_numbers_repeated_for_every_layer_are_read_once() -> None:
     """Hunyuan's configs may hold a list where one number would do; unlike ones are refused."""
     config = CONFIGS["tencent/Hunyuan-A13B-Instruct"]

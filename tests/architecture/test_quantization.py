@@ -28,6 +28,7 @@ from checkpoints import (
 )
 from rackfit.architecture.model import Tensor
 from rackfit.architecture.quantization import read_quantization
+from rackfit.errors import InvalidInput
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,14 @@ def test_without_a_section_all_is_plain(config: dict[str, object], dtype: str) -
     stored = read_quantization(config)
     assert [dtype, dtype, dtype] == schemes(stored, Q_PROJ, EMBEDDING, NORM)
     assert not stored.layer_dependent
+
+
+def test_a_wrappers_type_is_refused_where_none_holds_weights_in_it() -> None:
+    """What is not quantized has the outermost type; a section's own does not hide a wrong one."""
+    config = {"torch_dtype": "bananas", "text_config": {"dtype": "bfloat16"}}
+    with pytest.raises(InvalidInput) as refused:
+        read_quantization(config)
+    assert ["/model/config/torch_dtype"] == [v.pointer for v in refused.value.violations]
 
 
 def test_a_tensors_own_type_wins() -> None:

@@ -5,12 +5,13 @@ from typing import TypeVar
 
 import msgspec
 
-from rackfit.architecture.fields import MAX_LAYERS, MAX_POSITIONS, Fields
+from rackfit.architecture.fields import MAX_LAYERS, MAX_POSITIONS, Fields, show
 from rackfit.architecture.model import Architecture, Layer, Rotary, Tensor
 
 Key = TypeVar("Key", bound=Hashable)
 
 KV_ALIASES = ("num_kv_heads", "n_head_kv", "num_attention_groups")
+# What engines hold weights in (vLLM, config/model.py, STR_DTYPE_TO_TORCH_DTYPE): none has FP64.
 DTYPES = {
     "bfloat16": "bf16",
     "float16": "f16",
@@ -18,6 +19,7 @@ DTYPES = {
     "float32": "f32",
     "float": "f32",
 }
+DTYPE_FIELDS = ("torch_dtype", "dtype")
 
 
 class Names(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,14 +82,17 @@ def read_frame(fields: Fields) -> Frame:
     )
 
 
-def read_dtype(fields: Fields) -> str:
-    """Read the checkpoint's plain type; anything unheard of is served in bf16."""
-    return plain_type(fields.text("torch_dtype", "dtype"))
-
-
-def plain_type(name: object) -> str:
-    """Return the plain type that a config names."""
-    return DTYPES.get(name.removeprefix("torch."), "bf16") if isinstance(name, str) else "bf16"
+def read_dtype(
+    fields: Fields, names: Sequence[str] = DTYPE_FIELDS, *, default: str = "bf16"
+) -> str:
+    """Read the checkpoint's plain type from the first field that names one."""
+    name = next(filter(fields.has, names), None)
+    if name is None:
+        return default
+    said = fields.text(name)
+    if fields.holds_text(name) and said.removeprefix("torch.") not in DTYPES:
+        fields.fail(name, f"{name} must be one of {', '.join(DTYPES)}, got {show(said)}.")
+    return DTYPES.get(said.removeprefix("torch."), default)
 
 
 def read_heads(

@@ -14,7 +14,6 @@ from rackfit.architecture.draft import as_draft, join
 from rackfit.architecture.families.llama import grouped
 from rackfit.architecture.fields import MAX_LAYERS, Fields
 from rackfit.architecture.frame import (
-    DTYPES,
     Frame,
     Names,
     Reader,
@@ -137,7 +136,7 @@ def read_mamba(fields: Fields) -> Mamba:
         kernel=fields.integer("conv_kernel", "mamba_d_conv", default=4, most=1024),
         bias=fields.flag("use_bias"),
         convolution_bias=fields.flag("use_conv_bias", "mamba_conv_bias", default=True),
-        state_dtype=DTYPES.get(fields.text("mamba_ssm_cache_dtype"), plain),
+        state_dtype=read_dtype(fields, ["mamba_ssm_cache_dtype"], default=plain),
     )
 
 

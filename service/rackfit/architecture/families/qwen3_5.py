@@ -15,12 +15,12 @@ from rackfit.architecture.families import qwen_moe
 from rackfit.architecture.families.llama import BEFORE_EACH, grouped
 from rackfit.architecture.fields import Fields
 from rackfit.architecture.frame import (
-    DTYPES,
     Frame,
     Heads,
     Names,
     Reader,
     assemble,
+    read_dtype,
     read_frame,
     read_heads,
     stack,
@@ -139,7 +139,7 @@ def read_delta_net(fields: Fields) -> DeltaNet:
         key_width=fields.integer("linear_key_head_dim"),
         value_width=fields.integer("linear_value_head_dim"),
         kernel=fields.integer("linear_conv_kernel_dim", most=1024),
-        state_dtype=DTYPES.get(fields.text("mamba_ssm_dtype"), "f32"),
+        state_dtype=read_dtype(fields, ["mamba_ssm_dtype"], default="f32"),
     )
 
 

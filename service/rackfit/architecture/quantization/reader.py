@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from rackfit.architecture.fields import MAX_LAYERS
-from rackfit.architecture.frame import plain_type
+from rackfit.architecture.fields import MAX_LAYERS, Fields
+from rackfit.architecture.frame import DTYPE_FIELDS, read_dtype
 from rackfit.architecture.quantization import methods
 from rackfit.architecture.quantization.auto_round import read_auto_round
 from rackfit.architecture.quantization.compressed_tensors import read_compressed_tensors
@@ -64,7 +64,7 @@ def read_quantization(
     Raises:
         InvalidInput: at the field that names a method, format or pattern nothing here reads.
     """
-    dtype = _plain_dtype(config)
+    dtype = _plain_dtype(config, pointer)
     depth = _depth(config)
     place = _section(config, hf_quant_config, pointer)
     if place is None:
@@ -118,11 +118,15 @@ def _reader(section: Section) -> Callable[[Section], Stored]:
     return reader
 
 
-def _plain_dtype(config: Mapping[str, Any]) -> str:
-    """Return the type of what is not quantized; a name that is no string is refused elsewhere."""
-    holders = [holder for _, holder in _holders(config)]
-    named = (holder.get(name) for holder in holders for name in ("torch_dtype", "dtype"))
-    return plain_type(next((name for name in named if name is not None), None))
+def _plain_dtype(config: Mapping[str, Any], pointer: str) -> str:
+    """Return the type of what is not quantized; the outermost that is named counts."""
+    for path, holder in _holders(config):
+        if any(holder.get(name) is not None for name in DTYPE_FIELDS):
+            fields = Fields(holder, f"{pointer}{path}")
+            dtype = read_dtype(fields)
+            fields.check()
+            return dtype
+    return "bf16"
 
 
 def _depth(config: Mapping[str, Any]) -> Depth:

@@ -32,6 +32,21 @@ def faults(request: Json, plan: Json, *, usable_bytes: dict[str, int], experts: 
     ]
 
 
+def pair_faults(request: Json, pair: Json) -> list[str]:
+    """List what is wrong with both sides of a pair together, commands included."""
+    sides = [pair["prefill"], pair["decode"]]
+    nodes = {node["name"]: node for node in request["inventory"]["nodes"]}
+    commands = [command for side in sides for command in side["launch"]["commands"]]
+    shown = Counter((c["node"], device) for c in commands for device in c["devices"])
+    ranks = [rank for side in sides for rank in side["ranks"]]
+    found = _device_faults({"ranks": ranks}, nodes)
+    found += [f"{count} processes are shown {place}" for place, count in shown.items() if count > 1]
+    if len(ranks) != pair["accelerators"]:
+        found.append(f"{len(ranks)} ranks on {pair['accelerators']} accelerators")
+    most = request.get("constraints", {}).get("max_accelerators", len(ranks))
+    return [*found, *([f"{len(ranks)} of {most} devices"] if len(ranks) > most else [])]
+
+
 def _degree_faults(plan: Json) -> list[str]:
     split, ranks = plan["split"], plan["ranks"]
     devices = split["tensor"] * split["pipeline"] * split["data"] * split["context"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planning.asking import answer, nodes_of, request
-from planning.checker import faults
+from planning.checker import faults, pair_faults
 from rackfit.catalog import load_catalog
 from rackfit.errors import InvalidInput
 
@@ -125,6 +125,24 @@ def test_tensorrt_llm_reads_its_phase_from_the_file() -> None:
     assert all("cache_transceiver_config" in file for file in files)
 
 
+def test_sides_that_are_started_share_no_device() -> None:
+    """Nor where a side's groups are dealt out evenly, as its launcher wants them."""
+    workload = {**WORKLOAD, "context_tokens": 4500, "sequences": 1}
+    question = request(
+        nodes_of(H200, 3),
+        "zai-org/GLM-5",
+        engine={"name": "sglang"},
+        workload=workload,
+        disaggregate=True,
+        limit=5,
+    )
+    found = pairs({**question, "launch": {"model": "m"}})
+    assert found
+    assert [] == [fault for pair in found for fault in pair_faults(question, pair)]
+    bare = [(pair["prefill"]["ranks"], pair["decode"]["ranks"]) for pair in pairs(question)]
+    assert bare == [(pair["prefill"]["ranks"], pair["decode"]["ranks"]) for pair in found]
+
+
 QUESTIONS = st.fixed_dictionaries(
     {
         "objective": st.sampled_from(
@@ -143,7 +161,11 @@ QUESTIONS = st.fixed_dictionaries(
                 "placement": st.just("spread"),
             },
         ),
-    }
+    },
+    optional={
+        "launch": st.just({"model": "m"}),
+        "engine": st.sampled_from([{"name": "sglang"}, {"name": "tensorrt-llm"}]),
+    },
 )
 
 
@@ -166,13 +188,7 @@ def test_pairs_are_sound(more: Json, sizes: list[tuple[str, int]], model: str) -
     constraints = question["constraints"]
     experts = 0 if model == DENSE else 128
     for pair in pairs(question):
-        used = [
-            (rank["node"], rank["device"])
-            for side in ("prefill", "decode")
-            for rank in pair[side]["ranks"]
-        ]
-        assert len(used) == len(set(used)) == pair["accelerators"]
-        assert pair["accelerators"] <= constraints.get("max_accelerators", pair["accelerators"])
+        assert [] == pair_faults(question, pair)
         for name in ("seconds_to_first_token", "seconds_per_output_token"):
             assert pair[name] <= constraints.get(f"max_{name}", pair[name]), name
         held = {"tensor": constraints["tensor"]} if "tensor" in constraints else {}

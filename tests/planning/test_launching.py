@@ -241,19 +241,40 @@ def test_a_model_that_would_not_reach_the_engine_is_refused(model: str) -> None:
 def test_a_launcher_that_wants_nodes_alike_gets_them(engine: str) -> None:
     """Twelve devices of two nodes of eight are six of each where eight and four cannot be started.
 
-    The plan is sound either way, and without a wish for commands the nodes stay full.
+    The plan is the same, whether or not commands are asked for.
     """
     constraints = {"tensor": 2, "pipeline": 6, "data": 1}
     model = "deepseek-ai/DeepSeek-V3.1"
     question = request(nodes_of("h200", 2), model, engine={"name": engine}, constraints=constraints)
     told = answer(truths.catalog(), {**question, "launch": {"model": model}})["plans"][0]
-    packed = answer(truths.catalog(), question)["plans"][0]
     assert told["launch"]["no_commands"] is None
     assert len(told["launch"]["commands"]) == 2
     usable = dict.fromkeys(("node-0", "node-1"), 200 << 30)
-    for plan in (told, packed):
-        assert not faults(question, plan, usable_bytes=usable, experts=256)
-    devices = Counter(rank["node"] for rank in packed["ranks"])
-    assert sorted(devices.values()) == [4, 8]
-    if engine == "sglang":
-        assert set(Counter(rank["node"] for rank in told["ranks"]).values()) == {6}
+    assert not faults(question, told, usable_bytes=usable, experts=256)
+    assert set(Counter(rank["node"] for rank in told["ranks"]).values()) == {6}
+    assert told["ranks"] == answer(truths.catalog(), question)["plans"][0]["ranks"]
+
+
+def test_a_plan_to_be_started_stays_in_its_rack() -> None:
+    """Nodes that share a replica evenly are of one rack; where it has none, there are no commands.
+
+    Three groups of four devices do not go evenly on the two nodes of a rack.
+    """
+    places = {"a1": "A", "a2": "A", "b1": "B", "c1": "C"}
+    nodes = [
+        {"name": name, "accelerator": "h200", "count": 8, "rack": f"r{at}", "fabric": f"f{at}"}
+        for name, at in places.items()
+    ]
+    constraints = {"tensor": 4, "pipeline": 3, "data": 1}
+    question = request(
+        nodes, "zai-org/GLM-5", engine={"name": "vllm"}, constraints=constraints, limit=1
+    )
+    question["launch"] = {"model": "m"}
+    (told,) = answer(truths.catalog(), question)["plans"]
+    assert {"a1", "a2"} == set(told["nodes"])
+    assert "do not share it" in told["launch"]["no_commands"]
+    third = {**nodes[0], "name": "a3"}
+    question["inventory"]["nodes"].append(third)
+    (even,) = answer(truths.catalog(), question)["plans"]
+    assert {"a1", "a2", "a3"} == set(even["nodes"])
+    assert even["launch"]["no_commands"] is None

@@ -63,14 +63,22 @@ def packed_cells(pool: Pool, split: Split, least_free: int) -> list[Cell]:
 def even_cells(pool: Pool, size: int, least_free: int, needed: int) -> list[Cell] | None:
     """Take `needed` groups from as few domains as possible, as many from each.
 
-    None where that many domains do not have the same room. Launchers of several nodes want it so.
+    Out of one rack or else one fabric, as `packed_cells` would. None where domains there do not
+    have the same room. Launchers of several nodes want it so.
     """
     offers = _offers(pool, size, least_free, needed)
+    for areas in (_labelled(offers, 2), _labelled(offers, 1), [offers]):
+        roomy = [area for area in areas if sum(offer.room for offer in area) >= needed]
+        if roomy:
+            return next((cells for area in roomy if (cells := _evenly(area, needed))), None)
+    return None
+
+
+def _evenly(offers: Sequence[Offer], needed: int) -> list[Cell] | None:
     for domains in range(1, len(offers) + 1):
         each, more = divmod(needed, domains)
-        if more or offers[domains - 1].room < each:
-            continue
-        return [cell for offer in offers[:domains] for cell in offer.cells(each)]
+        if not more and offers[domains - 1].room >= each:
+            return [cell for offer in offers[:domains] for cell in offer.cells(each)]
     return None
 
 

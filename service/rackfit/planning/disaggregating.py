@@ -23,8 +23,8 @@ from rackfit.planning.evaluation import MAX_REPLICAS, Evaluator, Question
 from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.launching import router
 from rackfit.planning.matching import Pair, Rates, in_flight, of_first
-from rackfit.planning.outcomes import Fit
-from rackfit.planning.placement import cells_of
+from rackfit.planning.outcomes import Fit, Miss
+from rackfit.planning.placement import chosen_cells, settled
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import ROOFLINE, Disaggregated, Objective, PlanRequest, performance
 from rackfit.planning.ranking import Order
@@ -231,9 +231,10 @@ class Disaggregator:
 
     def _placed(self, pair: Pair) -> list[Pair]:
         """The pair on devices of which none is used twice; nothing if there are too few."""
-        pool, decode = pair.prefill.pool, pair.decode
+        pool, engine = pair.prefill.pool, self._reader.question.engine
+        decode = settled(pair.decode, engine)
         if pool is decode.pool:
-            pool = without(pool, cells_of(decode))
+            pool = without(pool, chosen_cells(decode))
         split = pair.prefill.split
         question = msgspec.structs.replace(
             self._reader.question,
@@ -245,7 +246,9 @@ class Disaggregator:
         if pool.largest_domain < split.cell:
             return []
         fit = self._reader.asking(question).evaluate(alone, pool)
-        return [msgspec.structs.replace(pair, prefill=fit)] if isinstance(fit, Fit) else []
+        if isinstance(fit, Miss):
+            return []
+        return [msgspec.structs.replace(pair, prefill=settled(fit, engine), decode=decode)]
 
     def told(self, pair: Pair) -> Disaggregated:
         """Put a pair into words: two plans, and what they do together."""

@@ -7,6 +7,7 @@ import msgspec
 
 from rackfit.engines.split import Split
 from rackfit.memory.stages import StageMemory
+from rackfit.planning.cells import Cell
 from rackfit.planning.pools import Pool
 from rackfit.planning.seating import NodeLoss
 from rackfit.planning.times import Pace
@@ -39,7 +40,8 @@ class Fit(msgspec.Struct, frozen=True):
     Devices need at least `least_free` bytes; `held` sequences fit a data rank. Replicas are kept
     apart, at most `most_a_node` on a node, unless that is 0. The engine is told a `partition` of
     the layers, unless it divides them so itself. Stages on several accelerator types have one of
-    `shares` for each; `pool` is that of the first.
+    `shares` for each; `pool` is that of the first. Its groups of devices are `chosen` once it is
+    placed.
     """
 
     split: Split
@@ -51,6 +53,7 @@ class Fit(msgspec.Struct, frozen=True):
     most_a_node: int = 0
     partition: tuple[int, ...] | None = None
     shares: tuple[Share, ...] = ()
+    chosen: tuple[Cell, ...] | None = None
 
     @property
     def cells(self) -> int:

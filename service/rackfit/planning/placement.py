@@ -7,11 +7,12 @@ import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.engines.interface import Engine
+from rackfit.engines.launch import Host
 from rackfit.engines.split import Split
 from rackfit.inventory.model import Node
 from rackfit.memory.rank_order import Position, positions
 from rackfit.memory.stages import RankLoad, sequences_per_rank
-from rackfit.planning.cells import Cell, apart_cells, packed_cells
+from rackfit.planning.cells import Cell, apart_cells, even_cells, packed_cells
 from rackfit.planning.outcomes import Fit, Share
 from rackfit.planning.question import PlannedRank
 
@@ -36,16 +37,12 @@ def place(
     engine: Engine,
     experts: ExpertFeedForward | None,
     sequences: int,
-    *,
-    chosen: Sequence[Cell] | None = None,
 ) -> Placement:
-    """Put the ranks of a fitting split on devices, `sequences` over the deployment.
+    """Put the ranks of a settled split on devices, `sequences` over the deployment.
 
-    Replicas are alike: beyond `MAX_LISTED` ranks only the first are listed. `chosen` groups are
-    taken instead of those that leave fewest domains in use.
+    Replicas are alike: beyond `MAX_LISTED` ranks only the first are listed.
     """
-    split = fit.split
-    cells = chosen or cells_of(fit)
+    split, cells = fit.split, chosen_cells(fit)
     listed = min(split.replicas, max(MAX_LISTED // split.devices_per_replica, 1))
     carried = sequences_per_rank(split, sequences)
     budgets = fit.stages.each(fit.budgets)
@@ -66,8 +63,39 @@ def place(
     return Placement(tuple(dict.fromkeys(chain((r.node for r in ranks), used))), ranks, listed)
 
 
-def cells_of(fit: Fit) -> list[Cell]:
-    """The groups a fit takes: replicas apart where it says so, else packed."""
+def settled(fit: Fit, engine: Engine) -> Fit:
+    """The fit with the groups it takes, chosen once for all that is told of it.
+
+    Replicas apart where it says so, else packed; where its engine is not started on such nodes but
+    on some that share a replica evenly, these.
+    """
+    cells = _cells_of(fit)
+    split = fit.split
+    if split.replicas == 1 and not fit.shares and not engine.starts_on(split, _hosts(split, cells)):
+        even = even_cells(fit.pool, split.cell, fit.least_free, fit.cells)
+        if even is not None and engine.starts_on(split, _hosts(split, even)):
+            cells = even
+    return msgspec.structs.replace(fit, chosen=tuple(cells))
+
+
+def chosen_cells(fit: Fit) -> Sequence[Cell]:
+    """The groups that a settled fit takes."""
+    if fit.chosen is None:
+        msg = f"a fit that is not placed: {fit.split}"
+        raise AssertionError(msg)
+    return fit.chosen
+
+
+def _hosts(split: Split, cells: Sequence[Cell]) -> list[Host]:
+    """The nodes of one replica, each with the devices it gives in order of rank."""
+    held: dict[int, list[int]] = {}
+    for at in positions(split):
+        node, device = cells[at.stage * split.data + at.data][at.tensor]
+        held.setdefault(node, []).append(device)
+    return [Host(name=str(node), devices=tuple(devices)) for node, devices in held.items()]
+
+
+def _cells_of(fit: Fit) -> list[Cell]:
     if fit.shares:
         return _mixed(fit.split, fit.shares)
     if fit.most_a_node:

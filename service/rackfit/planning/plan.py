@@ -21,6 +21,7 @@ from rackfit.planning.fixes import Fixer
 from rackfit.planning.launching import check_names
 from rackfit.planning.mixing import search_mixed
 from rackfit.planning.outcomes import Fit, Miss
+from rackfit.planning.placement import settled
 from rackfit.planning.pools import Pool, read_pools
 from rackfit.planning.prices import read_prices
 from rackfit.planning.question import Disaggregated, Plan, PlanAnswer, PlanRequest
@@ -235,7 +236,7 @@ class PlanSearch:
             performance=timing.performance(fit),
             loads=self.loads,
         )
-        return as_plan(fit, told)
+        return as_plan(settled(fit, told.question.engine), told)
 
     def _disaggregated(self, timing: Timing) -> tuple[Disaggregated, ...]:
         """Plans of two kinds of replicas."""

@@ -8,7 +8,6 @@ from rackfit.engines.launch import Launched, Phase
 from rackfit.engines.start import Start
 from rackfit.inventory.model import Node
 from rackfit.memory.stages import capacity, sequences_per_rank
-from rackfit.planning.cells import Cell, even_cells
 from rackfit.planning.evaluation import Question
 from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.launches import LaunchOptions
@@ -35,7 +34,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def as_plan(fit: Fit, told: Told) -> Plan:
-    """Put a fit's ranks on devices and say how they are started."""
+    """Put a settled fit's ranks on devices and say how they are started."""
     question = told.question
     engine, model, carried = question.engine, question.model, told.sequences
     experts = model.architecture.experts
@@ -51,10 +50,6 @@ def as_plan(fit: Fit, told: Told) -> Plan:
     vendor = fit.pool.accelerator.vendor
     placed = place(fit, told.nodes, engine, experts, carried)
     started = launch(engine, launched, placed, vendor, told.options)
-    if started.no_commands is not None and (even := _even(fit)) is not None:
-        other = place(fit, told.nodes, engine, experts, carried, chosen=even)
-        again = launch(engine, launched, other, vendor, told.options)
-        placed, started = (other, again) if again.no_commands is None else (placed, started)
     return Plan(
         split=fit.split,
         accelerator=fit.pool.accelerator.id,
@@ -98,10 +93,3 @@ def _mixed(fit: Fit) -> tuple[StageShare, ...] | None:
         )
         or None
     )
-
-
-def _even(fit: Fit) -> list[Cell] | None:
-    """The groups of one replica dealt out evenly, as launchers of several nodes want them."""
-    if fit.split.replicas > 1 or fit.shares:
-        return None
-    return even_cells(fit.pool, fit.split.cell, fit.least_free, fit.cells)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 import msgspec
@@ -62,11 +63,13 @@ class FakePool(ComputePool):
         super().__init__(Settings(compute_processes=1), Closing())
         self.answers = list(answers)
         self.functions: list[str] = []
+        self.seconds: list[float] = []
 
     async def run(self, seconds: float, call: Any, _held: Held | None = None) -> Any:  # noqa: ANN401 - as the pool's
         """Give the next answer."""
         assert seconds > 0
         self.functions.append(call.func.__name__)
+        self.seconds.append(seconds)
         answer = self.answers.pop(0)
         await asyncio.sleep(0.02)
         return answer
@@ -117,7 +120,14 @@ class Process:
         await self.cache.aclose()
 
 
-def question(asked: Operation, body: bytes, *, media_type: str = JSON, name: str = "a") -> Question:
+def question(
+    asked: Operation,
+    body: bytes,
+    *,
+    media_type: str = JSON,
+    name: str = "a",
+    patience: float = 10.0,
+) -> Question:
     """Return a question."""
     return Question(
         operation=asked,
@@ -127,7 +137,8 @@ def question(asked: Operation, body: bytes, *, media_type: str = JSON, name: str
         body=body,
         content_type=b"application/json",
         media_type=media_type,
-        deadline=time.monotonic() + 10,
+        patience=patience,
+        deadline=time.monotonic() + patience,
         gone=asyncio.Event().wait,
         held=Room(0).held(),
     )
@@ -228,6 +239,21 @@ async def test_an_incomplete_answer_is_neither_kept_nor_shared(run: Computation)
     given.append(await service.answer(asked))
     assert 4 == len({g.content for g in given})
     assert {("incomplete", None)} == {(g.source, g.etag) for g in given}
+
+
+async def test_those_in_a_hurry_neither_wait_for_others_nor_cut_them_short(
+    run: Computation,
+) -> None:
+    """Who waits longer or shorter than another has a computation of the own time."""
+    pool = FakePool(computed(b"short", complete=False), computed(b"whole"))
+    service = Process(Settings(), pool)
+    asked = partial(question, operation(run, heavy=True), b'{"number":1}')
+    times = [0.5, 10.0, 10.0]
+    given = await asyncio.gather(*(service.answer(asked(patience=time)) for time in times))
+    assert ["incomplete", "computed", "collapsed"] == [g.source for g in given]
+    assert [b"short", b"whole", b"whole"] == [g.content for g in given]
+    assert [True, False] == [seconds <= 0.5 for seconds in pool.seconds]
+    assert "memory" == (await service.answer(asked(patience=0.5))).source
 
 
 async def test_a_large_body_is_decoded_in_the_pool(run: Computation) -> None:

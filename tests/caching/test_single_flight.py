@@ -31,7 +31,7 @@ class Computation:
 
 
 async def start(
-    flights: SingleFlight[int],
+    flights: SingleFlight[bytes, int],
     compute: Callable[[], Awaitable[int]],
     callers: int,
     key: bytes = b"k",
@@ -44,7 +44,7 @@ async def start(
 
 async def test_a_thousand_waiters_compute_once() -> None:
     """A thousand concurrent equal requests share one computation and its result."""
-    flights, compute = SingleFlight[int](), Computation()
+    flights, compute = SingleFlight[bytes, int](), Computation()
     waiters = await start(flights, compute, 1_000)
     compute.gate.set()
 
@@ -55,7 +55,7 @@ async def test_a_thousand_waiters_compute_once() -> None:
 
 async def test_different_keys_do_not_share() -> None:
     """Requests with different keys compute each for itself."""
-    flights, compute = SingleFlight[int](), Computation()
+    flights, compute = SingleFlight[bytes, int](), Computation()
     waiters = await start(flights, compute, 1, b"a") + await start(flights, compute, 1, b"b")
     compute.gate.set()
     await asyncio.gather(*waiters)
@@ -65,7 +65,7 @@ async def test_different_keys_do_not_share() -> None:
 
 async def test_a_result_is_not_kept() -> None:
     """A request that comes after the computation ended starts a new one."""
-    flights, compute = SingleFlight[int](), Computation()
+    flights, compute = SingleFlight[bytes, int](), Computation()
     compute.gate.set()
 
     assert [1, 2] == [await flights.run(b"k", compute) for _ in range(2)]
@@ -74,7 +74,7 @@ async def test_a_result_is_not_kept() -> None:
 @pytest.mark.parametrize("leaver", [0, 1, 2])
 async def test_a_caller_that_leaves_takes_only_itself(leaver: int) -> None:
     """Cancelling one waiter, the first one too, leaves the others their result."""
-    flights, compute = SingleFlight[int](), Computation()
+    flights, compute = SingleFlight[bytes, int](), Computation()
     waiters = await start(flights, compute, 3)
     waiters[leaver].cancel()
     await asyncio.sleep(0)
@@ -88,7 +88,7 @@ async def test_a_caller_that_leaves_takes_only_itself(leaver: int) -> None:
 
 async def test_the_computation_ends_with_its_last_waiter() -> None:
     """When nobody is left waiting the computation is cancelled and forgotten."""
-    flights, compute = SingleFlight[int](), Computation()
+    flights, compute = SingleFlight[bytes, int](), Computation()
     waiters = await start(flights, compute, 3)
     for waiter in waiters:
         waiter.cancel()
@@ -101,7 +101,7 @@ async def test_the_computation_ends_with_its_last_waiter() -> None:
 
 async def test_a_caller_does_not_join_a_cancelled_computation() -> None:
     """Who comes while an abandoned computation still cleans up starts a new one."""
-    flights, compute = SingleFlight[int](), Computation()
+    flights, compute = SingleFlight[bytes, int](), Computation()
     cleaning = asyncio.Event()
 
     async def slow_to_die() -> int:
@@ -125,7 +125,7 @@ async def test_a_caller_does_not_join_a_cancelled_computation() -> None:
 
 async def test_an_error_reaches_everyone_who_waits_and_no_one_else() -> None:
     """Waiters share the very error; the next request computes again."""
-    flights = SingleFlight[int]()
+    flights = SingleFlight[bytes, int]()
     attempts: list[None] = []
 
     async def fail() -> int:
@@ -143,7 +143,7 @@ async def test_an_error_reaches_everyone_who_waits_and_no_one_else() -> None:
 
 async def test_an_error_nobody_waited_for_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     """A computation that fails while being cancelled leaves no complaint of asyncio's behind."""
-    flights = SingleFlight[int]()
+    flights = SingleFlight[bytes, int]()
 
     async def fail_late() -> int:
         try:

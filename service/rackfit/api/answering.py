@@ -47,7 +47,8 @@ computing the answer itself, should that come to nothing.
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it came: nothing decoded but the path, and a media type agreed on.
 
-    `deadline` is of `time.monotonic`; `gone` waits for the caller to hang up; `held` is the room
+    `patience` is how many seconds it may take, `deadline` when they are over, of
+    `time.monotonic`; `gone` waits for the caller to hang up; `held` is the room
     its body takes. `looked_up` tells that Redis was just asked for the answer, in vain.
     """
 
@@ -58,6 +59,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     content_type: bytes
     media_type: str
+    patience: float
     deadline: float
     gone: Gone
     held: Held
@@ -95,8 +97,8 @@ class Answering:
         self._cache = cache
         self._pool = pool
         self._memo = KeyMemo(context.settings.cache_entries)
-        self._flights: SingleFlight[Given] = SingleFlight()
-        self._reads: SingleFlight[CachedAnswer | None] = SingleFlight()
+        self._flights: SingleFlight[tuple[bytes, float], Given] = SingleFlight()
+        self._reads: SingleFlight[bytes, CachedAnswer | None] = SingleFlight()
         self._raw_keys = RawKeys(
             variant=context.variant,
             version=__version__,
@@ -182,7 +184,11 @@ class Answering:
         return await self._fly(key, question, canonical)
 
     async def _fly(self, key: bytes, question: Question, canonical: Canonical | None) -> Given:
-        """Find or compute an answer once for all who are asking for it now."""
+        """Find or compute an answer once for all who are asking for it now.
+
+        Those who wait longer, or shorter, have a flight of their own: nobody is told that time
+        was up by the deadline of one in a greater hurry, or kept beyond their own.
+        """
         led = False
 
         async def lead() -> Given:
@@ -194,7 +200,7 @@ class Answering:
                 key, question, canonical or await self._canonicalise(question)
             )
 
-        landed = await self._flights.run(key, lead)
+        landed = await self._flights.run((key, question.patience), lead)
         if led or landed.source == "redis":
             return landed
         if landed.source != "incomplete":

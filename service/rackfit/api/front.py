@@ -18,18 +18,17 @@ from rackfit.api.closing import Closing
 from rackfit.api.exchange import arrived, exchange_of
 from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Operation
+from rackfit.api.patience import HEADER, read_seconds
 from rackfit.api.pipeline import answer_headers
 from rackfit.api.pool import full
 from rackfit.api.sharing import Header
 from rackfit.caching.answer import CachedAnswer
 from rackfit.settings import Settings
 
-WATCHED = frozenset(
-    {b"accept", b"content-type", b"content-encoding", b"if-none-match", b"transfer-encoding"}
-)
+PLAIN = frozenset({b"accept", b"content-type", HEADER})
+WATCHED = PLAIN | {b"content-encoding", b"if-none-match", b"transfer-encoding"}
 """Headers that decide on the answer; those that call for more than looking one up are not taken."""
 
-PLAIN = frozenset({b"accept", b"content-type"})
 OK = 200
 
 
@@ -105,6 +104,7 @@ class Front:
             not given.keys() <= PLAIN
             or sum(name in PLAIN for name, _ in scope["headers"]) != len(given)
             or len(accept) > MAX_ACCEPT
+            or (HEADER in given and read_seconds(given[HEADER]) is None)
             or not takes(operation, content_type.decode("latin-1"))
             or not self.may_have(exchange_of(scope).caller, operation)
             or self._closing.has_begun

@@ -14,6 +14,7 @@ from rackfit.api.hanging_up import gone
 from rackfit.api.headers import first, joined
 from rackfit.api.negotiation import MAX_ACCEPT, negotiate
 from rackfit.api.operation import Document, Operation
+from rackfit.api.patience import patience
 from rackfit.api.problems import RequestError
 from rackfit.api.room import Held, Room
 from rackfit.settings import Settings
@@ -49,8 +50,9 @@ class Pipeline:
         """
         _check_scope(operation, request)
         media_type = _acceptable(operation, request)
+        seconds = patience(request.scope, self._settings.request_timeout_seconds)
         with self._room.held() as held:
-            body = await self._body(operation, request, held)
+            body = await self._body(operation, request, held, seconds)
             given = await self._answering.answer(
                 Question(
                     operation=operation,
@@ -60,7 +62,8 @@ class Pipeline:
                     body=body,
                     content_type=(first(request.scope, b"content-type") or "").encode("latin-1"),
                     media_type=media_type,
-                    deadline=self._closing.deadline(self._settings.request_timeout_seconds),
+                    patience=seconds,
+                    deadline=self._closing.deadline(seconds),
                     gone=gone(request.receive),
                     held=held,
                     looked_up=exchange_of(request.scope).looked_up,
@@ -70,7 +73,7 @@ class Pipeline:
         return _response(operation, given, request)
 
     async def _body(
-        self, operation: Operation, request: Request[Any, Any, Any], held: Held
+        self, operation: Operation, request: Request[Any, Any, Any], held: Held, seconds: float
     ) -> bytes:
         if operation.body is None:
             return b""
@@ -78,7 +81,7 @@ class Pipeline:
             request,
             operation.body_media_types,
             limit_bytes=getattr(self._settings, operation.body_limit),
-            timeout_seconds=self._settings.request_timeout_seconds,
+            timeout_seconds=seconds,
             closing=self._closing,
             held=held,
         )

@@ -9,7 +9,10 @@ from rackfit.api.headers import raw_values
 Header = tuple[bytes, bytes]
 
 METHODS = b"GET, HEAD, POST, OPTIONS"
-ASKED = b"accept, authorization, content-type, if-none-match, traceparent, x-request-id"
+ASKED = (
+    b"accept, authorization, content-type, if-none-match, traceparent, x-request-id, "
+    b"x-request-timeout"
+)
 SHOWN = b"cache-status, etag, retry-after, x-request-id"
 MAX_AGE_SECONDS = b"600"
 

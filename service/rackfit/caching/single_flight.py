@@ -6,9 +6,10 @@ waiting. Results and errors reach everyone who waits and are not kept afterwards
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -20,11 +21,11 @@ class _Flight(Generic[T]):
         self.waiting = 0
 
 
-class SingleFlight(Generic[T]):
+class SingleFlight(Generic[K, T]):
     """Computations under way by key, for one event loop."""
 
     def __init__(self) -> None:
-        self._flights: dict[bytes, _Flight[T]] = {}
+        self._flights: dict[K, _Flight[T]] = {}
         # The loop holds tasks weakly, and one that is cleaning up after its cancellation is no
         # longer in `_flights`.
         self._tasks: set[asyncio.Task[T]] = set()
@@ -32,7 +33,7 @@ class SingleFlight(Generic[T]):
     def __len__(self) -> int:
         return len(self._flights)
 
-    async def run(self, key: bytes, compute: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, key: K, compute: Callable[[], Awaitable[T]]) -> T:
         """Return what `compute` gives, sharing one computation among concurrent equal keys.
 
         Store the result inside `compute`, so that it is stored once.
@@ -55,7 +56,7 @@ class SingleFlight(Generic[T]):
         finally:
             del flight  # an error it holds would hold this frame, and that all it leads to
 
-    def _start(self, key: bytes, compute: Callable[[], Awaitable[T]]) -> _Flight[T]:
+    def _start(self, key: K, compute: Callable[[], Awaitable[T]]) -> _Flight[T]:
         async def computation() -> T:
             return await compute()
 
@@ -65,14 +66,14 @@ class SingleFlight(Generic[T]):
         flight.task.add_done_callback(lambda _: self._settle(key, flight))
         return flight
 
-    def _settle(self, key: bytes, flight: _Flight[T]) -> None:
+    def _settle(self, key: K, flight: _Flight[T]) -> None:
         self._forget(key, flight)
         self._tasks.discard(flight.task)
         # An error that nobody waited for is nobody's: reading it keeps asyncio from reporting it.
         if not flight.task.cancelled():
             flight.task.exception()
 
-    def _forget(self, key: bytes, flight: _Flight[T]) -> None:
+    def _forget(self, key: K, flight: _Flight[T]) -> None:
         # A later flight may have taken the key over while this one was being cancelled.
         if self._flights.get(key) is flight:
             del self._flights[key]

@@ -26,7 +26,21 @@ REQUEST_ID = {
     ),
     "schema": {"type": "string"},
 }
-SHARED = {"IfNoneMatch": IF_NONE_MATCH, "RequestId": REQUEST_ID}
+REQUEST_TIMEOUT = {
+    "name": "X-Request-Timeout",
+    "in": "header",
+    "description": (
+        "Seconds to wait for the answer, waiting for its turn included; no more than the service "
+        "gives any request. A search cut short by it says `complete: false`, and what has no "
+        "answer by then is a 503."
+    ),
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
+SHARED = {
+    "IfNoneMatch": IF_NONE_MATCH,
+    "RequestId": REQUEST_ID,
+    "RequestTimeout": REQUEST_TIMEOUT,
+}
 
 
 def parameters(operation: Operation, examples: Mapping[str, Example]) -> list[Schema]:
@@ -37,6 +51,7 @@ def parameters(operation: Operation, examples: Mapping[str, Example]) -> list[Sc
         *_query_parameters(operation, answered),
         *([_shared("IfNoneMatch")] if operation.cacheable else ()),
         _shared("RequestId"),
+        _shared("RequestTimeout"),
     ]
 
 

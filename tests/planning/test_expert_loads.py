@@ -49,6 +49,20 @@ def test_hot_experts_slow_a_plan_that_even_ones_do_not() -> None:
     assert seconds[0] * 1.1 < seconds[1]
 
 
+def test_commands_that_do_not_place_experts_are_told_of() -> None:
+    """With loads and a launch; without either nobody is promised anything."""
+    launch = {"model": "/m"}
+    told = [
+        any("equal ranges" in text for text in answer(CATALOG, asked(**more))["warnings"])
+        for more in (
+            {"expert_loads": HOT, "launch": launch},
+            {"expert_loads": HOT},
+            {"launch": launch},
+        )
+    ]
+    assert [True, False, False] == told
+
+
 def test_redundant_experts_help_where_one_is_hot() -> None:
     """Eight more slots, all of them for it, if need be."""
     few, more = (first(asked(redundant=number, expert_loads=HOT)) for number in (0, 64))

@@ -10,6 +10,12 @@ from rackfit.errors import InvalidInput, Violation
 
 FIELD = "/expert_loads"
 
+NOT_PLACED = (
+    "Estimates are of experts placed by `expert_loads`, which the commands of `launch` do not do: an "
+    "engine starts with equal ranges and is slower until it has rebalanced, or is given the map of "
+    "POST /v1/expert-placements (its `formats`)."
+)
+
 
 class ExpertLoads:
     """Places the experts of one model on any number of ranks, each number once.

@@ -15,7 +15,7 @@ from rackfit.performance.tabled import Tables
 from rackfit.planning.additions import Addition
 from rackfit.planning.disaggregating import Disaggregator, check_disaggregated
 from rackfit.planning.evaluation import Evaluator, Question
-from rackfit.planning.expert_loads import ExpertLoads, read_loads
+from rackfit.planning.expert_loads import NOT_PLACED, ExpertLoads, read_loads
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer
 from rackfit.planning.launching import check_names
@@ -118,7 +118,8 @@ def searched(
         apart=request.constraints.placement == "spread",
     )
     search = PlanSearch(request, catalog, Evaluator(question, about.sizing), expired, loads)
-    search.warnings = (*about.warnings, *pools.warnings)
+    placed = () if loads is None or request.launch is None else (NOT_PLACED,)
+    search.warnings = (*about.warnings, *pools.warnings, *placed)
     if tables is not None and request.objective in SPEEDS:
         search.findings.limit = LOOKED_UP * request.limit
     search.run(pools.pools)

@@ -11,9 +11,9 @@ from rackfit.errors import InvalidInput, Violation
 FIELD = "/expert_loads"
 
 NOT_PLACED = (
-    "Estimates are of experts placed by `expert_loads`, which the commands of `launch` do not do: an "
-    "engine starts with equal ranges and is slower until it has rebalanced, or is given the map of "
-    "POST /v1/expert-placements (its `formats`)."
+    "Estimates are of experts placed by `expert_loads`, which the commands of `launch` do not do: "
+    "an engine starts with equal ranges, and is slower until it has rebalanced or is given the map "
+    "of POST /v1/expert-placements (its `formats`)."
 )
 
 

@@ -55,9 +55,9 @@ def test_what_is_served_is_what_the_decode_replicas_write() -> None:
 def test_the_fastest_decode_leaves_room_to_read() -> None:
     """By speed the decode replicas would take all accelerators; some are left to the others."""
     for objective in ("highest-throughput", "lowest-latency"):
-        (pair, *_) = pairs(asked(nodes_of(H200, 2), objective=objective))
-        assert pair["accelerators"] <= 16
-        (slower, *_) = pairs(asked(nodes_of(H200, 2)))
+        (pair, *_) = pairs(asked(nodes_of(H200, 4), objective=objective))
+        assert pair["accelerators"] <= 32
+        (slower, *_) = pairs(asked(nodes_of(H200, 4)))
         assert pair["seconds_per_output_token"] < slower["seconds_per_output_token"]
 
 
@@ -75,6 +75,34 @@ def test_an_inventory_too_small_for_both_has_none() -> None:
     """There is a plan of one kind all the same."""
     found = answer(CATALOG, asked(nodes_of(H200, 1, 5)))
     assert (True, []) == (found["feasible"], found["disaggregated"])
+
+
+def test_no_pair_says_what_the_nearest_lacks() -> None:
+    """R1 takes a node of eight: two of them are one more than there is."""
+    workload = {**WORKLOAD, "sequences": 1}
+    more = {"engine": {"name": "sglang"}, "workload": workload, "disaggregate": True}
+    found = answer(CATALOG, request(nodes_of(H200, 1), "deepseek-ai/DeepSeek-R1", **more))
+    assert (True, []) == (found["feasible"], found["disaggregated"])
+    (told,) = [warning for warning in found["warnings"] if "prefill and decode" in warning]
+    assert "accelerators; 8 are there and allowed." in told
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_engines_pair_the_stages_that_they_hand_on_between(engine: str) -> None:
+    """Of one stage alone (vLLM); SGLang's decode replicas have as many as the others, or one."""
+    workload = {**WORKLOAD, "context_tokens": 4500, "sequences": 1}
+    more = {"engine": {"name": engine}, "workload": workload, "disaggregate": True, "limit": 100}
+    found = answer(CATALOG, request(nodes_of(H200, 4), "zai-org/GLM-5", **more))
+    stages = {
+        tuple(pair[side]["split"]["pipeline"] for side in ("prefill", "decode"))
+        for pair in found["disaggregated"]
+    }
+    assert stages
+    if engine == "vllm":
+        assert {(1, 1)} == stages
+    else:
+        assert all(decode in (1, prefill) for prefill, decode in stages)
+    assert any("pairs of splits were left out" in warning for warning in found["warnings"])
 
 
 def test_without_being_asked_there_are_none() -> None:

@@ -96,13 +96,13 @@ def test_what_needs_too_many_readers_by_the_tables_is_not_told(stand: Stand) -> 
 
 
 def test_the_best_splits_of_either_phase_are_looked_up(stand: Stand) -> None:
-    """Four of each for one that is told, of many more that the search found."""
+    """Four of each for one that is told, as far as they are paired, of many more that were found."""
     plain = {"limit": 1, "objective": "highest-throughput"}
     assert () == pairs([(H200, 8)] * 4, disaggregate=False, **plain)
     plans = len(stand.watches)
     assert 1 == len(pairs([(H200, 8)] * 4, **plain))
 
-    assert 4 + 4 == len(stand.watches) - 2 * plans
+    assert 4 < len(stand.watches) - 2 * plans <= 4 + 4
 
 
 def test_where_one_side_is_not_covered_the_roofline_tells_both(stand: Stand) -> None:
@@ -115,6 +115,8 @@ def test_where_one_side_is_not_covered_the_roofline_tells_both(stand: Stand) -> 
     }
 
     assert {True, False} == {covered(pair) for pair in found}
+    fastest = answered([(H200, 8)] * 2, limit=100, objective="lowest-latency")
+    assert any("near each other" in warning for warning in fastest.warnings)
     for pair in found:
         degrees = {pair.prefill.split.tensor, pair.decode.split.tensor}
         assert covered(pair) == (1 not in degrees)
@@ -207,10 +209,7 @@ def test_pairs_are_sound(
         assert number - 1 < pair.prefill_busy * number <= number * (1 + 1e-12)
         assert len(used) == len(set(used)) == pair.accelerators <= most
     if objective in SPEEDS:
-        kinds = [covered(pair) for pair in found]
-        assert sorted(kinds, reverse=True) == kinds
         for one, other in pairwise(found):
-            if covered(one) == covered(other):
-                assert SPEEDS[objective](one) <= SPEEDS[objective](other)
+            assert SPEEDS[objective](one) <= SPEEDS[objective](other)
     else:
         assert sorted(pair.accelerators for pair in found) == [pair.accelerators for pair in found]

@@ -138,7 +138,9 @@ def test_out_of_time_nothing_is_lost_but_the_tables(stand: Stand, objective: str
 
     parts = {one.accelerator for one in bare(question).recommendations}
     assert parts == {one.accelerator for one in answer.recommendations}
-    assert 1 == sum(covered(one) for one in answer.recommendations)
+    looked_up = sum(covered(one) for one in answer.recommendations)
+    # One plan was: by speed the roofline may put another of its part first.
+    assert looked_up == 1 if objective == "lowest-cost" else looked_up <= 1
     assert not answer.complete
 
 

@@ -19,18 +19,19 @@ from rackfit.memory.question import Workload
 from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.performance.tabled import TabledSpeeds
 from rackfit.planning.cells import without
-from rackfit.planning.evaluation import MAX_REPLICAS, Evaluator, Question
+from rackfit.planning.evaluation import Evaluator, Question
 from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.launching import router
 from rackfit.planning.matching import Pair, Rates, in_flight, of_first
 from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.placement import chosen_cells, settled
 from rackfit.planning.pools import Pool
-from rackfit.planning.question import ROOFLINE, Disaggregated, Objective, PlanRequest, performance
+from rackfit.planning.question import Disaggregated, Objective, PlanRequest, performance
 from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.telling import Told, as_plan
-from rackfit.planning.timing import LOOKED_UP, SPEEDS
+from rackfit.planning.timing import LOOKED_UP
+from rackfit.planning.unpaired import Unpaired
 
 CANDIDATES, FEWEST = 48, 4
 """Splits of each phase that are put together with those of the other, and of each accelerator."""
@@ -89,7 +90,9 @@ class Disaggregator:
         self.expired = expired
         self.complete = True
         self._pools = list(pools.values())
-        self._devices = {name: pool.devices(0) for name, pool in pools.items()}
+        devices = {name: pool.devices(0) for name, pool in pools.items()}
+        engine = evaluator.question.engine
+        self.unpaired = Unpaired(engine, devices, request.constraints)
         workload = request.workload
         prompt = msgspec.structs.replace(workload, sequences=1)
         # What is best by speed or room alone would take all accelerators, and leave none to read.
@@ -126,11 +129,15 @@ class Disaggregator:
         """Pairs within what the caller insists on, by the roofline, best first."""
         readers = [fit for fit in self._fits(self._reader, self._reading) if self._reads(fit)]
         writers = self._fits(self._writer, self._writing)
-        matched = (self._rates.matched(one, other) for one, other in product(writers, readers))
-        pairs = (pair for pair in matched if pair is not None)
-        return sorted(
-            (pair for pair in pairs if self._has_room(pair) and self._in_time(pair)), key=self._key
+        unpaired = self.unpaired
+        matched = (
+            self._rates.matched(writer, reader)
+            for writer, reader in product(writers, readers)
+            if unpaired.legal(reader, writer)
         )
+        pairs = (pair for pair in matched if pair is not None)
+        kept = (pair for pair in pairs if unpaired.has_room(pair) and unpaired.in_time(pair))
+        return sorted(kept, key=self._key)
 
     def _reads(self, fit: Fit) -> bool:
         """Tell whether a data rank has room for the prompts in flight.
@@ -144,16 +151,16 @@ class Disaggregator:
     def _timed(self, pairs: list[Pair], tabled: Rates) -> list[Pair]:
         """Pairs of the best splits of either phase, matched anew by the tables, best first.
 
-        Two kinds of estimate do not compare: where a side is not covered, or time is up, the
+        Two kinds of estimate do not make a pair: where a side is not covered, or time is up, the
         roofline tells both.
         """
         timed = []
         for pair in of_first(pairs, LOOKED_UP * self.request.limit):
             by_tables = None if self.expired() else tabled.matched(pair.decode, pair.prefill)
             told = by_tables or pair
-            if self._has_room(told):
+            if self.unpaired.has_room(told):
                 timed.append(told)
-        return sorted(timed, key=self._told_key)
+        return sorted(timed, key=self._key)
 
     def _question(self, evaluator: Evaluator, phase: Phase, workload: Workload) -> Question:
         """What replicas of one phase are asked: to hold its sequences within its own time."""
@@ -173,41 +180,22 @@ class Disaggregator:
         )
 
     def _fits(self, evaluator: Evaluator, order: Order) -> list[Fit]:
-        """The best splits of one phase on each pool, each on the whole of it."""
-        fits = []
-        each = max(CANDIDATES // len(self._pools), FEWEST) if self._pools else 0
-        for pool in self._pools:
-            findings = Findings(limit=each, order=order)
-            constraints = self.request.constraints
-            search_pool(evaluator, pool, constraints, findings, self.expired)
-            self.complete = self.complete and findings.complete
-            fits += findings.fits
-        return fits
+        """The best splits of one phase on each pool, each on the whole of it.
 
-    def _has_room(self, pair: Pair) -> bool:
-        """Tell whether the accelerators of a pair are allowed, and there."""
-        most = self.request.constraints.max_accelerators
-        if pair.prefill.split.replicas > MAX_REPLICAS:
-            return False
-        if most is not None and pair.accelerators > most:
-            return False
-        pool, together = pair.prefill.pool, pair.prefill.pool is pair.decode.pool
-        taken = pair.accelerators if together else pair.prefill.split.devices
-        return taken <= self._devices[pool.accelerator.id]
-
-    def _in_time(self, pair: Pair) -> bool:
-        longest = self.request.constraints.max_seconds_to_first_token
-        return longest is None or pair.seconds_to_first_token + pair.transfer_seconds <= longest
-
-    def _told_key(self, pair: Pair) -> tuple[float, ...]:
-        """The same for pairs of which some are by the tables.
-
-        The others come after them where speed is wanted, and elsewhere where all else is equal.
+        Where an engine pairs not all stages with all, the best of one stage are among them.
         """
-        (aim, accelerators, *rest), others = self._key(pair), pair.method == ROOFLINE
-        if self._writing.objective in SPEEDS:
-            return (others, aim, accelerators, *rest)
-        return (aim, accelerators, others, *rest)
+        asked = self.request.constraints
+        constraints = [asked]
+        if asked.pipeline is None and evaluator.question.engine.pair_rules:
+            constraints.append(msgspec.structs.replace(asked, pipeline=1))
+        fits: dict[int, Fit] = {}
+        each = max(CANDIDATES // len(self._pools), FEWEST) if self._pools else 0
+        for pool, held in product(self._pools, constraints):
+            findings = Findings(limit=each, order=order)
+            search_pool(evaluator, pool, held, findings, self.expired)
+            self.complete = self.complete and findings.complete
+            fits |= {id(fit): fit for fit in findings.fits}
+        return list(fits.values())
 
     def _key(self, pair: Pair) -> tuple[float, ...]:
         """What the objective makes of a pair; then fewer accelerators, then less time."""
@@ -244,9 +232,11 @@ class Disaggregator:
         )
         alone = msgspec.structs.replace(split, replicas=1)
         if pool.largest_domain < split.cell:
+            self.unpaired.lacks_room(pair)
             return []
         fit = self._reader.asking(question).evaluate(alone, pool)
         if isinstance(fit, Miss):
+            self.unpaired.lacks_room(pair)
             return []
         return [msgspec.structs.replace(pair, prefill=settled(fit, engine), decode=decode)]
 

@@ -33,7 +33,7 @@ from rackfit.planning.shortfall import find_additions, shortfall
 from rackfit.planning.sizing import Sizing
 from rackfit.planning.telling import Told, as_plan
 from rackfit.planning.times import Times
-from rackfit.planning.timing import LOOKED_UP, SPEEDS, Timing, overruns
+from rackfit.planning.timing import LOOKED_UP, SPEEDS, Timing, of_two_kinds_told, overruns
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -78,7 +78,8 @@ def plan(
     about = subject(request, catalog, device_reserve)
     search = searched(request, about, catalog, expired, tables)
     answer = search.answer(search.timing(tables))
-    warnings = (*answer.warnings, *overruns(answer, request.constraints))
+    mixed = of_two_kinds_told(answer, request.objective)
+    warnings = (*answer.warnings, *mixed, *overruns(answer, request.constraints))
     return msgspec.structs.replace(answer, warnings=warnings)
 
 
@@ -251,6 +252,8 @@ class PlanSearch:
             tabled=timing.speeds,
         )
         found = tuple(pairs.told(pair) for pair in pairs.best())
+        if pairs.complete:
+            self.warnings += tuple(pairs.unpaired.warnings(any_found=bool(found)))
         self.findings.complete = self.findings.complete and pairs.complete
         return found
 

@@ -21,7 +21,6 @@ from rackfit.performance.tabled import Tables
 from rackfit.planning.plan import PlanSearch, Subject, searched, subject
 from rackfit.planning.prices import read_prices
 from rackfit.planning.question import (
-    ROOFLINE,
     Constraints,
     Objective,
     Performance,
@@ -30,7 +29,7 @@ from rackfit.planning.question import (
     Price,
     Seconds,
 )
-from rackfit.planning.timing import LOOKED_UP, SPEEDS, overrun
+from rackfit.planning.timing import LOOKED_UP, SPEEDS, of_two_kinds, overrun
 
 Kind = Literal["datacenter", "workstation", "consumer"]
 MOST = 4096
@@ -160,7 +159,8 @@ def recommend(
         found = _looked_up(found, request, tables)
         complete = complete and not expired()
     told = [each.told for each in found[: request.limit]]
-    warnings |= dict.fromkeys(_of_two_kinds(found, request))
+    speeds = (one.told.performance for one in found)
+    warnings |= dict.fromkeys(of_two_kinds("accelerators", speeds, request.objective))
     warnings |= dict.fromkeys(warning for one in told for warning in _overruns(one, request))
     return RecommendationAnswer(
         feasible=bool(found),
@@ -223,20 +223,6 @@ def _looked_up(found: list[_Found], request: RecommendationRequest, tables: Tabl
     more = LOOKED_UP if request.objective in SPEEDS else 1
     timed = [one.timed(tables) for one in found[: more * request.limit]]
     return sorted(timed, key=partial(_order, request.objective))
-
-
-def _of_two_kinds(found: list[_Found], request: RecommendationRequest) -> Iterator[str]:
-    """Tell that speeds are compared which do not rest on the same."""
-    others = sum(_by_roofline(one.told) for one in found)
-    if request.objective in SPEEDS and 0 < others < len(found):
-        yield (
-            "Tables of measured kernels cover some of the accelerators, and the roofline tells how "
-            "fast the others are: near each other, two kinds of estimate do not compare."
-        )
-
-
-def _by_roofline(told: Recommendation) -> bool:
-    return told.performance is None or told.performance.method == ROOFLINE
 
 
 def _overruns(told: Recommendation, request: RecommendationRequest) -> Iterator[str]:

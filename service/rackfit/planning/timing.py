@@ -4,7 +4,7 @@ The search compares many splits by the roofline; the best of them are looked up 
 there are any, and put in order anew where speed is wanted.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 import msgspec
@@ -72,14 +72,15 @@ class Timing:
     def ordered(self, fits: Sequence[Fit]) -> list[Fit]:
         """Plans by the tables' times, where speed is what is wanted; else as they are.
 
-        What the tables do not cover comes after what they do: two kinds of estimate do not compare.
+        What the tables do not cover stands where the roofline puts it.
         """
         wanted = self._order.objective in SPEEDS and self._order.second is None
         if self._tabled is None or not wanted:
             return list(fits)
-        covered = [fit for fit in fits if self._estimate(fit) is not None]
-        others = [fit for fit in fits if self._estimate(fit) is None]
-        return [*sorted(covered, key=self._tabled.key), *others]
+        tabled, plain = self._tabled, self._order
+        return sorted(
+            fits, key=lambda fit: (plain if self._estimate(fit) is None else tabled).key(fit)
+        )
 
     def _estimate(self, fit: Fit) -> Estimate | None:
         """What the tables say of a plan, None where they do not cover it or time is up."""
@@ -95,6 +96,28 @@ def _looked_up(order: Order, fit: Fit) -> Estimate | None:
         return order.estimate(fit)
     except NotCovered:
         return None
+
+
+def of_two_kinds(
+    what: str, told: Iterable[Performance | None], objective: Objective | Sequence[Objective]
+) -> Iterator[str]:
+    """Tell that speeds are compared which do not rest on the same, of `what` an answer tells."""
+    kinds = {speed is None or speed.method == ROOFLINE for speed in told}
+    if objective in SPEEDS and len(kinds) > 1:
+        yield (
+            f"Tables of measured kernels cover some of the {what}, and the roofline tells how "
+            "fast the others are: near each other, two kinds of estimate do not compare."
+        )
+
+
+def of_two_kinds_told(
+    answer: PlanAnswer, objective: Objective | Sequence[Objective]
+) -> Iterator[str]:
+    """The same of an answer's plans, and of its pairs."""
+    plans = (plan.performance for plan in answer.plans)
+    yield from of_two_kinds("plans", plans, objective)
+    pairs = (pair.decode.performance for pair in answer.disaggregated)
+    yield from of_two_kinds("plans of two kinds of replicas", pairs, objective)
 
 
 def overruns(answer: PlanAnswer, asked: Constraints) -> Iterator[str]:

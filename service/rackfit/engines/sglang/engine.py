@@ -23,6 +23,7 @@ from rackfit.engines.hardware import (
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import MASTER_PORT, Host, Launched, Phase, flags
 from rackfit.engines.marlin import column_bytes
+from rackfit.engines.pairs import PairRule, context_on_one_side, stages_match_or_one
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.phases import Phases
 from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
@@ -71,6 +72,7 @@ class Sglang(Engine):
         },
     )
     phases: ClassVar[Phases] = SglangPhases()
+    pair_rules: ClassVar[tuple[PairRule, ...]] = (stages_match_or_one, context_on_one_side)
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")

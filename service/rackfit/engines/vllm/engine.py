@@ -25,6 +25,7 @@ from rackfit.engines.hardware import (
 from rackfit.engines.interface import AS_STORED, Engine
 from rackfit.engines.launch import Host, Launched, degree, flags
 from rackfit.engines.marlin import column_bytes
+from rackfit.engines.pairs import PairRule, no_stages
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import WHOLE_SEQUENCES, Rule, reject, repeated_rows
@@ -97,6 +98,7 @@ class Vllm(Engine):
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "VLLM_PP_LAYER_PARTITION"  # vllm/distributed/utils.py
     phases: ClassVar[Phases] = VllmPhases()
+    pair_rules: ClassVar[tuple[PairRule, ...]] = (no_stages,)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
 
     @cached_property

@@ -131,14 +131,21 @@ def expert_slices_whole_blocks(model: ServedModel, split: Split) -> Rejection | 
             return reject(
                 split,
                 "expert-block-misaligned",
-                f"{width}/{degree} = {width / degree:g} is not a multiple of {block}: "
-                f"{scheme.id} experts of width {width} cannot be divided over {degree} ranks.",
+                _uneven_slices(width, degree, block)
+                + f"{scheme.id} experts of width {width} cannot be divided over {degree} ranks.",
                 "vLLM Fp8MoEMethod.create_weights: intermediate size per partition % block",
                 expert_width=width,
                 expert_tensor=degree,
                 block=block,
             )
     return None
+
+
+def _uneven_slices(width: int, degree: int, block: int) -> str:
+    """Say that slices are no whole numbers, or else no whole blocks."""
+    if width % degree:
+        return f"A width of {width} cannot be divided evenly by {degree}: "
+    return f"{width}/{degree} = {width // degree} is not a multiple of {block}: "
 
 
 def scheme_block(scheme: Scheme) -> int:

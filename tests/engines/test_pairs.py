@@ -22,7 +22,7 @@ from rackfit.engines.vllm.engine import Vllm
     ],
 )
 def test_pairs_are_those_that_the_engine_hands_on_between(
-    engine: type[Sglang | Vllm], prefill: Split, decode: Split, broken: bool
+    engine: type[Sglang | Vllm], prefill: Split, decode: Split, *, broken: bool
 ) -> None:
     """Stages as each engine pairs them, each refusal with its source."""
     found = list(engine(None, 0.1).pair_broken(prefill, decode))

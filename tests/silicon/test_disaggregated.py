@@ -96,7 +96,7 @@ def test_what_needs_too_many_readers_by_the_tables_is_not_told(stand: Stand) -> 
 
 
 def test_the_best_splits_of_either_phase_are_looked_up(stand: Stand) -> None:
-    """Four of each for one that is told, as far as they are paired, of many more that were found."""
+    """Four of each for one that is told, as far as they are paired, of many more."""
     plain = {"limit": 1, "objective": "highest-throughput"}
     assert () == pairs([(H200, 8)] * 4, disaggregate=False, **plain)
     plans = len(stand.watches)

@@ -215,4 +215,29 @@ def test_a_malformed_host_is_a_problem(served: Service) -> None:
     problem(served.raw(b"GET /v1/version HTTP/1.1\r\nHost: a/b c\r\n\r\n"), 400)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /v1/version HTTP/1.1\r\n\r\n",
+        b"GET /v1/version HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+        b"GET /v1/version HTTP/1.0\r\nHost: a\r\nhost: b\r\n\r\n",
+        b"POST /v1/memory HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+def test_a_request_without_its_one_host_is_refused(served: Service, sent: bytes) -> None:
+    """RFC 9112, 3.2: none in HTTP/1.1, or several, is a 400, whatever the path takes."""
+    assert "Host" in str(problem(served.raw(sent), 400)["detail"])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"GET /v1/version HTTP/1.0\r\n\r\n", b"GET /v1/version HTTP/1.1\r\nHost:\r\n\r\n"],
+)
+def test_older_requests_need_no_host_and_others_may_leave_it_empty(
+    served: Service, sent: bytes
+) -> None:
+    """There is but one host here."""
+    assert 200 == served.raw(sent).status
+
+
 # --- queries

@@ -149,12 +149,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
         elif any(n == b"transfer-encoding" and v.lower() != b"chunked" for n, v in self.headers):
             self._refuse(NOT_IMPLEMENTED, "Of the transfer codings only `chunked` is taken, alone.")
+        elif not self._has_sound_host:
+            self._refuse(BAD_REQUEST, "A request of HTTP/1.1 has one Host header, and only one.")
         else:
             self._declines = self.parser.should_upgrade() and self._has_body
             super().on_headers_complete()
             self.cycle.keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
             scope = cast("dict[str, Any]", self.scope)
             scope["extensions"] = {ARRIVED: partial(_arrived, self.cycle)}
+
+    @property
+    def _has_sound_host(self) -> bool:
+        """Whether there are as many Host headers as RFC 9112 (3.2) has it."""
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        return hosts == 1 or (not hosts and self.parser.get_http_version() == "1.0")
 
     @property
     def _has_body(self) -> bool:

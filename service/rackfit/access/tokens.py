@@ -18,6 +18,8 @@ ALGORITHMS: Final = frozenset(
 LEEWAY_SECONDS = 30
 """Clocks may differ by as much."""
 
+DATES: Final = frozenset({"exp", "nbf", "iat"})
+
 MAX_LENGTH = 8192
 MAX_REMEMBERED = 4096
 MAX_NAME = 200
@@ -92,7 +94,7 @@ class Verifier:
                 key = keys.get("")
             if key is None:
                 return None
-            return jwt.decode(
+            claims = jwt.decode(
                 token,
                 key=key,
                 algorithms=[key.algorithm_name],
@@ -103,6 +105,12 @@ class Verifier:
             )
         except (jwt.PyJWTError, ValueError, TypeError):
             return None
+        return claims if all(_is_date(claims[name]) for name in DATES & claims.keys()) else None
+
+
+def _is_date(claim: object) -> bool:
+    """Tell whether a claim is a NumericDate (RFC 7519, 2), which PyJWT takes as text as well."""
+    return isinstance(claim, int | float) and not isinstance(claim, bool)
 
 
 def _name(claims: Mapping[str, Any]) -> str:

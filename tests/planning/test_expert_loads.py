@@ -108,6 +108,13 @@ def test_loads_that_are_not_the_models_are_refused(loads: list[list[float]], poi
     assert pointer == raised.value.violations[0].pointer
 
 
+def test_too_many_redundant_experts_are_told_of_where_they_stand() -> None:
+    """In the engine, not among the loads."""
+    with pytest.raises(InvalidInput) as raised:
+        answer(CATALOG, asked(redundant=5000, expert_loads=EVEN))
+    assert ["/engine/redundant_experts"] == [each.pointer for each in raised.value.violations]
+
+
 def test_loads_of_a_dense_model_are_refused() -> None:
     """It has no experts."""
     question = request(nodes_of(H200, 1), "Qwen/Qwen3-32B", expert_loads=EVEN)

@@ -9,6 +9,8 @@ from rackfit.engines.served import ServedModel
 from rackfit.errors import InvalidInput, Violation
 
 FIELD = "/expert_loads"
+FIELDS = {"loads": FIELD, "redundant_experts": "/engine/redundant_experts"}
+"""Where a plan request has the fields of a placement request; the others are not its caller's."""
 
 NOT_PLACED = (
     "Estimates are of experts placed by `expert_loads`, which the commands of `launch` do not do: "
@@ -52,7 +54,7 @@ class ExpertLoads:
         try:
             self._answer(experts + self._redundant)  # a slot a rank divides whatever there is
         except InvalidInput as error:
-            raise InvalidInput(*_of_loads(error.violations)) from None
+            raise InvalidInput(*_of_plan(error.violations)) from None
 
     def balance(self, ranks: int) -> Balance | None:
         """Balancedness of the experts on so many ranks; None if slots are not spread evenly."""
@@ -82,12 +84,15 @@ class ExpertLoads:
         return answer_placement(request, self._expired)
 
 
-def _of_loads(violations: Sequence[Violation]) -> list[Violation]:
-    """The same violations at the plan request's own field."""
-    return [
-        Violation(FIELD + violation.pointer.removeprefix("/loads"), violation.detail)
-        for violation in violations
-    ]
+def _of_plan(violations: Sequence[Violation]) -> list[Violation]:
+    """The same violations at the plan request's own fields."""
+    return [Violation(_field(violation.pointer), violation.detail) for violation in violations]
+
+
+def _field(pointer: str) -> str:
+    """Where a plan request has what a placement request has at a pointer."""
+    field, slash, rest = pointer.removeprefix("/").partition("/")
+    return FIELDS.get(field, FIELD) + slash + rest
 
 
 def read_loads(

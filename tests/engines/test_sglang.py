@@ -27,14 +27,6 @@ def capacity(weights: str, **engine: float) -> tuple[int, int]:
     return answer.ranks[0].weights_bytes, answer.capacity.kv_cache_bytes
 
 
-def test_the_static_share_is_of_what_is_there_before_loading() -> None:
-    """A log on eight H200: 137.9 GiB there, and 0.9113 of them hold the 125.65 GiB of weights."""
-    weights, cache = capacity("deepseek-ai/DeepSeek-V3", gpu_memory_utilization=0.9113)
-    there = 137.9 * truths.GIB
-    assert 0.9113 * there == pytest.approx(weights + cache, rel=0.001)
-    assert 0.9113 * there == pytest.approx(125.65 * truths.GIB, rel=0.001)
-
-
 def test_the_default_share_sets_apart_what_batches_need() -> None:
     """512 MiB, 1.5 a token of 8,192, 2 a sequence of 512, 1,024 for eight ranks, 1,536 of H200."""
     reserved = (512 + 1.5 * 8192 + 2 * 512 + 1024 + 1536) / (139.8 * 1024)

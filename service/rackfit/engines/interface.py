@@ -19,6 +19,7 @@ from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.dividing import Dividing
 from rackfit.engines.hardware import Hardware
+from rackfit.engines.padding import AS_STORED, padded_slices, rounds_blocks, scheme_block
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, WHOLE_SEQUENCES, Rule, reject
 from rackfit.engines.served import ServedModel
@@ -28,7 +29,6 @@ from rackfit.engines.starting import Starting
 from rackfit.engines.terms import Fixed, Limits, Term, linked
 
 PLAIN_SCHEMES = ("f32", "bf16", "f16")
-AS_STORED = Fraction(1)
 
 
 def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
@@ -205,11 +205,12 @@ class Engine(Dividing, Starting, ABC):
         return StageCache(terms=terms, block_tokens=block)
 
     def expert_padding(
-        self, mixture: ExpertFeedForward, hidden: int, scheme: Scheme, split: Split, limits: Limits
+        self, model: ServedModel, scheme: Scheme, split: Split, limits: Limits
     ) -> Fraction:
-        """How much larger routed experts are as loaded than as stored."""
-        del mixture, hidden, scheme, split, limits
-        return AS_STORED
+        """How much larger routed experts are as loaded than as stored: by whole blocks, if any."""
+        del limits
+        rounded = rounds_blocks(model, scheme)
+        return padded_slices(model, split, scheme_block(scheme)) if rounded else AS_STORED
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """Bytes kept of the group of each column of a matrix, on devices of a generation."""

@@ -16,7 +16,8 @@ class Launched(msgspec.Struct, frozen=True, kw_only=True):
 
     `sequences` are those a data rank holds at once, each of `context_tokens` at most. Replicas
     of one `phase` hand the cache on to, or get it from, those of the other. A `partition` says how
-    many layers each stage gets; None leaves it to the engine.
+    many layers each stage gets; None leaves it to the engine. `generation` is the devices', empty
+    where it is not known.
     """
 
     model: ServedModel
@@ -26,6 +27,7 @@ class Launched(msgspec.Struct, frozen=True, kw_only=True):
     sequences: int
     phase: Phase = "both"
     partition: tuple[int, ...] | None = None
+    generation: str = ""
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):

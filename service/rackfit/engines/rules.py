@@ -1,7 +1,7 @@
 """Split rules that every engine has: each a function that returns a `Rejection` or None."""
 
 from collections.abc import Callable, Sequence
-from math import gcd, lcm
+from math import gcd
 
 from rackfit.architecture.model import (
     DenseFeedForward,
@@ -10,7 +10,7 @@ from rackfit.architecture.model import (
     LatentAttention,
     RecurrentAttention,
 )
-from rackfit.catalog.entries import Scheme
+from rackfit.engines.padding import rounds_blocks, scheme_block
 from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
@@ -120,13 +120,16 @@ def expert_degree_has_experts(model: ServedModel, split: Split) -> Rejection | N
 
 
 def expert_slices_whole_blocks(model: ServedModel, split: Split) -> Rejection | None:
-    """An expert divided over expert-tensor ranks keeps whole blocks of its scheme."""
+    """An expert divided over expert-tensor ranks keeps whole blocks of its scheme.
+
+    Where engines give each rank whole blocks themselves, its width is divided evenly.
+    """
     degree, experts = split.expert_tensor or 1, model.architecture.experts
     if degree == 1 or experts is None or not experts.exact:
         return None
     width = experts.width
     for scheme in model.expert_schemes:
-        block = scheme_block(scheme)
+        block = 1 if rounds_blocks(model, scheme) else scheme_block(scheme)
         if width % (degree * block):
             return reject(
                 split,
@@ -146,11 +149,6 @@ def _uneven_slices(width: int, degree: int, block: int) -> str:
     if width % degree:
         return f"A width of {width} cannot be divided evenly by {degree}: "
     return f"{width}/{degree} = {width // degree} is not a multiple of {block}: "
-
-
-def scheme_block(scheme: Scheme) -> int:
-    """Elements a divided dimension must keep together in `scheme`."""
-    return lcm(scheme.block_elements, max(scheme.scale_rows, 1), max(scheme.scale_columns, 1))
 
 
 def repeated_rows(model: ServedModel, tensor: int, *, latent_only: bool) -> Sequence[int]:

@@ -1,12 +1,11 @@
 """TensorRT-LLM: rules, memory and arguments."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, ClassVar
 
-import msgspec
-
 from rackfit.architecture.model import ExpertFeedForward
-from rackfit.catalog.entries import Accelerator
+from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.context import HELIX, WRITES, experts_on_all_ranks, helix
 from rackfit.engines.hardware import (
     BLACKWELL,
@@ -17,21 +16,23 @@ from rackfit.engines.hardware import (
 )
 from rackfit.engines.interface import Engine, wrapped
 from rackfit.engines.launch import Host, Launched, Phase, degree
+from rackfit.engines.padding import padded, padded_slices, rounds_blocks
 from rackfit.engines.peak import peak_terms
-from rackfit.engines.phases import Endpoint, Phases, Program
+from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
+from rackfit.engines.tensorrt_llm_phases import TensorRtLlmPhases, as_yaml
 from rackfit.engines.terms import Fixed, Limits, Term
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
-OPTIONS_FILE, ROUTER_FILE = "trtllm-options.yaml", "trtllm-router.yaml"
-PATIENCE = 7200  # seconds: examples/disaggregated/slurm/benchmark/start_server.sh
+OPTIONS_FILE = "trtllm-options.yaml"
 QUANTIZED_CACHES = ("fp8", "nvfp4")  # KvCacheConfig.dtype beside "auto"
 CONTEXT_BYTES = 512 * MIB
+EXPERT_MULTIPLE, TAKEN_IN = 128, 512  # weight_alignment, input_hidden_alignment
 NCCL_BYTES = {1: 0, 2: 342 * MIB, 4: 392 * MIB}
 """Communication buffers by group size (aiconfigurator systems/*.yaml, nccl_mem)."""
 
@@ -49,25 +50,6 @@ def attention_is_tensor_or_data(_model: ServedModel, split: Split) -> Rejection 
         tensor=split.tensor,
         data=split.data,
     )
-
-
-class TensorRtLlmPhases(Phases):
-    """Caches are found by what context servers answer with; nobody is told of another."""
-
-    def router(self, prefill: Sequence[Endpoint], decode: Sequence[Endpoint], port: int) -> Program:
-        """`trtllm-serve disaggregated`, as patient as examples/disaggregated/slurm makes it."""
-        servers = {"context_servers": prefill, "generation_servers": decode}
-        options = {
-            "hostname": "0.0.0.0",  # noqa: S104 (it serves the cluster)
-            "port": port,
-            **{
-                kind: {"num_instances": len(ends), "urls": [end.address for end in ends]}
-                for kind, ends in servers.items()
-            },
-        }
-        patience = (f"--server_start_timeout={PATIENCE}", f"--request_timeout={PATIENCE}")
-        words = ("trtllm-serve", "disaggregated", f"--config_file={ROUTER_FILE}", *patience)
-        return Program(words=words, files={ROUTER_FILE: _as_yaml(options)})
 
 
 class TensorRtLlm(Engine):
@@ -121,6 +103,23 @@ class TensorRtLlm(Engine):
         if phase != "decode" or generation not in BLACKWELL:
             return ()
         return repeated_rows(model, tensor, latent_only=True)
+
+    def expert_padding(
+        self, model: ServedModel, scheme: Scheme, split: Split, limits: Limits
+    ) -> Fraction:
+        """MXFP4 experts are padded to 128, what the first two matrices take in to 512 on Blackwell.
+
+        Source: _torch/modules/fused_moe/quantization.py (MXFP4WeightCutlassFusedMoEMethod,
+        MXFP4WeightTRTLLMGenFusedMoEMethod), fused_moe_triton.py; model_config.py,
+        resolve_moe_backend.
+        """
+        if not rounds_blocks(model, scheme):
+            return super().expert_padding(model, scheme, split, limits)
+        hidden = model.architecture.hidden_size
+        across = padded(hidden, EXPERT_MULTIPLE)
+        if limits.generation in BLACKWELL:
+            across = (2 * padded(hidden, TAKEN_IN) + across) / 3
+        return across * padded_slices(model, split, EXPERT_MULTIPLE)
 
     def attention_output_parts(self, split: Split) -> int:
         """Context ranks divide it too, each having combined its part of the heads (mapping_o)."""
@@ -225,7 +224,7 @@ class TensorRtLlm(Engine):
         A section given here replaces what arguments say of it, so it is complete.
         """
         options = dict(self._options(launched))
-        return {OPTIONS_FILE: _as_yaml(options)} if options else {}
+        return {OPTIONS_FILE: as_yaml(options)} if options else {}
 
     def _options(self, launched: Launched) -> Iterator[tuple[str, bool | int | dict[str, Any]]]:
         """Sections of the file.
@@ -279,8 +278,3 @@ class TensorRtLlm(Engine):
             "extra_llm_api_options": next(iter(self.files(launched)), None),
         }
         return tuple(f"--{name}={value}" for name, value in values.items() if value is not None)
-
-
-def _as_yaml(options: dict[str, Any]) -> str:
-    """JSON, with the blank behind a colon that YAML wants and JSON may leave out."""
-    return msgspec.json.format(msgspec.json.encode(options), indent=0).decode()

@@ -239,7 +239,7 @@ class RankSizes:
         for s in routed:
             key = s.tensor.fused or s.tensor.name
             if s.scheme.column_order == "none":
-                pad = self.engine.expert_padding(mixture, hidden, s.scheme, self.split, self.limits)
+                pad = self.engine.expert_padding(self.model, s.scheme, self.split, self.limits)
                 size = -(-s.stored_bytes * held * pad.numerator // (parts * pad.denominator))
             else:
                 size = held_bytes(s, part, whole, hidden)

@@ -46,6 +46,7 @@ def as_plan(fit: Fit, told: Told) -> Plan:
         sequences=sequences_per_rank(fit.split, carried),
         phase=told.phase,
         partition=fit.partition,
+        generation=fit.pool.accelerator.generation,
     )
     vendor = fit.pool.accelerator.vendor
     placed = place(fit, told.nodes, engine, experts, carried)

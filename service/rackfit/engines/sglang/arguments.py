@@ -10,10 +10,12 @@ from rackfit.engines.choice import EngineChoice
 from rackfit.engines.context import reading_strategy
 from rackfit.engines.launch import Launched, degree, flags
 from rackfit.engines.served import ServedModel
+from rackfit.engines.sglang.experts import by_marlin
 from rackfit.engines.split import Split
+from rackfit.engines.version import Version
 
 
-def server_arguments(launched: Launched, choice: EngineChoice) -> tuple[str, ...]:
+def server_arguments(version: Version, launched: Launched, choice: EngineChoice) -> tuple[str, ...]:
     """What every node of a plan is started with."""
     split, model = launched.split, launched.model
     arguments = flags(
@@ -30,6 +32,7 @@ def server_arguments(launched: Launched, choice: EngineChoice) -> tuple[str, ...
         kv_cache_dtype=_cache_argument(model),
         quantization="fp8" if model.scheme and model.scheme.id == "fp8" else None,
         ep_num_redundant_experts=choice.redundant_experts or None,
+        moe_runner_backend="marlin" if by_marlin(version, model, launched.generation) else None,
         disaggregation_mode=None if launched.phase == "both" else launched.phase,
     )
     return (*arguments, *_optional(model, split, choice))

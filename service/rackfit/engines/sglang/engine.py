@@ -1,6 +1,7 @@
 """SGLang: rules, memory and arguments."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, ClassVar
 
 from rackfit.catalog.entries import Accelerator, Scheme
@@ -23,6 +24,7 @@ from rackfit.engines.hardware import (
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import MASTER_PORT, Host, Launched, Phase, flags
 from rackfit.engines.marlin import column_bytes
+from rackfit.engines.padding import AS_STORED
 from rackfit.engines.pairs import PairRule, context_on_one_side, stages_match_or_one
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.phases import Phases
@@ -30,6 +32,7 @@ from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.sglang.arguments import server_arguments
 from rackfit.engines.sglang.cache import kept_rows, stage_cache
+from rackfit.engines.sglang.experts import mxfp4_padding
 from rackfit.engines.sglang.phases import SglangPhases
 from rackfit.engines.sglang.share import kept_share, static_share, tier
 from rackfit.engines.split import Split
@@ -92,6 +95,14 @@ class Sglang(Engine):
         With context ranks they are whole, as are shared experts (moe_dense_tp_size = 1, DeepEP).
         """
         return 1 if split.context > 1 else split.stage_ranks
+
+    def expert_padding(
+        self, model: ServedModel, scheme: Scheme, split: Split, limits: Limits
+    ) -> Fraction:
+        """MXFP4 experts are padded for the kernels."""
+        if scheme.id != "mxfp4":
+            return AS_STORED
+        return mxfp4_padding(self.version, model, split, limits.generation)
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """As Marlin's kernels need it."""
@@ -201,4 +212,4 @@ class Sglang(Engine):
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `python -m sglang.launch_server`."""
-        return server_arguments(launched, self.choice)
+        return server_arguments(self.version, launched, self.choice)

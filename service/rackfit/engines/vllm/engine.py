@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from rackfit.architecture.model import (
     Attention,
-    ExpertFeedForward,
     LatentAttention,
     RecurrentAttention,
 )
@@ -22,9 +21,10 @@ from rackfit.engines.hardware import (
     NVIDIA,
     Hardware,
 )
-from rackfit.engines.interface import AS_STORED, Engine
+from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched, degree, flags
 from rackfit.engines.marlin import column_bytes
+from rackfit.engines.padding import AS_STORED
 from rackfit.engines.pairs import PairRule, no_stages
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
@@ -136,12 +136,12 @@ class Vllm(Engine):
         return 1 if exchanged else split.tensor
 
     def expert_padding(
-        self, mixture: ExpertFeedForward, hidden: int, scheme: Scheme, split: Split, limits: Limits
+        self, model: ServedModel, scheme: Scheme, split: Split, limits: Limits
     ) -> Fraction:
         """MXFP4 experts are padded for the kernels."""
         if scheme.id != "mxfp4":
             return AS_STORED
-        return mxfp4_padding(mixture, hidden, split, self.version, limits.generation)
+        return mxfp4_padding(model, split, self.version, limits.generation)
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are."""

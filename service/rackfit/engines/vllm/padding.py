@@ -8,7 +8,8 @@ gpt-oss are those of start-up logs (tests/truth): 13.7 GiB for 20b on A100, 66.0
 
 from fractions import Fraction
 
-from rackfit.architecture.model import ExpertFeedForward
+from rackfit.engines.padding import MXFP4_VALUES, padded, padded_slices
+from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.version import Version
 
@@ -20,22 +21,12 @@ HIDDEN, MARLIN_WIDTH, TRITON_WIDTH = 256, 128, 64
 WHOLE = ("blackwell", "cdna3", "cdna4")
 """Kernels of these generations pad both sides to 256."""
 
-VALUES = Fraction(16, 17)
-"""Share of the values in MXFP4's bytes, the rest being scales: 16 of 17 bytes."""
 
-
-def mxfp4_padding(
-    mixture: ExpertFeedForward, hidden: int, split: Split, version: Version, generation: str
-) -> Fraction:
+def mxfp4_padding(model: ServedModel, split: Split, version: Version, generation: str) -> Fraction:
     """How much larger experts are as loaded than as stored."""
-    width = mixture.width // (split.expert_tensor or 1)
-    across = _padded(hidden, HIDDEN)
+    across = padded(model.architecture.hidden_size, HIDDEN)
     if generation in WHOLE:
-        return across * _padded(width, HIDDEN)
+        return across * padded_slices(model, split, HIDDEN)
     if generation in WITHOUT_FP4_LAYOUT or version < MARLIN_ONLY:
-        return across * _padded(width, MARLIN_WIDTH)
-    return (1 + (across - 1) * VALUES) * _padded(width, TRITON_WIDTH)
-
-
-def _padded(size: int, multiple: int) -> Fraction:
-    return Fraction(-(-size // multiple) * multiple, size) if size else Fraction(1)
+        return across * padded_slices(model, split, MARLIN_WIDTH)
+    return (1 + (across - 1) * MXFP4_VALUES) * padded_slices(model, split, TRITON_WIDTH)

@@ -10,7 +10,7 @@ from typing import Any
 import truths
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
-from rackfit.engines.launch import Host, Launched
+from rackfit.engines.launch import Host, Launched, Phase
 from rackfit.engines.split import Split
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
@@ -18,7 +18,7 @@ from rackfit.planning.launches import NodeCommand
 from rackfit.planning.launching.commands import Step, steps
 
 
-def launched(split: Split, kv_cache_dtype: str = "fp8") -> Launched:
+def launched(split: Split, kv_cache_dtype: str = "fp8", phase: Phase = "both") -> Launched:
     """Return a plan of DeepSeek-V3."""
     model = resolve(
         ModelRef(id="deepseek-ai/DeepSeek-V3"),
@@ -26,7 +26,14 @@ def launched(split: Split, kv_cache_dtype: str = "fp8") -> Launched:
         quantization=None,
         kv_cache_dtype=kv_cache_dtype,
     ).model
-    return Launched(model=model, split=split, utilization=0.92, context_tokens=65_536, sequences=4)
+    return Launched(
+        model=model,
+        split=split,
+        utilization=0.92,
+        context_tokens=65_536,
+        sequences=4,
+        phase=phase,
+    )
 
 
 def hosts(*sizes: int) -> list[Host]:

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from planning.started import commands, run_with_stubs, steps_of
+from planning.started import commands, launched, run_with_stubs, steps_of
+from rackfit.engines import engine_for
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.launch import Phase
 from rackfit.engines.split import Split
 from rackfit.planning.launching.sbatch import sbatch_script
 
@@ -39,6 +42,7 @@ def test_options_without_an_argument_are_in_a_file_that_is_there_in_time(
     assert yaml.safe_load((tmp_path / name).read_text()) == {
         "enable_attention_dp": True,
         "kv_cache_config": {"dtype": "fp8", "free_gpu_memory_fraction": 0.92},
+        "enable_chunked_prefill": True,
         "speculative_config": {"decoding_type": "MTP", "num_nextn_predict_layers": 2},
         "moe_config": {
             "backend": "WIDEEP",
@@ -66,3 +70,31 @@ def test_slurm_starts_the_ranks_that_mpi_joins(tmp_path: Path) -> None:
     assert "fp8" in (tmp_path / "trtllm-options.yaml").read_text()
     program, *_ = run_with_stubs(words[-1], tmp_path)
     assert program == "trtllm-llmapi-launch"
+
+
+@pytest.mark.parametrize(
+    ("phase", "step", "chunked"),
+    [
+        ("both", None, True),
+        ("both", 65_535, True),
+        ("both", 65_536, False),
+        ("prefill", None, True),
+        ("decode", None, False),
+    ],
+)
+def test_prompts_longer_than_a_step_are_read_in_chunks(
+    phase: Phase, step: int | None, *, chunked: bool
+) -> None:
+    """TensorRT-LLM refuses them otherwise, but where they come with their cache."""
+    engine = engine_for(EngineChoice(name="tensorrt-llm", max_batched_tokens=step), 0.1)
+    (text,) = engine.files(launched(Split(tensor=8), phase=phase)).values()
+    assert yaml.safe_load(text).get("enable_chunked_prefill", False) == chunked
+
+
+def test_replicas_of_both_phases_read_files_of_their_own() -> None:
+    """They may start in one folder, and their options differ."""
+    engine, split = engine_for(EngineChoice(name="tensorrt-llm"), 0.1), Split(tensor=8)
+    files = [engine.files(launched(split, phase=phase)) for phase in ("prefill", "decode")]
+    (first, first_text), (second, second_text) = [next(iter(each.items())) for each in files]
+    assert first_text != second_text
+    assert first != second

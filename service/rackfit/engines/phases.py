@@ -13,7 +13,7 @@ from rackfit.engines.launch import FIRST_PORT, Host, Launched
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a replica takes requests: its first node, of which it is the `place`th replica."""
+    """Where a replica takes requests: its first node, and its place on all of its nodes."""
 
     host: str
     place: int
@@ -41,18 +41,22 @@ class Phases:
     router_package: ClassVar[str | None] = None
 
     def arguments(self, launched: Launched, place: int) -> tuple[str, ...]:
-        """What the `place`th replica that starts on a node is told besides, on all its nodes."""
+        """What the replica in a place is told besides, on all its nodes."""
         del launched, place
         return ()
 
     def environment(self, launched: Launched, host: Host, place: int) -> Mapping[str, str]:
-        """Variables that a process on `host` is started with, the `place`th replica there."""
+        """Variables that a process on `host` is started with, of the replica in a place."""
         del launched, host, place
         return {}
 
     def router(self, prefill: Sequence[Endpoint], decode: Sequence[Endpoint], port: int) -> Program:
         """What listens at `port` of every address for these replicas."""
         raise NotImplementedError
+
+
+PATIENCE = 7200
+"""Seconds that a router waits for its replicas: weights of hundreds of gigabytes are read first."""
 
 
 def peers(
@@ -73,4 +77,5 @@ def peers(
         words += () if bootstrap is None else (str(bootstrap + one.place),)
     for one in decode:
         words += ("--decode", f"http://{one.address}")
+    words.append(f"--worker-startup-timeout-secs={PATIENCE}")
     return tuple(words)

@@ -24,12 +24,12 @@ from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
-from rackfit.engines.tensorrt_llm_phases import TensorRtLlmPhases, as_yaml
+from rackfit.engines.tensorrt_llm.options import as_yaml, options_file
+from rackfit.engines.tensorrt_llm.phases import TensorRtLlmPhases
 from rackfit.engines.terms import Fixed, Limits, Term
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
-OPTIONS_FILE = "trtllm-options.yaml"
 QUANTIZED_CACHES = ("fp8", "nvfp4")  # KvCacheConfig.dtype beside "auto"
 CONTEXT_BYTES = 512 * MIB
 EXPERT_MULTIPLE, TAKEN_IN = 128, 512  # weight_alignment, input_hidden_alignment
@@ -224,7 +224,7 @@ class TensorRtLlm(Engine):
         A section given here replaces what arguments say of it, so it is complete.
         """
         options = dict(self._options(launched))
-        return {OPTIONS_FILE: as_yaml(options)} if options else {}
+        return {options_file(launched.phase): as_yaml(options)} if options else {}
 
     def _options(self, launched: Launched) -> Iterator[tuple[str, bool | int | dict[str, Any]]]:
         """Sections of the file.
@@ -247,10 +247,22 @@ class TensorRtLlm(Engine):
         if experts and (redundant := self.choice.redundant_experts):
             slots = {"num_slots": experts.experts + redundant, "layer_updates_per_iter": 1}
             yield "moe_config", {"backend": "WIDEEP", "load_balancer": slots}
+        if self._chunks_prompts(launched):
+            yield "enable_chunked_prefill", True
         if launched.phase != "both":
             yield "cache_transceiver_config", {"backend": "DEFAULT"}
         if launched.phase == "prefill":
             yield "disable_overlap_scheduler", True
+
+    def _chunks_prompts(self, launched: Launched) -> bool:
+        """Whether a prompt may be longer than a step, which is refused where it is not divided.
+
+        That is never asked of replicas that only write (llmapi/llm.py, _check_arguments). Latent
+        rows are read in chunks on Hopper and Blackwell, and elsewhere all at once
+        (_torch/pyexecutor/py_executor_creator.py).
+        """
+        step = self.choice.max_batched_tokens or self.batched_tokens
+        return launched.phase != "decode" and launched.context_tokens > step
 
     def _cache_options(self, launched: Launched) -> Iterator[tuple[str, bool | int | str]]:
         """What the cache's section must say; Helix as in the engine's own test of it.

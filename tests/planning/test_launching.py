@@ -186,14 +186,16 @@ def test_nodes_that_a_launcher_would_share_otherwise_have_no_commands(
     assert bool(commands(engine, split, *sizes)) == even
 
 
-def test_replicas_that_would_meet_at_one_node_have_no_commands() -> None:
-    """Both would listen for their other nodes on the same port of the same host."""
+def test_replicas_that_start_on_one_node_meet_at_ports_of_their_own() -> None:
+    """Both listen for their other nodes on the same host."""
     engine, split = engine_for(EngineChoice(name="vllm"), 0.1), Split(tensor=4, replicas=2)
     groups = [
         [Host(name="a", devices=(0, 1)), Host(name="b", devices=(0, 1))],
         [Host(name="a", devices=(2, 3)), Host(name="b", devices=(2, 3))],
     ]
-    assert not steps(engine, launched(split), "m", groups, vendor="nvidia")
+    started = steps(engine, launched(split), "m", groups, vendor="nvidia")
+    met = [option(step.command, "--master-port") for step in started]
+    assert ["29500", "29500", "29516", "29516"] == met
 
 
 def test_a_job_has_the_devices_before_its_own_too() -> None:

@@ -37,11 +37,22 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[int, ...]
 
 
-FIRST_PORT = 8000
-"""Where a node's first replica listens; further ones of the same node follow."""
+PLACES = 64
+"""Replicas of one phase that a node may take part in: each has a place there, and its ports.
 
-MASTER_PORT = 29_500
-"""Where the first node of a replica is met by the others (torch.distributed's default)."""
+Those that read prompts, or do both, have the first places, those that only write the next.
+"""
+
+FIRST_PORT = 8000
+"""Where the replica in a node's first place listens; those in further places follow."""
+
+MASTER_PORT, MASTER_PORTS = 29_500, 16
+"""Where its processes are met by others (torch.distributed's default), with what follows it."""
+
+
+def master_port(place: int) -> int:
+    """The first of the ports at which the replica in a place meets its own processes."""
+    return MASTER_PORT + place * MASTER_PORTS
 
 
 def flags(**values: float | str | None) -> tuple[str, ...]:

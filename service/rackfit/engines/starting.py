@@ -43,10 +43,10 @@ class Starting:
         return len(hosts) == 1
 
     def node_arguments(
-        self, launched: Launched, hosts: Sequence[Host], number: int
+        self, launched: Launched, hosts: Sequence[Host], number: int, place: int
     ) -> tuple[str, ...]:
-        """What the node `number` of a replica's `hosts` is told besides; nothing on one node."""
-        del launched, hosts, number
+        """What the node `number` of a replica's `hosts` is told besides, in its place there."""
+        del launched, hosts, number, place
         return ()
 
     def mpi_program(self, model: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from rackfit.engines.hardware import (
     Hardware,
 )
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import MASTER_PORT, Host, Launched, Phase, flags
+from rackfit.engines.launch import Host, Launched, Phase, flags, master_port
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.padding import AS_STORED
 from rackfit.engines.pairs import PairRule, context_on_one_side, stages_match_or_one
@@ -201,13 +201,19 @@ class Sglang(Engine):
         return alike and (stages % nodes == 0 or nodes % stages == 0)
 
     def node_arguments(
-        self, launched: Launched, hosts: Sequence[Host], number: int
+        self, launched: Launched, hosts: Sequence[Host], number: int, place: int
     ) -> tuple[str, ...]:
-        """Every node is told how many there are, which it is and where the first one is."""
-        del launched
+        """Every node is told how many there are, which it is and where the first one is.
+
+        On one node attention DP takes eight ports from an address on, which it puts behind the one
+        it listens at if nothing is said: the next replica's would be the same but for one
+        (server_args.py, PortArgs.init_new).
+        """
+        port = master_port(place)
         if len(hosts) == 1:
-            return ()
-        address = f"{hosts[0].name}:{MASTER_PORT}"
+            alone = f"127.0.0.1:{port}" if launched.split.data > 1 else None
+            return flags(dist_init_addr=alone)
+        address = f"{hosts[0].name}:{port}"
         return flags(nnodes=len(hosts), node_rank=number, dist_init_addr=address)
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:

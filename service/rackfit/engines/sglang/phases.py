@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rackfit.engines.launch import Launched, flags, listening
 from rackfit.engines.phases import Endpoint, Phases, Program, peers
 
-BOOTSTRAP_PORT = 8998
-"""Where caches are handed on, if nothing is said (ServerArgs.disaggregation_bootstrap_port)."""
+BOOTSTRAP_PORT = 9100
+"""Where the first place's caches are handed on (ServerArgs.disaggregation_bootstrap_port)."""
 
 
 class SglangPhases(Phases):

@@ -262,10 +262,10 @@ class Vllm(Engine):
         return nodes.starts_on(split, hosts)
 
     def node_arguments(
-        self, launched: Launched, hosts: Sequence[Host], number: int
+        self, launched: Launched, hosts: Sequence[Host], number: int, place: int
     ) -> tuple[str, ...]:
         """Data ranks on each node, or nodes within a data rank (vllm/engine/arg_utils.py)."""
-        return nodes.node_arguments(launched.split, hosts, number)
+        return nodes.node_arguments(launched.split, hosts, number, place)
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `vllm serve` (vllm/engine/arg_utils.py)."""

@@ -7,11 +7,11 @@ vllm/engine/arg_utils.py (ParallelConfig), documentation: Data Parallel Deployme
 
 from collections.abc import Iterator, Sequence
 
-from rackfit.engines.launch import MASTER_PORT, Host, flags
+from rackfit.engines.launch import Host, flags, master_port
 from rackfit.engines.split import Split
 
-RPC_PORT = 13_345
-"""Where data ranks find their coordinator (documentation: Data Parallel Deployment)."""
+RPC_PORT = 1
+"""Where data ranks find their coordinator, from the replica's master port on."""
 
 
 def starts_on(split: Split, hosts: Sequence[Host]) -> bool:
@@ -20,12 +20,12 @@ def starts_on(split: Split, hosts: Sequence[Host]) -> bool:
     return _whole(split, hosts) or (alike and len(hosts) % split.data == 0)
 
 
-def node_arguments(split: Split, hosts: Sequence[Host], number: int) -> tuple[str, ...]:
+def node_arguments(split: Split, hosts: Sequence[Host], number: int, place: int) -> tuple[str, ...]:
     """Arguments of one node of a replica over several `hosts`; nothing on one."""
     if len(hosts) == 1:
         return ()
     whole = _whole(split, hosts)
-    parts = (_own_ranks if whole else _shared_ranks)(split, hosts, number)
+    parts = (_own_ranks if whole else _shared_ranks)(split, hosts, number, master_port(place))
     return (*parts, *(("--headless",) if number else ()))
 
 
@@ -38,7 +38,7 @@ def _group(split: Split) -> int:
     return split.tensor * split.pipeline * split.context
 
 
-def _own_ranks(split: Split, hosts: Sequence[Host], number: int) -> Iterator[str]:
+def _own_ranks(split: Split, hosts: Sequence[Host], number: int, port: int) -> Iterator[str]:
     """Each node holds as many data ranks as its devices make."""
     group = _group(split)
     held = [len(host.devices) // group for host in hosts]
@@ -46,14 +46,16 @@ def _own_ranks(split: Split, hosts: Sequence[Host], number: int) -> Iterator[str
         data_parallel_size_local=held[number],
         data_parallel_start_rank=sum(held[:number]) if number else None,
         data_parallel_address=hosts[0].name,
-        data_parallel_rpc_port=RPC_PORT,
+        data_parallel_rpc_port=port + RPC_PORT,
     )
 
 
-def _shared_ranks(split: Split, hosts: Sequence[Host], number: int) -> Iterator[str]:
+def _shared_ranks(split: Split, hosts: Sequence[Host], number: int, port: int) -> Iterator[str]:
     """Nodes share a data rank: one group of processes, or one a data rank."""
     yield from flags(
-        nnodes=len(hosts), node_rank=number, master_addr=hosts[0].name, master_port=MASTER_PORT
+        nnodes=len(hosts), node_rank=number, master_addr=hosts[0].name, master_port=port
     )
     if split.data > 1:
-        yield from flags(data_parallel_address=hosts[0].name, data_parallel_rpc_port=RPC_PORT)
+        yield from flags(
+            data_parallel_address=hosts[0].name, data_parallel_rpc_port=port + RPC_PORT
+        )

@@ -13,11 +13,14 @@ from rackfit.engines.phases import Endpoint, Phases, Program, peers
 NIXL = '{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'
 """How caches go from prefill to decode replicas."""
 
-SIDE_CHANNEL_PORT = 5600
-"""Where they are asked for, if nothing is said (vllm/envs.py)."""
+SIDE_CHANNEL_PORT = 10_000
+"""Where they are asked for on a node, each data rank at a port of its own from there on.
 
-SIDE_CHANNEL_PORTS = 64
-"""Ports from it that one replica's ranks on a node may take."""
+Below it all other ports of a node follow each other (engines/launch.py).
+"""
+
+SIDE_CHANNEL_PORTS = 128
+"""Data ranks of a replica that have one: each adds its number (nixl/base_scheduler.py)."""
 
 
 class VllmPhases(Phases):

@@ -1,20 +1,18 @@
 """The command of every node: the engine's program, its arguments and which devices it takes."""
 
 import shlex
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
+from typing import Self
 
 import msgspec
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import FIRST_PORT, Host, Launched, Phase, listening
+from rackfit.engines.launch import FIRST_PORT, PLACES, Host, Launched, Phase, listening
 from rackfit.engines.phases import Endpoint
 from rackfit.engines.split import Split
 from rackfit.planning.launches import NodeCommand
 from rackfit.planning.question import PlannedRank
-
-DECODE_PLACE = 32
-"""Decode replicas come after so many prefill replicas of the same node."""
 
 VISIBLE = {
     "nvidia": "CUDA_VISIBLE_DEVICES",
@@ -42,13 +40,15 @@ def _hosts(ranks: Sequence[PlannedRank]) -> Iterator[Host]:
 
 
 def endpoints(replicas: Sequence[Sequence[Host]], phase: Phase) -> Iterator[Endpoint]:
-    """Where each replica takes requests: ports follow each other on a node that leads several."""
-    led: Counter[str] = Counter()
-    first = DECODE_PLACE if phase == "decode" else 0
+    """Where each replica takes requests: in the first place that is free on all of its nodes."""
+    taken: dict[str, set[int]] = {}
+    first = PLACES if phase == "decode" else 0
     for hosts in replicas:
-        leader = hosts[0].name
-        yield Endpoint(host=leader, place=first + led[leader])
-        led[leader] += 1
+        held = [taken.setdefault(host.name, set()) for host in hosts]
+        place = next(n for n in count(first) if all(n not in places for places in held))
+        for places in held:
+            places.add(place)
+        yield Endpoint(host=hosts[0].name, place=place)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +75,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def command(self) -> NodeCommand:
         """What is typed on its first node; MPI is Open MPI's `mpirun`, filling node by node."""
-        start = ""
-        if self.by_mpi:
-            slots = ",".join(f"{host.name}:{len(host.devices)}" for host in self.hosts)
-            start = f"mpirun -np {self.tasks} --host {shlex.quote(slots)} --map-by slot env "
+        start = _mpi_start(self.hosts) if self.by_mpi else ""
         host = self.hosts[0]
         return NodeCommand(
             replica=self.replica,
@@ -86,6 +83,21 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
             devices=host.devices,
             command=self.before + start + self.line,
         )
+
+    @classmethod
+    def told(cls, told: NodeCommand, hosts: Sequence[Host]) -> Self:
+        """The step of a command, by the nodes of its replica."""
+        before, by_mpi, line = told.command.partition(_mpi_start(hosts))
+        if by_mpi:
+            return cls(replica=told.replica, hosts=tuple(hosts), before=before, line=line)
+        host = Host(name=told.node, devices=told.devices)
+        return cls(replica=told.replica, hosts=(host,), before="", line=told.command)
+
+
+def _mpi_start(hosts: Sequence[Host]) -> str:
+    tasks = sum(len(host.devices) for host in hosts)
+    slots = ",".join(f"{host.name}:{len(host.devices)}" for host in hosts)
+    return f"mpirun -np {tasks} --host {shlex.quote(slots)} --map-by slot env "
 
 
 def steps(
@@ -116,9 +128,9 @@ def missing(
             f"{engine.name} is not started on these nodes by one command each: a replica spans "
             "several, and they do not share it as its launcher would."
         )
-    led = Counter(hosts[0].name for hosts in replicas if len(hosts) > 1)
-    if any(times > 1 for times in led.values()):
-        return "Several replicas over several nodes start on one node, and would meet there."
+    last = max(end.place for end in endpoints(replicas, "both"))
+    if last >= PLACES:
+        return f"A node takes part in more than {PLACES} replicas, which have not ports enough."
     return None
 
 
@@ -181,7 +193,7 @@ def node_words(  # noqa: PLR0917 (what a command is made of)
     return (
         *engine.program(model),
         *engine.arguments(launched),
-        *engine.node_arguments(launched, hosts, number),
+        *engine.node_arguments(launched, hosts, number, place),
         *engine.phases.arguments(launched, place),
         *(listening(FIRST_PORT + place) if number == 0 else ()),
     )

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_a_pod_gives_out_its_own_address() -> None:
             assert next(iter(told)) == "POD_IP"
             assert told["POD_IP"] is None
             assert told["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "$(POD_IP)"
-            assert told["VLLM_NIXL_SIDE_CHANNEL_PORT"] == "5600"
+            assert told["VLLM_NIXL_SIDE_CHANNEL_PORT"] == "10000"
 
 
 @pytest.mark.parametrize(("engine", "image"), [("sglang", "e"), ("tensorrt-llm", "e")])
@@ -217,3 +218,45 @@ def test_without_commands_there_is_no_router(engine: str | None) -> None:
         **({"launch": {"model": "m"}} if engine else {}),
     )
     assert answer(CATALOG, question)["disaggregated"][0]["router"] is None
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_pair_is_one_job(engine: str) -> None:
+    """Both sides and the router are steps of one script, as no second job gets their nodes."""
+    question = request(
+        nodes_of("h100", 1),
+        "Qwen/Qwen3-8B",
+        engine={"name": engine},
+        workload=WORKLOAD | {"sequences": 16},
+        disaggregate=True,
+        launch={"model": "m", "slurm": True},
+        limit=1,
+    )
+    found = answer(CATALOG, question)["disaggregated"][0]
+    launches = [found[side]["launch"] for side in SIDES]
+    for launch in launches:
+        assert launch["slurm"] is None
+        assert "`router`" in launch["no_slurm"]
+    job = found["router"]["slurm"]
+    subprocess.run(["bash", "-n"], input=job.encode(), check=True)  # noqa: S607 (a shell is what is tested)
+    assert job.count("--nodelist=node-0\n") == 1
+    told = re.findall(r"srun .* bash -c (.*); echo \$\? >&3; } &", job)
+    every = [command["command"] for launch in launches for command in launch["commands"]]
+    assert [*every, found["router"]["command"]] == [shlex.split(line)[0] for line in told]
+
+
+def test_a_job_of_a_pair_starts_ranks_itself() -> None:
+    """Where commands would call mpirun."""
+    found = pair(
+        "tensorrt-llm",
+        model="deepseek-ai/DeepSeek-V3",
+        constraints={"tensor": 8, "pipeline": 2, "data": 1},
+        slurm=True,
+    )
+    assert all("mpirun" in found[side]["launch"]["commands"][0]["command"] for side in SIDES)
+    assert "mpirun" not in found["router"]["slurm"]
+    assert found["router"]["slurm"].count("--mpi=pmix") == sum(
+        len(found[side]["launch"]["commands"]) for side in SIDES
+    )
+    for side in SIDES:
+        assert f"trtllm-options-{side}.yaml" in found["router"]["slurm"]

@@ -40,8 +40,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     Where the request has `launch`, `commands` has every node's for the listed replicas (with
     TensorRT-LLM over several nodes the first one's: MPI starts the others' ranks), and
     `slurm` and `kubernetes` the manifests asked for. `no_commands` says why there are none, and
-    `no_kubernetes` why commands have no manifest. `kubernetes_needs` has the commands that make
-    what a manifest names and does not hold, once for a namespace.
+    `no_slurm` and `no_kubernetes` why commands have no script or manifest. `kubernetes_needs` has
+    the commands that make what a manifest names and does not hold, once for a namespace.
     `files` has the contents of those that the arguments name; commands write them. `environment`
     has the variables that every process is to have, whatever the node.
     """
@@ -56,6 +56,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     kubernetes: dict[str, Any] | None = None
     kubernetes_needs: tuple[str, ...] = ()
     no_commands: str | None = None
+    no_slurm: str | None = None
     no_kubernetes: str | None = None
 
 
@@ -63,12 +64,14 @@ class Router(msgspec.Struct, frozen=True, kw_only=True):
     """What takes requests and sends each to a prefill and to a decode replica.
 
     `command` starts it on any node that reaches those of the listed replicas; clients ask at
-    `port`. Where a `kubernetes_image` is asked for, `kubernetes` is a List of a Deployment and a
-    Service of its name, for the namespace that both sides' manifests are applied in;
-    `no_kubernetes` says why there is none.
+    `port`. `slurm`, where asked for, is a script of one job for all listed replicas of both sides
+    and the router, which may share nodes. Where a `kubernetes_image` is asked for, `kubernetes` is
+    a List of a Deployment and a Service of its name, for the namespace that both sides' manifests
+    are applied in; `no_kubernetes` says why there is none.
     """
 
     command: str
     port: int
+    slurm: str | None = None
     kubernetes: dict[str, Any] | None = None
     no_kubernetes: str | None = None

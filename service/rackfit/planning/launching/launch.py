@@ -18,6 +18,10 @@ from rackfit.planning.placement import Placement
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 MAX_VIOLATIONS = 100
+ONE_JOB = (
+    "Replicas of both phases may be on one node, which one job takes: `slurm` of the `router` "
+    "starts both and the router."
+)
 
 
 def check_names(options: LaunchOptions, nodes: Sequence[Node]) -> None:
@@ -77,8 +81,11 @@ def launch(
     told = msgspec.structs.replace(
         told,
         commands=tuple(step.command for step in started),
-        slurm=sbatch_script(options.model, started) if options.slurm else None,
     )
+    if options.slurm and launched.phase == "both":
+        told = msgspec.structs.replace(told, slurm=sbatch_script(options.model, started))
+    elif options.slurm:
+        told = msgspec.structs.replace(told, no_slurm=ONE_JOB)
     image = options.kubernetes_image
     if image is None:
         return told

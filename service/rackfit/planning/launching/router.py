@@ -5,16 +5,18 @@ Deploy, which puts its router so before two LeaderWorkerSets.
 """
 
 import shlex
+from collections.abc import Iterator
 
 import msgspec
 
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Phase
+from rackfit.engines.launch import Host, Phase
 from rackfit.engines.phases import Endpoint, Program
 from rackfit.planning.launches import LaunchOptions, Router
-from rackfit.planning.launching.commands import endpoints, preparation, replicas_of
+from rackfit.planning.launching.commands import Step, endpoints, preparation, replicas_of
 from rackfit.planning.launching.leader_worker_set import leaders, set_name
 from rackfit.planning.launching.pods import Json, object_name
+from rackfit.planning.launching.sbatch import sbatch_script
 from rackfit.planning.question import Plan
 
 ROUTER_PORT = 9000
@@ -29,6 +31,11 @@ def router(
         return None
     program = engine.phases.router(_ends(prefill, "prefill"), _ends(decode, "decode"), ROUTER_PORT)
     told = Router(command=_line(program), port=ROUTER_PORT)
+    if options.slurm:
+        job = sbatch_script(
+            options.model, [*_steps(prefill), *_steps(decode), _last(told, prefill)]
+        )
+        told = msgspec.structs.replace(told, slurm=job)
     if options.kubernetes_image is None:
         return told
     if why := _missing(engine, prefill, decode, options):
@@ -38,6 +45,18 @@ def router(
 
 def _ends(plan: Plan, phase: Phase) -> tuple[Endpoint, ...]:
     return tuple(endpoints(replicas_of(plan.split, plan.ranks), phase))
+
+
+def _steps(plan: Plan) -> Iterator[Step]:
+    replicas = replicas_of(plan.split, plan.ranks)
+    for command in plan.launch.commands if plan.launch else ():
+        yield Step.told(command, replicas[command.replica])
+
+
+def _last(told: Router, prefill: Plan) -> Step:
+    """The router in a job: on the node of the first replica, without devices."""
+    host = Host(name=prefill.ranks[0].node, devices=())
+    return Step(replica=0, hosts=(host,), before="", line=told.command)
 
 
 def _started(plan: Plan) -> bool:

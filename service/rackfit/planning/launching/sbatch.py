@@ -20,11 +20,11 @@ def sbatch_script(name: str, steps: Sequence[Step]) -> str:
 
     Args:
         name: of the job; anything but letters, digits and `-_.` becomes a dash.
-        steps: of every replica; their nodes' names are host names.
+        steps: of every replica; their nodes' names are host names. One may take no devices.
     """
     nodes: dict[str, int] = {}
     for host in (host for step in steps for host in step.hosts):
-        nodes[host.name] = max(nodes.get(host.name, 0), max(host.devices) + 1)
+        nodes[host.name] = max(nodes.get(host.name, 0), max(host.devices, default=-1) + 1)
     lines = [
         "#!/bin/bash",
         f"#SBATCH --job-name={job_name(name)}",

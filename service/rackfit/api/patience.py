@@ -23,7 +23,7 @@ def read_seconds(value: bytes) -> float | None:
 
 
 def patience(scope: HTTPScope, most: float) -> float:
-    """Return the seconds a request may take: what its header asks for, and `most` at most.
+    """Return the seconds an answer may take from when its request is here: `most` at most.
 
     Raises:
         RequestError: 400 where the header tells no time to wait, or is there twice.

@@ -52,7 +52,7 @@ class Pipeline:
         media_type = _acceptable(operation, request)
         seconds = patience(request.scope, self._settings.request_timeout_seconds)
         with self._room.held() as held:
-            body = await self._body(operation, request, held, seconds)
+            body = await self._body(operation, request, held)
             given = await self._answering.answer(
                 Question(
                     operation=operation,
@@ -73,7 +73,7 @@ class Pipeline:
         return _response(operation, given, request)
 
     async def _body(
-        self, operation: Operation, request: Request[Any, Any, Any], held: Held, seconds: float
+        self, operation: Operation, request: Request[Any, Any, Any], held: Held
     ) -> bytes:
         if operation.body is None:
             return b""
@@ -81,7 +81,7 @@ class Pipeline:
             request,
             operation.body_media_types,
             limit_bytes=getattr(self._settings, operation.body_limit),
-            timeout_seconds=seconds,
+            timeout_seconds=self._settings.request_timeout_seconds,
             closing=self._closing,
             held=held,
         )

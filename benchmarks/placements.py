@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import numpy as np
-
 from benchmarks import eplb
 from benchmarks.expert_loads import SUITE, Case, drifted, loads
 from rackfit.balancing.answer import PRICE, layer_balance, problem_of, proved
+from rackfit.balancing.packing import shared_replicas
 from rackfit.balancing.place import place
 from rackfit.balancing.question import PlacementRequest
 from rackfit.balancing.warm import choose, paths
@@ -91,8 +90,8 @@ def measure(case: Case, seed: int) -> Row:
         mean=float(ours.mean()),
         worst=float(ours.min()),
         bound=float(bound.mean()),
-        shared=_shared(followed),
-        shared_by_eplb=_shared(reference.reshape(placed.shape)),
+        shared=float(shared_replicas(followed).mean()),
+        shared_by_eplb=float(shared_replicas(reference.reshape(placed.shape)).mean()),
         below=int((ours < floor * (1 - 1e-9)).sum()),
         ratio=taken / unit,
         proof=proof / unit,
@@ -110,12 +109,6 @@ def _least(*works: Work) -> list[float]:
             work()
             times.append(time.process_time() - started)
     return [min(times) for times in taken]
-
-
-def _shared(placed: eplb.Ints) -> float:
-    """Return how many replicas of a layer lie beside another one of their expert."""
-    held = np.sort(placed, axis=2)
-    return float((held[:, :, 1:] == held[:, :, :-1]).sum() / len(placed))
 
 
 def _never() -> bool:

@@ -14,7 +14,7 @@ from rackfit.balancing.certificate import certify
 from rackfit.balancing.check import check, measured, slots_of
 from rackfit.balancing.floor import Shape
 from rackfit.balancing.hierarchy import group_task
-from rackfit.balancing.packing import times
+from rackfit.balancing.packing import shared_replicas, times
 from rackfit.balancing.place import Problem, follow, place
 from rackfit.balancing.question import Balance, PlacedLayer, PlacementAnswer, PlacementRequest
 from rackfit.balancing.task import Floats, Ints, scaled
@@ -132,7 +132,7 @@ def _layer(placed: Ints, balance: float, bound: float, experts: int) -> PlacedLa
         expert_to_slots=tuple(map(tuple, where)),
         balancedness=balance,
         upper_bound=bound,
-        shared=sum(len(rank) - len(set(rank)) for rank in placed.tolist()),
+        shared=int(shared_replicas(placed[None])[0]),
     )
 
 

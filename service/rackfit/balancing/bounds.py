@@ -35,8 +35,7 @@ def partition_bound(groups: Task) -> Floats:
     """Return the time [rows] of the slowest node in the best spread of groups over nodes."""
     even = groups.loads.sum(axis=2).max(axis=0) / groups.speeds.sum(axis=1)
     ways = factorial(groups.experts) // factorial(groups.slots) ** groups.ranks
-    alike = bool((groups.speeds == groups.speeds[:, :1]).all())
-    if len(groups.loads) == 1 and alike and groups.slots <= _FOLDED:
+    if len(groups.loads) == 1 and groups.is_alike and groups.slots <= _FOLDED:
         return np.asarray(np.maximum(even, _folded(groups)))
     if ways > _ARRANGEMENTS:
         return np.asarray(even)

@@ -62,7 +62,7 @@ def pack(task: Task, goal: Floats, expired: Expired, measured: Floats | None = N
     unknown = np.zeros(task.rows)
     if task.is_plain:
         return Packed(found.placed(), unknown)
-    if bool((task.speeds == task.speeds[:, :1]).all()):
+    if task.is_alike:
         hot = _least(found) > goal * (1 + CLOSE)
         placed = _with_other_counts(found, goal, hot, expired)
     else:

@@ -142,3 +142,9 @@ def times(task: Task, placed: Ints) -> Floats:
     share = (task.loads / counted(placed, task.experts)).reshape(len(task.loads), -1)
     load = share.take(number, axis=1).reshape(len(share), *placed.shape).sum(axis=3)
     return np.asarray(load / task.speeds)
+
+
+def shared_replicas(placed: Ints) -> Ints:
+    """Count replicas of `placed` [rows, ranks, slots] beside others of their expert: [rows]."""
+    held = np.sort(placed, axis=2)
+    return np.asarray((held[:, :, 1:] == held[:, :, :-1]).sum(axis=(1, 2)))

@@ -8,7 +8,7 @@ import numpy as np
 from rackfit.balancing.floor import Shape, floor, least_peaks
 from rackfit.balancing.hierarchy import spread
 from rackfit.balancing.pack import PAIRS, PARTING, Expired, exchange, pack
-from rackfit.balancing.packing import Packing, packed, times
+from rackfit.balancing.packing import Packing, packed, shared_replicas, times
 from rackfit.balancing.pairs import THOROUGH, search_counts
 from rackfit.balancing.starts import deal
 from rackfit.balancing.task import Floats, Ints, Task
@@ -98,7 +98,7 @@ def _above_floor(problem: Problem, by: Found, expired: Expired) -> Ints:
         load = problem.measured[0, unknown]
         even = np.maximum(load.sum(axis=1), _NONE) / task.ranks
         floors[unknown] = least_peaks(load, shape) / even
-    shared = _shared(found)
+    shared = shared_replicas(found)
     bar = np.where(shared > 0, peak * (1 + _EQUAL), peak * (1 - _EQUAL))
     doubtful = np.flatnonzero(((peak > by.goal) | (shared > 0)) & (floors < bar))
     if not len(doubtful):
@@ -107,7 +107,7 @@ def _above_floor(problem: Problem, by: Found, expired: Expired) -> Ints:
     placed = floor(load, shape).reshape(-1, *found.shape[1:])
     reached = times(task.select(doubtful), placed).max(axis=(0, 2))
     better = reached < peak[doubtful] * (1 - _EQUAL)
-    better |= (reached < bar[doubtful]) & (_shared(placed) < shared[doubtful])
+    better |= (reached < bar[doubtful]) & (shared_replicas(placed) < shared[doubtful])
     rows = doubtful[better]
     if len(rows):
         packing = packed(task.select(rows), placed[better])
@@ -122,9 +122,3 @@ def _everywhere(task: Task) -> Ints:
     """Place every expert on every rank, as many of each on all: perfectly even."""
     one = np.arange(task.slots) % task.experts
     return np.broadcast_to(one, (task.rows, task.ranks, task.slots)).copy()
-
-
-def _shared(placed: Ints) -> Ints:
-    """Count replicas that lie beside another one of their expert: [layers]."""
-    held = np.sort(placed, axis=2)
-    return np.asarray((held[:, :, 1:] == held[:, :, :-1]).sum(axis=(1, 2)))

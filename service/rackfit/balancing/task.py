@@ -40,13 +40,13 @@ class Task(NamedTuple):
 
     @property
     def is_alike(self) -> bool:
-        """Whether ranks are equally fast."""
-        return bool((self.speeds == self.speeds[0, 0]).all())
+        """Whether the ranks of each row are equally fast."""
+        return bool((self.speeds == self.speeds[:, :1]).all())
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is one window and ranks are equally fast."""
-        return len(self.loads) == 1 and self.is_alike
+        """Whether there is one window and ranks are equally fast, those of all rows."""
+        return len(self.loads) == 1 and bool((self.speeds == self.speeds[0, 0]).all())
 
     def select(self, rows: Ints | Bools) -> "Task":
         """Return the task of some rows alone."""

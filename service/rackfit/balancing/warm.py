@@ -50,7 +50,7 @@ def paths(
     """
     task, shape = problem.task, problem.shape
     free = shape.nodes == 1
-    alike = free and bool((task.speeds == task.speeds[:, :1]).all())
+    alike = free and task.is_alike
     balance = balancedness(times(task, current)).min(axis=0).tolist()
     found = [
         [Stop(0, here, placed)] if _keeps_groups(shape, placed) else []

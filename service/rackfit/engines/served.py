@@ -180,16 +180,6 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return layers + sum(s.stored_bytes for s in kept)
 
     @cached_property
-    def routed_bytes(self) -> int:
-        """Bytes of all routed experts."""
-        return sum(
-            count * s.stored_bytes
-            for count, block in self.blocks
-            for s in block.tensors
-            if s.tensor.component == "routed_experts"
-        )
-
-    @cached_property
     def active_parameters(self) -> int:
         """Parameters one token passes."""
         return count_parameters(self.architecture).active

@@ -43,6 +43,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     apart: bool = False
     phase: Phase = "both"
 
+    def start(self, split: Split, pool: Pool) -> Start:
+        """What the engine is started for on a pool's devices."""
+        return Start(self.model, pool.accelerator, split, self.tokens)
+
     @property
     def spare(self) -> int:
         """Replicas that do not count, as they may be lost: one at least."""
@@ -130,17 +134,12 @@ class Evaluator:
         weights, sequence = self._least
         return weights + split.data * self.least_held(split) * sequence
 
-    def start(self, split: Split, pool: Pool) -> Start:
-        """What the engine is started for on a pool's devices."""
-        question = self.question
-        return Start(question.model, pool.accelerator, split, question.tokens)
-
     def most_held(self, split: Split, pool: Pool) -> int:
         """Bytes of weights and cache that a device of a pool holds at most."""
         key = pool.accelerator.id, split.tensor, split.data, split.context, split.pipeline
         held = self._held.get(key)
         if held is None:
-            start = self.start(split, pool)
+            start = self.question.start(split, pool)
             held = self._held[key] = self.question.engine.most_held(start)
         return held
 
@@ -252,7 +251,7 @@ class Evaluator:
 
     def _budgets(self, stages: Stages, ground: Ground) -> tuple[int, ...]:
         """What ranks of each distinct stage may take of their devices."""
-        engine, start = self.question.engine, self.start(ground.split, ground.pool)
+        engine, start = self.question.engine, self.question.start(ground.split, ground.pool)
         return tuple(stage.budget_bytes(engine, start, ground.level) for stage in stages.distinct)
 
     def _seated(self, ground: Ground, held: int) -> Seating:

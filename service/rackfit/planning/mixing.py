@@ -161,15 +161,16 @@ def _each(sides: Sequence[Side]) -> Iterator[tuple[int, Side]]:
 
 def _budgets(evaluator: Evaluator, split: Split, sides: Sequence[Side]) -> tuple[int, ...]:
     """What a rank of each stage may take; the engine is given the same share of every device."""
-    engine = evaluator.question.engine
-    given = {engine.utilization(evaluator.start(split, s.pool), s.level) for s in sides}
+    question = evaluator.question
+    engine = question.engine
+    given = {engine.utilization(question.start(split, s.pool), s.level) for s in sides}
     if engine.takes_utilization and len(given) > 1:
         engine = engine.given(min(given))
     budgets = []
     for number, side in _each(sides):
-        part, tokens = side.pool.accelerator, evaluator.question.tokens
-        stage = evaluator.sizing.stages(split, part, tokens).all[number]
-        budgets.append(stage.budget_bytes(engine, evaluator.start(split, side.pool), side.level))
+        stage = evaluator.sizing.stages(split, side.pool.accelerator, question.tokens).all[number]
+        start = question.start(split, side.pool)
+        budgets.append(stage.budget_bytes(engine, start, side.level))
     return tuple(budgets)
 
 

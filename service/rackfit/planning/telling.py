@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import msgspec
 
 from rackfit.engines.launch import Launched, Phase
-from rackfit.engines.start import Start
 from rackfit.inventory.model import Node
 from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.planning.evaluation import Question
@@ -72,12 +71,10 @@ def as_plan(fit: Fit, told: Told) -> Plan:
 def _utilization(fit: Fit, question: Question) -> float:
     """The share of each device that the engine is given, the same on all."""
     shares = fit.shares or (Share(fit.pool, fit.split.pipeline, fit.least_free),)
-    starts = (
-        Start(question.model, share.pool.accelerator, fit.split, question.tokens)
+    return min(
+        question.engine.utilization(question.start(fit.split, share.pool), share.least_free)
         for share in shares
     )
-    pairs = zip(shares, starts, strict=True)
-    return min(question.engine.utilization(s, share.least_free) for share, s in pairs)
 
 
 def _mixed(fit: Fit) -> tuple[StageShare, ...] | None:

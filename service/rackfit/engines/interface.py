@@ -19,6 +19,7 @@ from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.dividing import Dividing
 from rackfit.engines.hardware import Hardware
+from rackfit.engines.loading import Loading
 from rackfit.engines.padding import AS_STORED, padded_slices, rounds_blocks, scheme_block
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_PIPELINE_RULES, WHOLE_SEQUENCES, Rule, reject
@@ -27,8 +28,6 @@ from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.starting import Starting
 from rackfit.engines.terms import Fixed, Limits, Term, linked
-
-PLAIN_SCHEMES = ("f32", "bf16", "f16")
 
 
 def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
@@ -42,7 +41,7 @@ def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
     return tuple(runs)
 
 
-class Engine(Dividing, Starting, ABC):
+class Engine(Dividing, Loading, Starting, ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
@@ -58,12 +57,8 @@ class Engine(Dividing, Starting, ABC):
         device_reserve: share of each device kept free where no engine is named.
     """
 
-    name: ClassVar[str]
     rules: ClassVar[tuple[Rule, ...]] = WHOLE_SEQUENCES
     pipeline_rules: ClassVar[tuple[Rule, ...]] = COMMON_PIPELINE_RULES
-    kv_cache_dtypes: ClassVar[tuple[str, ...]] = (
-        "bf16", "f16", "f32", "fp8", "int8", "q8_0", "q4_0", "nvfp4",
-    )  # fmt: skip
     block_tokens: ClassVar[int] = 1
     batched_tokens: ClassVar[int] = 8192
     sequences: ClassVar[int] = 1024
@@ -135,24 +130,6 @@ class Engine(Dividing, Starting, ABC):
         )
         numbers = {"slots": slots, "expert": split.expert, "redundant_experts": redundant}
         yield reject(split, "experts-not-divisible", detail, self.slots_source, **numbers)
-
-    def unloadable(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
-        """Yield what of a model cannot be loaded, whatever the split."""
-        for scheme in model.used_schemes:
-            if not self.loads(scheme.id, scheme.engines):
-                detail = f"{self.name} cannot load weights stored as {scheme.name}."
-                source = "; ".join(scheme.sources)
-                yield reject(split, "scheme-unsupported", detail, source)
-        if model.kv_cache_dtype not in self.kv_cache_dtypes:
-            detail = (
-                f"{self.name} cannot keep its KV cache as {model.kv_cache_dtype}; it can as "
-                f"{', '.join(self.kv_cache_dtypes)}."
-            )
-            yield reject(split, "kv-dtype-unsupported", detail, f"{self.name} documentation")
-
-    def loads(self, scheme: str, engines: list[str]) -> bool:
-        """Tell whether this engine loads a scheme."""
-        return scheme in PLAIN_SCHEMES or self.name in engines
 
     @property
     def adapts_experts(self) -> bool:

@@ -62,4 +62,5 @@ def _cache_argument(model: ServedModel) -> str | None:
         return "fp8_e4m3"
     kinds = [kind.attention for kind in model.kinds]
     sparse = any(isinstance(kind, LatentAttention) and kind.top_k for kind in kinds)
-    return "bfloat16" if sparse else None
+    other = model.kv_cache_dtype == "bf16" != model.dtype
+    return "bfloat16" if sparse or other else None

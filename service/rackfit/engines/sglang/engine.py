@@ -47,6 +47,9 @@ GIB = 1 << 30
 CURRENT: Version = (0, 5, 23)
 """The version planned for where none is named."""
 
+BF16_TOLD: Version = (0, 5, 9)
+"""From here `--kv-cache-dtype` takes bfloat16 (0.5.3 does not)."""
+
 BEFORE_LOADING = {1: 0.5, 2: 1.9}
 """GiB taken before weights are loaded, by ranks: CUDA context and collectives.
 
@@ -103,6 +106,12 @@ class Sglang(Engine):
         if scheme.id != "mxfp4":
             return AS_STORED
         return mxfp4_padding(self.version, model, split, limits.generation)
+
+    def keeps(self, model: ServedModel) -> bool:
+        """What `--kv-cache-dtype` takes in this version, or the model's own type."""
+        dtype = model.kv_cache_dtype
+        told = dtype in (model.dtype, "fp8") or (dtype == "bf16" and self.version >= BF16_TOLD)
+        return told and super().keeps(model)
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """As Marlin's kernels need it."""

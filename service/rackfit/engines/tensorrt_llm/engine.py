@@ -73,10 +73,15 @@ class TensorRtLlm(Engine):
     phases: ClassVar[Phases] = TensorRtLlmPhases()
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0"
-    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "int8", "nvfp4")
+    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "nvfp4")
     block_tokens: ClassVar[int] = 32
     batched_tokens: ClassVar[int] = 8192  # LlmArgs.max_num_tokens
     sequences: ClassVar[int] = 2048  # LlmArgs.max_batch_size
+
+    def keeps(self, model: ServedModel) -> bool:
+        """What KvCacheConfig.dtype is told, or what "auto" follows: the model's own type."""
+        own = model.kv_cache_dtype in (model.dtype, *QUANTIZED_CACHES)
+        return own and super().keeps(model)
 
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Helix ranks write one token a step: they draft with an Eagle3 model alone, if at all."""

@@ -1,6 +1,6 @@
 """vLLM: rules, memory and arguments."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from rackfit.engines.hardware import (
     Hardware,
 )
 from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Host, Launched, degree, flags
+from rackfit.engines.launch import Host, Launched
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.padding import AS_STORED
 from rackfit.engines.pairs import PairRule, no_stages
@@ -36,8 +36,9 @@ from rackfit.engines.terms import Limits, Term
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
 from rackfit.engines.vllm import memory, nodes, pages
+from rackfit.engines.vllm.arguments import TOLD, server_arguments
 from rackfit.engines.vllm.padding import mxfp4_padding
-from rackfit.engines.vllm.phases import NIXL, VllmPhases
+from rackfit.engines.vllm.phases import VllmPhases
 from rackfit.lazy import cached_property
 
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
@@ -46,9 +47,6 @@ CURRENT: Version = (0, 19)
 
 TOKENS_BY_REQUEST = (0, 20)
 """From here the log's token count is concurrency x context (get_kv_cache_capacity)."""
-
-ONLINE = {"fp8": "fp8", "bnb-nf4": "bitsandbytes", "bnb-int8": "bitsandbytes"}
-"""Schemes a plain checkpoint is converted to while loading; others need one stored so."""
 
 BATCHES_IN_FLIGHT = (0, 26)
 """From here windows are held for every batch under way (VllmConfig.max_in_flight_tokens)."""
@@ -142,6 +140,11 @@ class Vllm(Engine):
         if scheme.id != "mxfp4":
             return AS_STORED
         return mxfp4_padding(model, split, self.version, limits.generation)
+
+    def keeps(self, model: ServedModel) -> bool:
+        """What `--kv-cache-dtype` takes (config/cache.py, CacheDType), or the model's own type."""
+        told = model.kv_cache_dtype == model.dtype or model.kv_cache_dtype in TOLD
+        return told and super().keeps(model)
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are."""
@@ -268,33 +271,5 @@ class Vllm(Engine):
         return nodes.node_arguments(launched.split, hosts, number, place)
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
-        """Arguments of `vllm serve` (vllm/engine/arg_utils.py)."""
-        split, model, choice = launched.split, launched.model, self.choice
-        arguments = flags(
-            tensor_parallel_size=split.tensor,
-            pipeline_parallel_size=degree(split.pipeline),
-            data_parallel_size=degree(split.data),
-            decode_context_parallel_size=degree(split.decode_context),
-            max_model_len=launched.context_tokens,
-            max_num_seqs=choice.max_sequences,
-            max_num_batched_tokens=choice.max_batched_tokens,
-            gpu_memory_utilization=launched.utilization,
-            kv_cache_dtype="fp8" if model.kv_cache_dtype == "fp8" else None,
-            quantization=ONLINE.get(model.scheme.id) if model.scheme else None,
-        )
-        handing_on = () if launched.phase == "both" else (f"--kv-transfer-config={NIXL}",)
-        return (*arguments, *self._optional_arguments(split), *handing_on)
-
-    def _optional_arguments(self, split: Split) -> Iterator[str]:
-        choice = self.choice
-        if split.expert > 1:
-            yield "--enable-expert-parallel"
-        if choice.redundant_experts:
-            yield "--enable-eplb"
-            yield f'--eplb-config={{"num_redundant_experts": {choice.redundant_experts}}}'
-        if choice.speculative_tokens:
-            count = choice.speculative_tokens
-            yield f'--speculative-config={{"method": "mtp", "num_speculative_tokens": {count}}}'
-        if choice.lora_slots:
-            yield "--enable-lora"
-            yield from flags(max_loras=choice.lora_slots, max_lora_rank=choice.lora_rank)
+        """Arguments of `vllm serve`."""
+        return server_arguments(launched, self.choice)

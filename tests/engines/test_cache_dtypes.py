@@ -1,0 +1,51 @@
+"""A KV cache of another type than the model's is one that the engine is told of, or refused."""
+
+import pytest
+
+import truths
+from rackfit.engines import engine_for
+from rackfit.engines.cache_layout import KV_DTYPES
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.launch import Launched
+from rackfit.engines.split import Split
+from rackfit.memory.question import ModelRef
+from rackfit.memory.resolve import resolve
+
+ENGINES = ("vllm", "sglang", "sglang:0.5.3", "tensorrt-llm", "llama.cpp")
+
+
+def told(engine: str, model: str, dtype: str) -> str | None:
+    """What differs in the launch from that with the model's own type; None where it is refused."""
+    name, _, version = engine.partition(":")
+    served = resolve(
+        ModelRef(id=model), truths.catalog(), quantization=None, kv_cache_dtype=None
+    ).model
+    asked = engine_for(EngineChoice(name=name, version=version or None), 0.1)
+    wanted = served.caching(dtype)
+    if any(r.code == "kv-dtype-unsupported" for r in asked.unloadable(wanted, Split())):
+        return None
+    words = []
+    for one in (served, wanted):
+        launched = Launched(
+            model=one, split=Split(), utilization=0.9, context_tokens=8192, sequences=1
+        )
+        words.append({*asked.arguments(launched), *map(str, asked.files(launched).items())})
+    return " ".join(sorted(words[1] - words[0]))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("model", ["meta-llama/Llama-3.1-8B-Instruct", "openai/gpt-oss-20b"])
+@pytest.mark.parametrize("dtype", sorted(KV_DTYPES))
+def test_every_other_type_that_is_taken_is_launched(engine: str, model: str, dtype: str) -> None:
+    """Both models compute in bf16: what is not told would be kept in that."""
+    if dtype != "bf16":
+        assert told(engine, model, dtype) != ""
+
+
+@pytest.mark.parametrize(
+    ("engine", "dtype"),
+    [("tensorrt-llm", "int8"), ("tensorrt-llm", "f16"), ("vllm", "f32"), ("sglang", "f16")],
+)
+def test_a_type_that_cannot_be_told_is_refused(engine: str, dtype: str) -> None:
+    """KvCacheConfig.dtype knows fp8 and nvfp4; vLLM and SGLang fp8 and bfloat16."""
+    assert told(engine, "meta-llama/Llama-3.1-8B-Instruct", dtype) is None

@@ -7,6 +7,9 @@ from planning.asking import answer, nodes_of, request
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.split import Split
+from rackfit.engines.start import Start
+from rackfit.memory.question import ModelRef
+from rackfit.memory.resolve import resolve
 
 H100 = "NVIDIA-H100-80GB-HBM3"
 NAMES = ("sglang", "vllm")
@@ -29,7 +32,7 @@ def capacity(weights: str, **engine: float) -> tuple[int, int]:
 
 def test_the_default_share_sets_apart_what_batches_need() -> None:
     """512 MiB, 1.5 a token of 8,192, 2 a sequence of 512, 1,024 for eight ranks, 1,536 of H200."""
-    reserved = (512 + 1.5 * 8192 + 2 * 512 + 1024 + 1536) / (139.8 * 1024)
+    reserved = (512 + 1.5 * 8192 + 2 * 512 + 1024 + 1536) / 143_771
     weights, cache = capacity("deepseek-ai/DeepSeek-V3")
     share = (weights + cache) / (137.9 * truths.GIB)
     assert 1 - reserved == pytest.approx(share, abs=0.001)
@@ -108,7 +111,7 @@ def test_a_rank_of_attention_dp_holds_its_part_of_the_head() -> None:
     assert here + head * 7 / 8 == pytest.approx(90.867 * truths.GIB, rel=0.001)
 
 
-H100_MIB = 79.19 * 1024
+H100_MIB, H100_USABLE = 81_559, 79.19 * 1024
 
 
 def static_share(
@@ -126,7 +129,7 @@ def static_share(
     )
     rank, room = answer.ranks[0], answer.capacity
     assert room is not None
-    there = H100_MIB * (1 << 20) - rank.overhead_bytes
+    there = H100_USABLE * (1 << 20) - rank.overhead_bytes
     return (rank.weights_bytes + room.kv_cache_bytes) / there
 
 
@@ -337,7 +340,86 @@ def test_deepseek_v3_has_no_graphs_of_prompts_on_blackwell(version: str, graphs:
     )
     rank, room = answer.ranks[0], answer.capacity
     assert room is not None
-    usable = truths.catalog().accelerators["NVIDIA-B200"].usable_bytes
+    card = truths.catalog().accelerators["NVIDIA-B200"]
+    usable, reported = card.usable_bytes, card.reported_bytes
+    assert reported is not None
     reserved = 512 + 1.5 * 16_384 + 2 * 512 + 1024 + graphs
     share = (rank.weights_bytes + room.kv_cache_bytes) / (usable - rank.overhead_bytes)
-    assert 1 - reserved * (1 << 20) / usable == pytest.approx(share, abs=0.001)
+    assert 1 - reserved * (1 << 20) / reported == pytest.approx(share, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "model", "tensor", "share"),
+    [
+        ("h100", "Qwen/Qwen3-32B", 2, 0.828),
+        ("NVIDIA-GeForce-RTX-4090", "meta-llama/Llama-3.1-8B-Instruct", 1, 0.704),
+    ],
+)
+def test_the_default_share_is_of_what_the_drivers_tool_prints(
+    accelerator: str, model: str, tensor: int, share: float
+) -> None:
+    """0.828 is SGLang's own log of two H100 (sglang issue 29092)."""
+    card = truths.catalog().accelerator(accelerator, "")[0]
+    engine = engine_for(EngineChoice(name="sglang"), 0.1)
+    served = resolve(
+        ModelRef(id=model), truths.catalog(), quantization=None, kv_cache_dtype=None
+    ).model
+    split = Split(tensor=tensor)
+    start = Start(model=served, accelerator=card, split=split, context_tokens=8192)
+    assert share == engine.utilization(start, card.usable_bytes)
+
+
+@pytest.mark.parametrize("version", ["0.5.12", "0.5.23"])
+def test_drafting_doubles_the_states_of_v4(version: str) -> None:
+    """Rings of 16 and 256 tokens; the layer that drafts is one more, alike the last."""
+    asked = {
+        "model": {"id": "deepseek-ai/DeepSeek-V4-Pro"},
+        "workload": {"context_tokens": 25_600, "sequences": 1},
+        "split": {"tensor": 8},
+        "accelerator": "NVIDIA-B200",
+    }
+    plain, drafting = (
+        truths.ask(asked | {"engine": {"name": "sglang", "version": version} | more}).ranks[0]
+        for more in ({}, {"speculative_tokens": 1})
+    )
+    by_request = version == "0.5.23"
+    fourth, long = 30 * 81_920, 31 * 524_288
+    states = 10 * fourth + (long if by_request else 10 * long)
+    more = drafting.kv_cache_bytes - plain.kv_cache_bytes - states
+    assert 0 < more < 0.05 * plain.kv_cache_bytes
+
+
+@pytest.mark.parametrize(
+    ("model", "accelerator", "page"),
+    [
+        ("Qwen/Qwen3-32B", "NVIDIA-B200", 64),
+        ("Qwen/Qwen3-32B", "NVIDIA-GeForce-RTX-5090", 1),
+        ("Qwen/Qwen3-32B", "NVIDIA-H200", 1),
+        ("deepseek-ai/DeepSeek-V3", "NVIDIA-B200", 64),
+        ("deepseek-ai/DeepSeek-V2-Lite", "NVIDIA-B200", 1),
+        ("deepseek-ai/DeepSeek-V3.2", "NVIDIA-H200", 64),
+        ("XiaomiMiMo/MiMo-V2-Flash", "NVIDIA-B200", 128),
+    ],
+)
+def test_pages_are_those_of_the_default_kernels(model: str, accelerator: str, page: int) -> None:
+    """A sequence of 65 tokens takes whole pages, and the pool is whole pages."""
+    asked = {
+        "model": {"id": model},
+        "engine": {"name": "sglang", "gpu_memory_utilization": 0.9},
+        "split": {"tensor": 8},
+        "accelerator": accelerator,
+    }
+    one, held = (
+        truths.ask(asked | {"workload": {"context_tokens": tokens, "sequences": 1}})
+        for tokens in (1, 65)
+    )
+    each = one.ranks[0].kv_cache_bytes / page
+    assert -(-65 // page) * page * each == pytest.approx(held.ranks[0].kv_cache_bytes, rel=1e-6)
+    assert held.capacity is None or held.capacity.kv_cache_tokens % page == 0
+
+
+def test_the_share_of_a_tower_is_not_rounded_again() -> None:
+    """0.95 of 0.8 of whole per mille: adjust_mem_fraction_for_vlm only multiplies."""
+    share = static_share("Qwen/Qwen2-VL-72B-Instruct", "0.5.23")
+    reserved = 512 + 1.5 * 8192 + 2 * 512 + 1024
+    assert 0.76 * round(1 - reserved / H100_MIB, 3) == pytest.approx(share, abs=1e-5)

@@ -19,3 +19,13 @@ class Start(msgspec.Struct, frozen=True, gc=False):
     def usable(self) -> int:
         """Bytes of a device that the engine sees."""
         return self.accelerator.usable_bytes
+
+    @property
+    def reported(self) -> int:
+        """Bytes that the driver's tool prints; what the engine sees where it prints none."""
+        return reported_bytes(self.accelerator)
+
+
+def reported_bytes(accelerator: Accelerator) -> int:
+    """The same of any accelerator."""
+    return accelerator.reported_bytes or accelerator.usable_bytes

@@ -16,7 +16,9 @@ from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.served import ServedModel
 from rackfit.engines.sglang.compressed import compressed_cache
+from rackfit.engines.sglang.paging import page_tokens
 from rackfit.engines.sglang.states import pooled
+from rackfit.engines.terms import Limits
 from rackfit.engines.version import Version
 
 PLAIN_SPARSE_ROWS = frozenset({"blackwell", "cdna2", "cdna3", "cdna4"})
@@ -54,6 +56,8 @@ def stage_cache(
     model: ServedModel,
     kept: Sequence[tuple[CacheTerm, ...]],
     counts: Sequence[int],
+    *,
+    limits: Limits,
 ) -> StageCache:
     """The cache of a stage of `counts` layers of each kind, of each of which `kept` is kept.
 
@@ -61,8 +65,9 @@ def stage_cache(
     """
     attentions = [kind.attention for kind in model.kinds]
     if any(isinstance(one, CompressedAttention) for one in attentions):
-        return compressed_cache(version, model, counts)
-    cache = StageCache(terms=merged(zip(counts, kept, strict=True), 1), block_tokens=1)
+        return compressed_cache(version, choice, model, counts)
+    block = page_tokens(model, limits)
+    cache = StageCache(terms=merged(zip(counts, kept, strict=True), block), block_tokens=block)
     if any(isinstance(one, RecurrentAttention) for one in attentions):
         return pooled(version, choice, model, cache)
     known = SLIDING_POOL.get(model.architecture.name)

@@ -36,7 +36,7 @@ from rackfit.engines.sglang.experts import mxfp4_padding
 from rackfit.engines.sglang.phases import SglangPhases
 from rackfit.engines.sglang.share import kept_share, static_share, tier
 from rackfit.engines.split import Split
-from rackfit.engines.start import Start
+from rackfit.engines.start import Start, reported_bytes
 from rackfit.engines.terms import Fixed, Limits, Term, linked
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
@@ -144,8 +144,8 @@ class Sglang(Engine):
     def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
         """Chunk and graph sizes by the device's memory."""
         del context_tokens
-        usable = 80 * GIB if accelerator is None else accelerator.usable_bytes
-        sizes = tier(self.version, usable)
+        size = 80 * GIB if accelerator is None else reported_bytes(accelerator)
+        sizes = tier(self.version, size)
         return self.chosen(
             Limits(
                 batched_tokens=sizes.chunk,
@@ -160,7 +160,7 @@ class Sglang(Engine):
     ) -> StageCache:
         """In the pools that it has for a model; `limits` say for whose kernels."""
         kept = kept_rows(model, split.tensor, limits.generation)
-        return stage_cache(self.version, self.choice, model, kept, counts)
+        return stage_cache(self.version, self.choice, model, kept, counts, limits=limits)
 
     def activation_terms(
         self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool

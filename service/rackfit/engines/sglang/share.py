@@ -2,7 +2,7 @@
 
 Source: sglang/srt/server_args.py (_handle_gpu_memory_settings, adjust_mem_fraction_for_vlm) of
 0.4.9 to 0.5.18 and arg_groups/memory_hook.py, cuda_graph_hook.py of 0.5.20 and 0.5.23. Sizes are
-MiB, as there.
+MiB, as there, and a device's are those that nvidia-smi prints (get_nvgpu_memory_capacity).
 """
 
 from collections.abc import Iterable
@@ -17,6 +17,7 @@ from rackfit.architecture.model import (
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.hardware import AMD, BLACKWELL, INTEL
 from rackfit.engines.served import ServedModel
+from rackfit.engines.sglang.paging import TRTLLM_LATENT
 from rackfit.engines.start import Start
 from rackfit.engines.version import Version
 
@@ -25,9 +26,9 @@ GIB = 1 << 30
 
 
 class Tier(NamedTuple):
-    """Devices below `usable` bytes: tokens of a chunk, largest batch of a graph."""
+    """Devices below `reported` bytes: tokens of a chunk, largest batch of a graph."""
 
-    usable: int
+    reported: int
     chunk: int
     narrow: int
     """Below TP4."""
@@ -71,9 +72,6 @@ AITER_CONTEXT, AITER_SHARE, AITER_HEADS = 8192, 0.85, (16, 128)
 The kernels are those for full attention and for latent one of so many heads.
 """
 
-NOT_ON_BLACKWELL = frozenset({"DeepseekV3ForCausalLM"})
-"""Its kernels there (trtllm_mla) read prompts faster without graphs (cuda_graph_hook.py)."""
-
 DRAFTING_MIB = (((0, 5, 10), 2048), ((0, 5, 14), 4096))
 """What drafting sets apart before a version; nothing since."""
 
@@ -83,6 +81,7 @@ BY_TOWER: Version = (0, 4, 10)
 LESS_BEFORE, LESS = 0.9, 0.95
 TOWER_LAYERS, TOWER_WIDTH, SLOPE = 24, 1024, 0.1
 LEAST_FACTOR, MOST_FACTOR = 0.8, 1.05
+DIGITS = 6  # that a launch prints of a share
 
 TEXT_ALONE = frozenset(
     {
@@ -107,18 +106,18 @@ BREAKABLE_WITH_TOWER = frozenset(
 """Models whose prompts graphs do not read, and those with towers whose they do (same file)."""
 
 
-def tier(version: Version, usable: int) -> Tier:
-    """What SGLang prepares for on a device of `usable` bytes."""
-    found = next(tier for tier in TIERS if usable < tier.usable)
-    small = version < SMALL_BEFORE and found.usable == SMALL_THEN.usable
+def tier(version: Version, reported: int) -> Tier:
+    """What SGLang prepares for on a device of `reported` bytes."""
+    found = next(tier for tier in TIERS if reported < tier.reported)
+    small = version < SMALL_BEFORE and found.reported == SMALL_THEN.reported
     return SMALL_THEN if small else found
 
 
 def static_share(version: Version, choice: EngineChoice, start: Start) -> float:
-    """The share left for weights and cache, in whole per mille."""
+    """The share left for weights and cache: in whole per mille, before a tower lowers it."""
     reserved = _reserved_mib(version, choice, start)
-    share = round(1 - reserved * MIB / start.usable, 3)
-    return max(round(share * _tower_factor(version, start.model), 3), 0.05)
+    share = round(1 - reserved * MIB / start.reported, 3)
+    return max(round(share * _tower_factor(version, start.model), DIGITS), 0.05)
 
 
 def kept_share(version: Version, start: Start) -> float:
@@ -141,8 +140,8 @@ def _by_aiter(start: Start) -> bool:
 
 def _reserved_mib(version: Version, choice: EngineChoice, start: Start) -> float:
     """512, 1.5 a token of a chunk, 1,024 for every eight ranks, graphs; a floor; drafting."""
-    model, split, usable = start.model, start.split, start.usable
-    sizes, ranks = tier(version, usable), split.stage_ranks
+    model, split, reported = start.model, start.split, start.reported
+    sizes, ranks = tier(version, reported), split.stage_ranks
     graphs = sizes.narrow if ranks < WIDE else sizes.wide
     chunk = choice.max_batched_tokens or sizes.chunk
     reserved = 512 + max(chunk, LEAST_CHUNK) * 1.5 + ranks * split.pipeline / 8 * 1024
@@ -151,7 +150,7 @@ def _reserved_mib(version: Version, choice: EngineChoice, start: Start) -> float
         reserved += graphs * split.data * (4.5 if graphs > MANY_GRAPHS else 3)
     if version >= PROMPT_GRAPHS and _reads_by_graphs(version, choice, start):
         reserved += _prompt_graphs_mib(model, chunk)
-    if usable > FLOOR_FROM:
+    if reported > FLOOR_FROM:
         reserved = max(reserved, FLOOR_MIB)
     drafting = next((mib for until, mib in DRAFTING_MIB if version < until), 0)
     return reserved + (drafting if choice.speculative_tokens else 0)
@@ -171,8 +170,8 @@ def _reads_by_graphs(version: Version, choice: EngineChoice, start: Start) -> bo
     linear_latent = {LatentAttention, RecurrentAttention} <= kinds
     if linear_latent or CompressedAttention in kinds or split.decode_context > 1:
         return False
-    if name in NOT_ON_BLACKWELL and start.accelerator.generation in BLACKWELL:
-        return False
+    if name in TRTLLM_LATENT and start.accelerator.generation in BLACKWELL:
+        return False  # trtllm_mla reads prompts faster without (cuda_graph_hook.py)
     return seen is None or name in BREAKABLE_WITH_TOWER
 
 

@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 
 from planning.asking import RESERVE
 from rackfit.catalog import load_catalog
+from rackfit.engines import engine_for
+from rackfit.engines.choice import EngineChoice
+from rackfit.engines.launch import Launched
 from rackfit.engines.split import Split
 from rackfit.memory.answer import answer_memory
 from rackfit.memory.inspection import inspect_model
-from rackfit.memory.question import InspectRequest, MemoryRequest
+from rackfit.memory.question import InspectRequest, MemoryRequest, ModelRef
+from rackfit.memory.resolve import resolve
 
 Json = dict[str, Any]
 CATALOG = load_catalog()
@@ -189,3 +193,59 @@ def test_experts_are_divided_over_all_ranks_of_a_stage(
     split = msgspec.convert(body, Split)
     assert split.repeats_experts == (told != stage)
     assert split.devices == stage
+
+
+@pytest.mark.parametrize(
+    ("model", "on", "split", "version", "expected"),
+    [
+        (SPARSE, ("sglang", "AMD-Instinct-MI355X"), {"context": 8}, "0.5.23", "hardware"),
+        (COMPRESSED, ("sglang", "AMD-Instinct-MI355X"), {"context": 8}, "0.5.23", ""),
+        (SPARSE, READING, {"context": 8}, "0.4.9", "degree"),
+        (SPARSE, READING, {"context": 8}, "0.5.9", ""),
+        (LATENT, READING, {"context": 8, "expert": 8}, "0.5.9", "degree"),
+        (GROUPED, READING, {"context": 2, "expert": 2}, "0.5.9", "degree"),
+        ("mistralai/Mixtral-8x7B-v0.1", READING, {"context": 2}, "0.5.23", "degree"),
+        ("XiaomiMiMo/MiMo-V2-Flash", READING, {"context": 2}, "0.5.23", ""),
+        ("meta-llama/Llama-3.1-8B-Instruct", HELIX, {"tensor": 4, "context": 2}, "1.3", "degree"),
+        (LATENT, HELIX, {"context": 8, "expert": 8}, "1.1", "degree"),
+    ],
+)
+def test_what_a_version_divides_of_a_model(
+    model: str, on: tuple[str, str], split: Json, version: str, expected: str
+) -> None:
+    """What a named engine cannot load is refused: by its version, its models and its devices."""
+    found = memory(model, on, split, version=version)
+    codes = {one["code"] for one in found["rejections"]}
+    assert ({f"{expected}-unsupported"} if expected else set()) == codes - {"weights-exceed-memory"}
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "words"),
+    [
+        (SPARSE, "0.5.23", ("--enable-prefill-cp", "--cp-strategy=interleave")),
+        (
+            SPARSE,
+            "0.5.9",
+            ("--enable-nsa-prefill-context-parallel", "--nsa-prefill-cp-mode=round-robin-split"),
+        ),
+        (
+            LATENT,
+            "0.5.12",
+            ("--enable-prefill-context-parallel", "--prefill-cp-mode=in-seq-split"),
+        ),
+        ("XiaomiMiMo/MiMo-V2-Flash", "0.5.23", ("--enable-prefill-cp", "--cp-strategy=zigzag")),
+    ],
+)
+def test_reading_ranks_are_told_of_as_the_version_spells_it(
+    model: str, version: str, words: tuple[str, ...]
+) -> None:
+    """0.5.14 gave one name to what each attention had one of its own for."""
+    reference = ModelRef(id=model)
+    served = resolve(reference, CATALOG, quantization=None, kv_cache_dtype=None).model
+    engine = engine_for(EngineChoice(name="sglang", version=version), RESERVE)
+    launched = Launched(
+        model=served, split=Split(context=8), utilization=0.9, context_tokens=8192, sequences=1
+    )
+    named = ("--enable", "--cp-strategy", "--prefill-cp", "--nsa")
+    told = [word for word in engine.arguments(launched) if word.startswith(named)]
+    assert list(words) == told

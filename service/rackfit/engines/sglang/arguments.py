@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from rackfit.architecture.model import LatentAttention
 from rackfit.engines.choice import EngineChoice
-from rackfit.engines.context import reading_strategy
 from rackfit.engines.launch import Launched, degree, flags
 from rackfit.engines.served import ServedModel
+from rackfit.engines.sglang.context import reading_arguments
 from rackfit.engines.sglang.experts import by_marlin
 from rackfit.engines.split import Split
 from rackfit.engines.version import Version
@@ -35,13 +35,14 @@ def server_arguments(version: Version, launched: Launched, choice: EngineChoice)
         moe_runner_backend="marlin" if by_marlin(version, model, launched.generation) else None,
         disaggregation_mode=None if launched.phase == "both" else launched.phase,
     )
-    return (*arguments, *_optional(model, split, choice))
+    return (*arguments, *_optional(version, model, split, choice))
 
 
-def _optional(model: ServedModel, split: Split, choice: EngineChoice) -> Iterator[str]:
+def _optional(
+    version: Version, model: ServedModel, split: Split, choice: EngineChoice
+) -> Iterator[str]:
     if split.context > 1:
-        yield "--enable-prefill-cp"
-        yield f"--cp-strategy={reading_strategy(model)}"
+        yield from reading_arguments(version, model)
     if split.data > 1:
         yield "--enable-dp-attention"
     if choice.speculative_tokens:

@@ -1,18 +1,14 @@
 """SGLang: rules, memory and arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_pool import StageCache
-from rackfit.engines.context import (
-    READS,
-    experts_on_all_ranks,
-    prefill_context,
-    reading_degrees,
-)
+from rackfit.engines.context import experts_on_all_ranks
 from rackfit.engines.hardware import (
+    AMD,
     BLACKWELL,
     FP8_AMD,
     FROM_AMPERE,
@@ -28,10 +24,18 @@ from rackfit.engines.padding import AS_STORED
 from rackfit.engines.pairs import PairRule, context_on_one_side, stages_match_or_one
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.phases import Phases
-from rackfit.engines.rules import COMMON_RULES, Rule, repeated_rows
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.sglang.arguments import server_arguments
 from rackfit.engines.sglang.cache import kept_rows, stage_cache
+from rackfit.engines.sglang.context import (
+    PREFILL,
+    READS,
+    on_amd,
+    prefill_context,
+    reading_degrees,
+)
 from rackfit.engines.sglang.experts import mxfp4_padding
 from rackfit.engines.sglang.phases import SglangPhases
 from rackfit.engines.sglang.share import kept_share, static_share, tier
@@ -62,7 +66,7 @@ class Sglang(Engine):
 
     name: ClassVar[str] = "sglang"
     kernel_tables: ClassVar[str | None] = "sglang"
-    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, experts_on_all_ranks, prefill_context)
+    rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, experts_on_all_ranks)
     divides_prompts: ClassVar[bool] = True
     context_note: ClassVar[str] = READS
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
@@ -133,6 +137,22 @@ class Sglang(Engine):
     def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
         """Of latent rows alone; a state stays as it is (documentation, Decode Context Parallel)."""
         return repeated_rows(model, tensor, latent_only=True)
+
+    def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
+        """Context ranks besides, by what this version divides."""
+        yield from super().broken_rules(model, split)
+        broken = prefill_context(self.version, model, split)
+        if broken is not None:
+            yield broken
+
+    def unsupported(
+        self, model: ServedModel, split: Split, accelerator: Accelerator
+    ) -> Iterator[Rejection]:
+        """Context ranks besides: on AMD's devices for one attention alone."""
+        yield from super().unsupported(model, split, accelerator)
+        if split.context > 1 and accelerator.generation in AMD and not on_amd(model):
+            detail = f"{self.name} divides prompts of this model on NVIDIA's devices alone."
+            yield reject(split, "hardware-unsupported", detail, PREFILL, context=split.context)
 
     def contexts(
         self, model: ServedModel, tensor: int, phase: Phase, generation: str

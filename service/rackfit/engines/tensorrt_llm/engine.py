@@ -27,9 +27,11 @@ from rackfit.engines.start import Start
 from rackfit.engines.tensorrt_llm.options import as_yaml, options_file
 from rackfit.engines.tensorrt_llm.phases import TensorRtLlmPhases
 from rackfit.engines.terms import Fixed, Limits, Term
+from rackfit.engines.version import Version, read_version
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
+HELIX_FROM: Version = (1, 3)  # docs/source/features/helix.md as read there
 QUANTIZED_CACHES = ("fp8", "nvfp4")  # KvCacheConfig.dtype beside "auto"
 CONTEXT_BYTES = 512 * MIB
 EXPERT_MULTIPLE, TAKEN_IN = 128, 512  # weight_alignment, input_hidden_alignment
@@ -80,16 +82,17 @@ class TensorRtLlm(Engine):
 
     def keeps(self, model: ServedModel) -> bool:
         """What KvCacheConfig.dtype is told, or what "auto" follows: the model's own type."""
-        own = model.kv_cache_dtype in (model.dtype, *QUANTIZED_CACHES)
-        return own and super().keeps(model)
+        return model.kv_cache_dtype in (model.dtype, *QUANTIZED_CACHES) and super().keeps(model)
 
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Helix ranks write one token a step: they draft with an Eagle3 model alone, if at all."""
         yield from super().broken_rules(model, split)
-        drafted = self.choice.speculative_tokens
-        if split.context > 1 and drafted:
+        if split.context > 1 and read_version(self.choice.version, HELIX_FROM) < HELIX_FROM:
+            detail = f"context = {split.context}: Helix is for TensorRT-LLM 1.3 and later."
+            yield reject(split, "degree-unsupported", detail, HELIX, context=split.context)
+        if split.context > 1 and self.choice.speculative_tokens:
             detail = "Helix ranks do not draft with multi-token-prediction layers."
-            numbers = {"context": split.context, "drafted": drafted}
+            numbers = {"context": split.context, "drafted": self.choice.speculative_tokens}
             yield reject(split, "degree-unsupported", detail, HELIX, **numbers)
 
     def unsupported(

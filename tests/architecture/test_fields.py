@@ -139,3 +139,13 @@ def test_inherited_fields_fill_gaps_only() -> None:
 def test_wrong_values_are_shown_briefly(value: object) -> None:
     """Whatever the value, a sentence shows it in at most 60 characters."""
     assert len(show(value)) <= 60
+
+
+def test_a_field_is_noted_once() -> None:
+    """However often a wrong field is read, it is one violation: what was found first."""
+    fields = read(bias="x")
+    for _ in range(3):
+        fields.flag("bias")
+    fields.fail("bias", "Anything else.")
+
+    assert [Violation("/c/bias", "bias must be true or false, got 'x'.")] == noted(fields)

@@ -149,3 +149,12 @@ def test_a_part_that_no_reader_counts_is_told(section: str) -> None:
 def test_sections_that_hold_no_part_are_not_told(empty: object) -> None:
     """An absent encoder, and what describes storage, need no warning."""
     assert llama(audio_config=empty, quantization_config={"quant_method": "fp8"}) == llama()
+
+
+def test_each_wrong_field_is_one_violation() -> None:
+    """A field that several tensors have their size from is told once."""
+    wrapped = copy.deepcopy(CONFIGS["google/gemma-3-27b-it"])
+    wrapped["vision_config"]["hidden_size"] = 0
+
+    assert refusals({**LLAMA, "attention_bias": "x"}) == ["/model/config/attention_bias"]
+    assert refusals(wrapped) == ["/model/config/vision_config/hidden_size"]

@@ -62,8 +62,14 @@ class Fields:
             raise InvalidInput(*self._violations)
 
     def fail(self, name: str, detail: str) -> None:
-        """Note that the field `name` is wrong."""
-        self._violations.append(Violation(f"{self._pointer}/{name}", detail))
+        """Note that the field `name` is wrong; what it was first found to be is told."""
+        pointer = f"{self._pointer}/{name}"
+        if all(violation.pointer != pointer for violation in self._violations):
+            self._violations.append(Violation(pointer, detail))
+
+    def aside(self) -> "Fields":
+        """Return these fields for a look that does not count as reading them."""
+        return Fields(self._values, self._pointer, Reading(self._violations, {}), self._defaults)
 
     def require(self, name: str, detail: str, *, holds: bool) -> None:
         """Note a rule between fields that does not hold, unless a field was wrong already."""

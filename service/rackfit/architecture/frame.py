@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from rackfit.architecture.fields import MAX_LAYERS, MAX_POSITIONS, Fields, show
+from rackfit.architecture.layering import check_layers
 from rackfit.architecture.model import Architecture, Layer, Rotary, Tensor
 
 Key = TypeVar("Key", bound=Hashable)
@@ -63,11 +64,14 @@ class Heads(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_frame(fields: Fields) -> Frame:
     """Read the frame; the head is untied unless the config says otherwise."""
+    hidden = fields.integer("hidden_size", "n_embd", "n_embed", "d_model")
+    layers = fields.integer(
+        "num_hidden_layers", "n_layer", "n_layers", "num_layers", most=MAX_LAYERS
+    )
+    check_layers(fields, layers)
     return Frame(
-        hidden=fields.integer("hidden_size", "n_embd", "n_embed", "d_model"),
-        layers=fields.integer(
-            "num_hidden_layers", "n_layer", "n_layers", "num_layers", most=MAX_LAYERS
-        ),
+        hidden=hidden,
+        layers=layers,
         vocabulary=fields.integer("vocab_size"),
         context=fields.integer(
             "max_position_embeddings",

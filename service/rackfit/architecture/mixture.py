@@ -23,6 +23,7 @@ ACTIVE = (
     "moe_topk",
     "moe_k",
 )
+GROUPS = ("n_group", "num_expert_group")
 
 
 def read_mixture(
@@ -49,7 +50,25 @@ def read_mixture(
         width=expert_width,
         shared_width=shared_width,
     )
+    check_groups(fields, experts.experts)
     return checked(fields, experts)
+
+
+def check_groups(fields: Fields, experts: int) -> None:
+    """Note groups of experts, of which a router takes the best, that cannot be.
+
+    Source: transformers, models/deepseek_v3 (the scores are viewed by group, then the best
+    groups are taken); models/deepseek_v2: a greedy router has no groups.
+    """
+    if fields.holds_text("topk_method") and fields.text("topk_method") == "greedy":
+        return
+    groups = fields.integer(*GROUPS, default=0, least=0, most=MAX_EXPERTS) or 1
+    best = fields.integer("topk_group", default=0, least=0, most=MAX_EXPERTS)
+    name = next(filter(fields.has, GROUPS), GROUPS[0])
+    detail = f"{name} = {groups} must divide {experts} experts."
+    fields.require(name, detail, holds=experts % groups == 0)
+    detail = f"The best {best} of {groups} groups cannot be taken."
+    fields.require("topk_group", detail, holds=best <= groups)
 
 
 def checked(fields: Fields, experts: ExpertFeedForward, name: str = ACTIVE[0]) -> ExpertFeedForward:

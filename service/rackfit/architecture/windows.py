@@ -23,8 +23,8 @@ def no_layer(_fields: Fields, layers: int) -> list[int | None]:
 def late_layers(fields: Fields, layers: int) -> list[int | None]:
     """Return `sliding_window` from `max_window_layers` on, where it is switched on (Qwen2)."""
     if not fields.flag("use_sliding_window"):
-        fields.moot("sliding_window", "max_window_layers", "layer_types")
-        return [None] * layers
+        fields.moot("sliding_window", "max_window_layers")
+        return _all_full(fields, layers)
     if fields.has("layer_types"):
         return _named(fields, layers)
     window = fields.optional("sliding_window", most=MAX_POSITIONS)
@@ -64,7 +64,22 @@ def first_of(*, every: int) -> Windows:
     return read
 
 
+def _all_full(fields: Fields, layers: int) -> list[int | None]:
+    """Return no window; a list that names sliding layers contradicts the switch.
+
+    transformers has no window to give them and fails (models/qwen3, use_sliding_window).
+    """
+    if fields.has("layer_types"):
+        types = fields.words("layer_types", length=layers, known=LAYER_TYPES)
+        detail = "layer_types names sliding layers, and use_sliding_window is not true."
+        fields.require("layer_types", detail, holds=LAYER_TYPES[1] not in types)
+    return [None] * layers
+
+
 def _named(fields: Fields, layers: int) -> list[int | None]:
     window = fields.optional("sliding_window", most=MAX_POSITIONS)
     types = fields.words("layer_types", length=layers, known=LAYER_TYPES)
-    return [window if t == "sliding_attention" else None for t in types]
+    detail = "sliding_window is missing, and layer_types names sliding layers."
+    holds = window is not None or LAYER_TYPES[1] not in types
+    fields.require("sliding_window", detail, holds=holds)
+    return [window if t == LAYER_TYPES[1] else None for t in types]

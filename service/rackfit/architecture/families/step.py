@@ -89,7 +89,10 @@ def layer_types(fields: Fields, layers: int, draft_layers: int) -> tuple[list[st
         mixes += [FULL] * (layers + draft_layers - len(mixes))
     if not fields.has("moe_layers_enum"):
         return mixes, listed_kinds(fields, layers, first_dense=FIRST_DENSE)
-    chosen = set(fields.text("moe_layers_enum").replace(" ", "").split(","))
+    chosen = set(fields.text("moe_layers_enum").replace(" ", "").split(",")) - {""}
+    detail = f"moe_layers_enum holds numbers of layers below {layers}, between commas."
+    holds = chosen.issubset(map(str, range(layers)))
+    fields.require("moe_layers_enum", detail, holds=holds)
     return mixes, ["sparse" if str(i) in chosen else "dense" for i in range(layers)]
 
 

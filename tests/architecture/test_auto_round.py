@@ -70,7 +70,9 @@ def test_its_packing_is_gptqs_without_the_columns() -> None:
     ("change", "field"),
     [
         ({"bits": 2}, "bits"),
-        ({"group_size": -1}, "bits"),
+        ({"group_size": -1}, "group_size"),
+        ({"bits": None}, "bits"),
+        ({"group_size": None}, "group_size"),
         ({"data_type": "mx_fp"}, "data_type"),
         ({"packing_format": "auto_round:llm_compressor"}, "packing_format"),
     ],

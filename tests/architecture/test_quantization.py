@@ -61,6 +61,7 @@ def test_a_tensors_own_type_wins() -> None:
     assert ["f32"] == schemes(read(), CORRECTION)
 
 
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 128}
 DEEPSEEK_V3 = {
     "activation_scheme": "dynamic",
     "fmt": "e4m3",
@@ -209,11 +210,10 @@ def test_gptq_may_convert_the_head_and_vary_by_module() -> None:
 
 
 def test_bits_without_a_scheme_are_refused() -> None:
-    """Three-bit GPTQ points at `bits` and lists what is known."""
-    pointer, detail = refusal({"quant_method": "gptq", "bits": 3, "group_size": 128})
+    """Five-bit GPTQ points at `bits` and lists what is known."""
+    pointer, detail = refusal({"quant_method": "gptq", "bits": 5, "group_size": 128})
     assert pointer == f"{SECTION}/bits"
-    assert "(3, 128)" in detail
-    assert "(4, 128)" in detail
+    assert "bits = 5. Known: 4" in detail
 
 
 def test_gpt_oss_converts_routed_experts_alone() -> None:
@@ -275,10 +275,10 @@ def test_an_unknown_method_is_refused(method: object) -> None:
         ({"quant_method": "fp8", "weight_block_size": [128, 256]}, "/weight_block_size"),
         ({"quant_method": "fp8", "modules_to_not_convert": [1]}, "/modules_to_not_convert/0"),
         ({"quant_method": "gptq", "bits": "4"}, "/bits"),
-        ({"quant_method": "awq", "ignored_layers": ["x" * 301]}, "/ignored_layers/0"),
+        ({"quant_method": "fp8", "ignored_layers": ["x" * 301]}, "/ignored_layers/0"),
         ({"quant_method": "modelopt", "quant_algo": 8}, "/quant_algo"),
         ({"quant_algo": "FP8", "kv_cache_scheme": "FP2"}, "/kv_cache_scheme"),
-        ({"quant_method": "gptq", "dynamic": {"-:(a+)+$": {}}}, "/dynamic"),
+        ({**GPTQ, "dynamic": {"-:(a+)+$": {}}}, "/dynamic"),
         ({"config_groups": {}, "ignore": ["lm_head", "re:(a+)+$"]}, "/ignore/1"),
     ],
 )
@@ -299,3 +299,62 @@ def test_too_many_patterns_are_refused() -> None:
     pointer, detail = refusal({**DEEPSEEK_V3, "ignored_layers": [f"x{i}" for i in range(5000)]})
     assert pointer == f"{SECTION}/ignored_layers/819"
     assert "too many" in detail
+
+
+@pytest.mark.parametrize(
+    ("section", "field"),
+    [
+        ({"quant_method": "quark"}, "global_quant_config"),
+        ({"quant_method": "quark", "global_quant_config": None}, "global_quant_config"),
+        ({"global_quant_config": {"weight": None}, "exclude": ["lm_head"]}, "global_quant_config"),
+        ({"quant_method": "compressed-tensors"}, "config_groups"),
+        ({"config_groups": {"group_0": {"targets": ["Linear"]}}}, "config_groups"),
+        ({"quant_method": "modelopt"}, "quant_algo"),
+        ({"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION"}, "quant_algo"),
+        ({"quantization": {"exclude_modules": ["lm_head"]}}, "quantization/quant_algo"),
+        ({"quant_method": "gptq"}, "bits"),
+        ({"quant_method": "gptq", "bits": 4}, "group_size"),
+        ({"quant_method": "awq"}, "bits"),
+        ({"quant_method": "awq", "w_bit": 4}, "group_size"),
+        ({}, "quant_method"),
+    ],
+)
+def test_a_section_that_names_no_scheme_is_refused(section: object, field: str) -> None:
+    """What is quantized is never guessed, nor counted as if it were not."""
+    assert f"{SECTION}/{field}" == refusal(section)[0]
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"config_groups": {}, "kv_cache_scheme": {"num_bits": 8, "type": "float"}},
+        {"quantization": {"quant_algo": None, "kv_cache_quant_algo": "FP8"}},
+    ],
+)
+def test_a_section_may_be_about_the_cache_alone(section: dict[str, object]) -> None:
+    """Weights stay in the plain type."""
+    stored = read(section)
+    assert ("fp8", ["bf16"]) == (stored.kv_cache_dtype, schemes(stored, Q_PROJ))
+
+
+@pytest.mark.parametrize("section", [[], "", 0, False, ["fp8"]])
+def test_a_section_of_another_kind_is_refused(section: object) -> None:
+    """Whatever it is, if it is no object."""
+    assert (SECTION, "quantization_config must be an object.") == refusal(section)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"bits": 5, "group_size": 128}, "bits"),
+        ({"bits": 4, "group_size": 0}, "group_size"),
+        ({"bits": 4, "group_size": 100}, "group_size"),
+        ({"w_bit": 4, "q_group_size": 100}, "q_group_size"),
+    ],
+)
+@pytest.mark.parametrize("method", ["gptq", "awq"])
+def test_the_wrong_one_of_width_and_group_is_pointed_to(
+    method: str, wrong: dict[str, object], field: str
+) -> None:
+    """A width there is no scheme of, or a group that its schemes do not have."""
+    assert f"{SECTION}/{field}" == refusal({"quant_method": method, **wrong})[0]

@@ -11,6 +11,7 @@ import msgspec
 
 from rackfit.architecture.quantization.rules import Reach, Rule, converted, listed
 from rackfit.architecture.quantization.sections import Section, Stored
+from rackfit.errors import escaped
 
 SCHEMES = {
     (4, 128): "autoround-int4",
@@ -29,8 +30,8 @@ class _Layer(msgspec.Struct, frozen=True):
 
 
 class _AutoRound(msgspec.Struct, frozen=True):
-    bits: int = 4
-    group_size: int = 128
+    bits: int | None = None
+    group_size: int | None = None
     data_type: str = "int"
     packing_format: str = PACKINGS[0]
     extra_config: dict[str, _Layer] | None = None
@@ -43,7 +44,7 @@ def read_auto_round(section: Section) -> Stored:
         raise section.refuse("data_type", "weights of", fields.data_type, ["int"])
     if fields.packing_format not in PACKINGS:
         raise section.refuse("packing_format", "the packing", fields.packing_format, PACKINGS)
-    scheme = _scheme(section, fields.bits, fields.group_size)
+    scheme = section.grouped(SCHEMES, ("bits", fields.bits), ("group_size", fields.group_size))
     return (*_named(section, fields), converted(scheme)), None
 
 
@@ -52,8 +53,14 @@ def _named(section: Section, fields: _AutoRound) -> Iterator[Rule]:
     for name, layer in (fields.extra_config or {}).items():
         bits = fields.bits if layer.bits is None else layer.bits
         size = fields.group_size if layer.group_size is None else layer.group_size
-        plain = bits >= PLAIN_BITS
-        scheme = section.dtype if plain else _scheme(section, bits, size)
+        plain = bits is not None and bits >= PLAIN_BITS
+        scheme = (
+            section.dtype
+            if plain
+            else section.grouped(
+                SCHEMES, ("bits", bits), ("group_size", size), f"extra_config/{escaped(name)}/"
+            )
+        )
         modules.setdefault(scheme, []).append(name)
     pointer = f"{section.pointer}/extra_config"
     for scheme, names in modules.items():
@@ -65,9 +72,3 @@ def _named(section: Section, fields: _AutoRound) -> Iterator[Rule]:
 def _pattern(name: str) -> str:
     """Return an expression, which may begin anywhere, as the patterns write one."""
     return f"re:.*{name}" if _EXPRESSION.search(name) else name
-
-
-def _scheme(section: Section, bits: int, size: int) -> str:
-    if (bits, size) not in SCHEMES:
-        raise section.refuse("bits", "(bits, group_size) =", (bits, size), SCHEMES)
-    return SCHEMES[bits, size]

@@ -98,7 +98,8 @@ def read_compressed_tensors(section: Section) -> Stored:
     ignored = listed(
         section.dtype, section.entries("ignore", fields.ignore), section.depth, "every"
     )
-    return (*ignored, *named, *linear), kv_cache_of(section, fields.kv_cache_scheme)
+    cache = kv_cache_of(section, fields.kv_cache_scheme)
+    return section.stored("config_groups", (*ignored, *named, *linear), cache)
 
 
 def _named(section: Section, key: str, scheme: str, targets: list[str]) -> Iterator[Rule]:

@@ -8,7 +8,7 @@ import msgspec
 from rackfit.architecture.model import Component
 from rackfit.architecture.quantization.modelopt import tables
 from rackfit.architecture.quantization.rules import DECODER, WITH_TOWERS, Rule, converted, listed
-from rackfit.architecture.quantization.sections import Section, Stored
+from rackfit.architecture.quantization.sections import Grouped, Section, Stored
 
 ROUTED: frozenset[Component] = frozenset({"routed_experts"})
 HEAD: frozenset[Component] = frozenset({"head"})
@@ -127,13 +127,13 @@ def _ordered(section: Section, fields: _Grouped) -> str:
     return f"{scheme}-ordered" if fields.desc_act and not scheme.endswith("channel") else scheme
 
 
-def _grouped(section: Section, schemes: Mapping[tuple[int, int], str], fields: _Grouped) -> str:
-    bits = fields.bits if fields.w_bit is None else fields.w_bit
-    size = fields.group_size if fields.q_group_size is None else fields.q_group_size
-    wanted = (4 if bits is None else bits, 128 if size is None else size)
-    if wanted not in schemes:
-        raise section.refuse("bits", "(bits, group_size) =", wanted, schemes)
-    return schemes[wanted]
+def _grouped(section: Section, schemes: Grouped, fields: _Grouped) -> str:
+    old, small = fields.w_bit is not None, fields.q_group_size is not None
+    return section.grouped(
+        schemes,
+        ("w_bit", fields.w_bit) if old else ("bits", fields.bits),
+        ("q_group_size", fields.q_group_size) if small else ("group_size", fields.group_size),
+    )
 
 
 def _dynamic(section: Section, fields: _Grouped) -> Iterator[Rule]:

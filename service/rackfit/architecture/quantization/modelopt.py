@@ -67,11 +67,9 @@ def read_modelopt(section: Section) -> Stored:
     algorithm = (fields.quant_algo or MIXED).upper()
     scheme = None if algorithm == MIXED else _grouped(section, algorithm, fields.group_size)
     base = () if scheme is None else (converted(scheme),)
-    return (
-        *(r for name in ("exclude_modules", "ignore") for r in _kept(section, fields, name)),
-        *tables(section),
-        *base,
-    ), kv_cache_of(section, fields.kv_cache_quant_algo or fields.kv_cache_scheme)
+    kept = (r for name in ("exclude_modules", "ignore") for r in _kept(section, fields, name))
+    cache = kv_cache_of(section, fields.kv_cache_quant_algo or fields.kv_cache_scheme)
+    return section.stored("quant_algo", (*kept, *tables(section), *base), cache)
 
 
 def tables(section: Section) -> Iterator[Rule]:

@@ -53,11 +53,12 @@ def read_quark(section: Section) -> Stored:
     fields = section.decode(_Quark)
     excluded = section.entries("exclude", fields.exclude)
     every = _scheme(section, "global_quant_config", fields.global_quant_config)
-    return (
+    rules = (
         *listed(section.dtype, excluded, section.depth, "every"),
         *_named(section, fields),
         *(() if every is None else (converted(every, CONVERTED),)),
-    ), _kv_cache(section, fields)
+    )
+    return section.stored("global_quant_config", rules, _kv_cache(section, fields))
 
 
 def _named(section: Section, fields: _Quark) -> Iterator[Rule]:

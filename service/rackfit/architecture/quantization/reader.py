@@ -93,11 +93,11 @@ def _section(
     for path, holder in _holders(config):
         for name in ("quantization_config", "compression_config"):
             section = holder.get(name)
-            if section and not isinstance(section, Mapping):
+            if section is not None and not isinstance(section, Mapping):
                 raise InvalidInput.at(f"{pointer}{path}/{name}", f"{name} must be an object.")
-            if section:
+            if section is not None:
                 return section, f"{pointer}{path}/{name}"
-    if hf_quant_config:
+    if hf_quant_config is not None:
         return hf_quant_config, f"{pointer.rpartition('/')[0]}/hf_quant_config"
     return None
 

@@ -100,15 +100,31 @@ def test_context_ranks_share_the_tokens() -> None:
         ("1.2.0", (1, 2, 0)),
         ("9.9", (9, 9, 3)),
         ("9.9.1", (9, 9, 1)),
-        ("main", (9, 9, 3)),
         (None, (9, 9, 3)),
     ],
 )
 def test_versions_are_read_as_operators_write_them(
     text: str | None, expected: tuple[int, ...]
 ) -> None:
-    """What cannot be read is the default, and so is a part of it."""
+    """What is left out is the default, and so is a part of it."""
     assert expected == read_version(text, (9, 9, 3))
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("text", ["banana", "latest", "main", "", "99", "v1", "1.x", "12345.1"])
+def test_what_is_no_version_is_refused(engine: str, text: str) -> None:
+    """At its field, with how a version is written; nothing is planned for another one."""
+    question = {
+        "model": {"id": LLAMA},
+        "engine": {"name": engine, "version": text},
+        "workload": {"context_tokens": 1024},
+        "accelerator": "h100",
+    }
+    with pytest.raises(InvalidInput) as refused:
+        truths.ask(question)
+    (violation,) = refused.value.violations
+    assert violation.pointer == "/engine/version"
+    assert "major and minor" in violation.detail
 
 
 def test_an_older_sampler_takes_more() -> None:

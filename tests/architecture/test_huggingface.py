@@ -158,3 +158,53 @@ def test_each_wrong_field_is_one_violation() -> None:
 
     assert refusals({**LLAMA, "attention_bias": "x"}) == ["/model/config/attention_bias"]
     assert refusals(wrapped) == ["/model/config/vision_config/hidden_size"]
+
+
+@pytest.mark.parametrize(
+    ("field", "part"),
+    [
+        ("num_local_experts", "experts"),
+        ("n_routed_experts", "experts"),
+        ("kv_lora_rank", "latent attention"),
+        ("ssm_state_size", "recurrent layers"),
+    ],
+)
+def test_a_part_that_the_family_does_not_have_is_told(field: str, part: str) -> None:
+    """A dense Llama with experts is read as its `model_type` says, and not in silence."""
+    read = llama(**{field: 200})
+
+    (warning,) = read.warnings
+    assert warning.startswith(f"`{field}` = 200 is not counted: a llama has no {part}.")
+    assert read.kinds == llama().kinds
+
+
+def test_windows_that_the_family_does_not_read_are_told() -> None:
+    """Llama's layers all see every token, whatever a list calls them."""
+    types = ["full_attention", "sliding_attention"] * 2
+    (warning,) = llama(layer_types=types).warnings
+    assert warning.startswith("`layer_types` is not counted")
+
+
+def test_one_expert_is_none() -> None:
+    """Dense models say so, and full layers are what all have."""
+    assert llama(num_local_experts=1, layer_types=["full_attention"] * 4).warnings == ()
+
+
+def test_no_published_config_contradicts_its_family() -> None:
+    """What published configs carry along unused is no contradiction."""
+    contradicting = [
+        name
+        for name, config in CONFIGS.items()
+        if "not counted" in str(read_config(config).warnings)
+    ]
+    assert contradicting == []
+
+
+def test_ministrals_layers_have_their_own_windows() -> None:
+    """All slide, unless a list says which do."""
+    types = ["full_attention", "sliding_attention"] * 2
+    mixed = llama(model_type="ministral", sliding_window=1024, layer_types=types)
+    alike = llama(model_type="ministral", sliding_window=1024)
+
+    assert [kind.attention.window for kind in mixed.kinds] == [None, 1024]
+    assert [kind.attention.window for kind in alike.kinds] == [1024]

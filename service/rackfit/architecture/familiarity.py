@@ -1,11 +1,17 @@
-"""Fields of a config that no reader asks for because they do not bear on any size.
+"""Fields of a config that no reader asked for: which bear on no size, which contradict the family.
 
 They tell which of the fields that nobody asked for matter, where a config of an unknown
-`model_type` is read as a known family's.
+`model_type` is read as a known family's; and which parts a config tells of that its own
+family does not have.
 """
 
 import re
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Any
+
+from rackfit.architecture.fields import show
+from rackfit.architecture.mixture import EXPERTS
 
 HARMLESS = re.compile(
     r"""
@@ -42,7 +48,18 @@ VISION = re.compile(
 )
 """What towers have beside: their heads divide their width, and their windows store nothing."""
 
+FOREIGN = {
+    **dict.fromkeys(EXPERTS, "experts"),
+    "kv_lora_rank": "latent attention",
+    "mamba_d_state": "recurrent layers",
+    "ssm_state_size": "recurrent layers",
+    "linear_num_value_heads": "recurrent layers",
+}
+"""Fields of which each belongs to a part, which families without it do not read."""
+
 SECTIONS = ("/rope_parameters/", "/rope_scaling/", "/quantization_config/")
+
+WINDOWED = frozenset({"sliding_attention", "chunked_attention"})
 
 MAX_HARMLESS = 100
 """Characters of the longest name looked at: on a long one the expression costs their square."""
@@ -60,3 +77,21 @@ def matters(pointer: str) -> bool:
     if is_harmless(name) or any(section in pointer for section in SECTIONS):
         return False
     return not (above.endswith("/vision_config") and VISION.fullmatch(name))
+
+
+def contradictions(unread: Iterable[tuple[str, Any]], family: str) -> Iterator[str]:
+    """Yield a warning for each unread field that tells of a part the family does not have.
+
+    One expert is none: configs of dense models say so (Jamba's small ones).
+    """
+    for pointer, value in unread:
+        above, _, name = pointer.rpartition("/")
+        if above.endswith("/vision_config"):
+            continue
+        if name in FOREIGN and isinstance(value, int) and value > 1:
+            yield (
+                f"`{name}` = {show(value)} is not counted: a {family} has no {FOREIGN[name]}. If "
+                f"the model has, its `model_type` is another one."
+            )
+        elif name == "layer_types" and not WINDOWED.isdisjoint(value):
+            yield f"`layer_types` is not counted: a {family} reads no windows of layers from it."

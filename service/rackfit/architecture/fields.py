@@ -229,12 +229,12 @@ class Fields:
         """Take note of fields that another field makes irrelevant."""
         self._asked.update(names)
 
-    def unread(self) -> Iterator[str]:
-        """Yield the JSON Pointer of every field that is not null and was never asked for."""
+    def unread(self) -> Iterator[tuple[str, Any]]:
+        """Yield JSON Pointer and value of every field that is there and was never asked for."""
         for pointer, (asked, values) in self._reading.asked.items():
             for name, value in values.items():
                 if value is not None and name not in asked:
-                    yield f"{pointer}/{escaped(name)}"
+                    yield f"{pointer}/{escaped(name)}", value
 
     def unread_sections(self) -> Iterator[str]:
         """Yield the name of every `*_config` object here that was never asked for."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rackfit.architecture.familiarity import is_harmless, matters
+from rackfit.architecture.familiarity import contradictions, is_harmless, matters
 from rackfit.architecture.families import READERS
 from rackfit.architecture.fields import Fields, show
 from rackfit.architecture.frame import Names
@@ -58,7 +58,7 @@ def read_config(
         raise InvalidInput.at(f"{pointer}/model_type", _unknown(config, pointer))
     architecture, fields = _read(config, pointer, assume)
     detail = f"{assume} has no such field, and it may bear on sizes."
-    strange = [Violation(at, detail) for at in fields.unread() if matters(at)]
+    strange = [Violation(at, detail) for at, _ in fields.unread() if matters(at)]
     if strange:
         raise InvalidInput(*strange[:MAX_LISTED])
     return _warned(
@@ -75,6 +75,8 @@ def _read(config: Mapping[str, Any], pointer: str, family: str) -> tuple[Archite
     for name in fields.unread_sections():
         if not is_harmless(name):
             architecture = _warned(architecture, f"`{name[:MAX_NAME]}` {NOT_COUNTED}")
+    for warning in contradictions(fields.unread(), family):
+        architecture = _warned(architecture, warning)
     return architecture, fields
 
 
@@ -114,7 +116,7 @@ def _not_understood(config: Mapping[str, Any], pointer: str, family: str) -> lis
     try:
         READERS[family](fields, Names(architecture=_name(config, family)))
         fields.check()
-        pointers = [at for at in fields.unread() if matters(at)]
+        pointers = [at for at, _ in fields.unread() if matters(at)]
     except InvalidInput as error:
         sections = [name for name in fields.unread_sections() if not is_harmless(name)]
         pointers = [*sections, *(violation.pointer for violation in error.violations)]

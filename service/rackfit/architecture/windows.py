@@ -15,6 +15,12 @@ def every_layer(fields: Fields, layers: int) -> list[int | None]:
     return [fields.optional("sliding_window", most=MAX_POSITIONS)] * layers
 
 
+def every_or_listed(fields: Fields, layers: int) -> list[int | None]:
+    """Return the windows that `layer_types` tells of, or of all layers (Ministral)."""
+    read = _named if fields.has("layer_types") else every_layer
+    return read(fields, layers)
+
+
 def no_layer(_fields: Fields, layers: int) -> list[int | None]:
     """Return no window at all, whatever the config leaves lying about."""
     return [None] * layers

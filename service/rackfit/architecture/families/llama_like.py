@@ -127,7 +127,7 @@ VARIANTS: Mapping[str, Variant] = {
         matrices=UNGATED, norm_bias=True, defaults={"attention_bias": True, "mlp_bias": True}
     ),
     "llama": Variant(),
-    "ministral": MISTRAL,
+    "ministral": msgspec.structs.replace(MISTRAL, windows=windows.every_or_listed),
     "ministral3": MISTRAL,
     "mistral": MISTRAL,
     "nemotron": Variant(matrices=UNGATED, norm_bias=True),

@@ -92,9 +92,24 @@ def test_more_experts_active_than_there_are_is_refused() -> None:
 
 
 def test_name_is_the_configs_first_architecture() -> None:
-    """An architecture is named as the config names it, else by its model_type."""
-    assert llama().name == "LlamaForCausalLM"
-    assert llama(architectures=None).name == "llama"
+    """An architecture is named as the config names it, else as its family's class."""
+    assert llama(architectures=["MyLlama"]).name == "MyLlama"
+    assert llama(architectures=None).name == "LlamaForCausalLM"
+
+
+NAMED = {
+    name: config
+    for name, config in CONFIGS.items()
+    if isinstance(config.get("architectures"), list)
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_published_config_is_the_same_without_its_class_name(name: str) -> None:
+    """Tables by the class's name find a model, whether its config tells the name or not."""
+    unnamed = {k: v for k, v in NAMED[name].items() if k != "architectures"}
+
+    assert read_config(unnamed) == read_config(NAMED[name])
 
 
 def test_unknown_activation_and_unheard_fields_are_fine() -> None:

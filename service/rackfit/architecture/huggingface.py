@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from rackfit.architecture.classes import class_of
 from rackfit.architecture.familiarity import contradictions, is_harmless, matters
 from rackfit.architecture.families import READERS
 from rackfit.architecture.fields import Fields, show
@@ -85,11 +86,11 @@ def _warned(architecture: Architecture, warning: str) -> Architecture:
 
 
 def _name(config: Mapping[str, Any], model_type: str) -> str:
-    """Return the architecture's own name, which serves as a label and is not checked."""
+    """Return the architecture's own name, which is not checked, else its family's class."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and architectures and isinstance(architectures[0], str):
         return architectures[0][:MAX_NAME]
-    return model_type
+    return class_of(model_type)
 
 
 def _unknown(config: Mapping[str, Any], pointer: str) -> str:

@@ -17,7 +17,7 @@ from rackfit.architecture.quantization.rules import Quantization, Storage
 FOLDED_MATRICES = 3  # a card's feed-forward stands for gate, up and down
 # GLM-4.5's draft repeats embedding and head, and its files hold them (blk.46.nextn.embed_tokens);
 # other families' readers say why engines load one of each.
-COPYING = frozenset({"Glm4MoeForCausalLM", "glm4_moe"})
+COPYING = frozenset({"Glm4MoeForCausalLM"})
 COPIES = {"embedding": "embed_tokens", "head": "shared_head.head"}
 
 

@@ -22,7 +22,7 @@ LARGE = frozenset(
     {
         *("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "DeciLMForCausalLM"),
         *("Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"),
-        *("llama", "mistral", "qwen2", "qwen2_vl", "qwen2_5_vl", "nemotron-nas"),
+        *("llama", "qwen2"),
     }
 )
 BY_NAME: tuple[Component, ...] = ("dense_feed_forward", "routed_experts", "shared_experts")

@@ -16,7 +16,7 @@ from rackfit.lazy import cached_property
 KEEP_DRAFT = frozenset(
     {
         *("Glm4MoeForCausalLM", "GlmMoeDsaForCausalLM"),
-        *("glm4_moe", "glm_moe_dsa", "glm4moe", "glm-dsa"),
+        *("glm4moe", "glm-dsa"),
     }
 )
 PLAIN = frozenset({"f32", "bf16", "f16"})

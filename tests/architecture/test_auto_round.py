@@ -20,6 +20,7 @@ from checkpoints import (
     schemes,
 )
 from rackfit.architecture.quantization import stored_bytes
+from rackfit.architecture.quantization.auto_round import COMPRESSED, TYPES
 
 
 def auto_round(**more: object) -> dict[str, Any]:
@@ -66,17 +67,48 @@ def test_its_packing_is_gptqs_without_the_columns() -> None:
     assert size + columns * 4 == stored_bytes(tensor, SCHEMES["gptq-int4"])
 
 
+@pytest.mark.parametrize("method", ["auto-round", "auto_round", "intel/auto-round", "inc"])
+def test_the_methods_names_all_mean_it(method: str) -> None:
+    """Releases of AutoRound and Neural Compressor wrote different ones."""
+    assert ["autoround-int4"] == schemes(read(auto_round(quant_method=method)), Q_PROJ)
+
+
+@pytest.mark.parametrize(
+    ("change", "scheme"),
+    [
+        ({"bits": 2}, "autoround-int2"),
+        ({"bits": 3, "group_size": 64}, "autoround-int3-g64"),
+        ({"bits": 8, "group_size": 32}, "autoround-int8-g32"),
+        ({"data_type": "mx_fp", "group_size": 32}, "autoround-mxfp4"),
+        ({"data_type": "mx_fp8", "bits": 8, "group_size": 32}, "autoround-mxfp8"),
+        ({"data_type": "nv_fp4_with_static_gs", "group_size": 16}, "autoround-nvfp4"),
+    ],
+)
+def test_types_and_widths(change: dict[str, object], scheme: str) -> None:
+    """Whole numbers in groups, and the types of OCP and NVIDIA, however they are packed."""
+    packing = "auto_round:auto_gptq" if scheme[:13] == "autoround-int" else COMPRESSED
+    stored = read(auto_round(packing_format=packing, **change))
+    assert [scheme] == schemes(stored, Q_PROJ)
+    assert scheme in SCHEMES
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"bits": 2}, "bits"),
+        ({"bits": 5}, "bits"),
         ({"group_size": -1}, "group_size"),
         ({"bits": None}, "bits"),
         ({"group_size": None}, "group_size"),
-        ({"data_type": "mx_fp"}, "data_type"),
+        ({"data_type": "fp8"}, "data_type"),
+        ({"data_type": "mx_fp", "group_size": 16}, "group_size"),
         ({"packing_format": "auto_round:llm_compressor"}, "packing_format"),
     ],
 )
 def test_what_there_is_no_scheme_for_is_refused(change: dict[str, object], field: str) -> None:
     """At the field that names it."""
     assert f"{SECTION}/{field}" == refusal(auto_round(**change))[0]
+
+
+def test_every_scheme_is_in_the_catalog() -> None:
+    """What is read has bytes."""
+    assert {scheme for schemes in TYPES.values() for scheme in schemes.values()} <= set(SCHEMES)

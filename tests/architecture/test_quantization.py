@@ -18,6 +18,7 @@ from checkpoints import (
     O_PROJ,
     Q_PROJ,
     ROUTER,
+    SCHEMES,
     SECTION,
     SHARED,
     VISION,
@@ -27,7 +28,7 @@ from checkpoints import (
     schemes,
 )
 from rackfit.architecture.model import Tensor
-from rackfit.architecture.quantization import read_quantization
+from rackfit.architecture.quantization import methods, read_quantization, stored_bytes
 from rackfit.errors import InvalidInput
 
 
@@ -180,6 +181,12 @@ def test_tables_of_model_optimizer_lie_on_top_of_fp8() -> None:
         ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "gptq-int4"),
         ({"quant_method": "gptq", "bits": 4, "group_size": -1}, "gptq-int4-channel"),
         ({"quant_method": "gptq", "bits": 8, "group_size": 128}, "gptq-int8"),
+        ({"quant_method": "gptq", "bits": 8, "group_size": 32}, "gptq-int8-g32"),
+        ({"quant_method": "gptq", "bits": 3, "group_size": 128}, "gptq-int3"),
+        (
+            {"quant_method": "gptq", "bits": 2, "group_size": 64, "desc_act": True},
+            "gptq-int2-g64-ordered",
+        ),
         ({"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"}, "awq-int4"),
         ({"quant_method": "awq", "w_bit": 4, "q_group_size": 64}, "awq-int4-g64"),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bnb-int8"),
@@ -358,3 +365,17 @@ def test_the_wrong_one_of_width_and_group_is_pointed_to(
 ) -> None:
     """A width there is no scheme of, or a group that its schemes do not have."""
     assert f"{SECTION}/{field}" == refusal({"quant_method": method, **wrong})[0]
+
+
+def test_every_scheme_of_gptq_is_in_the_catalog() -> None:
+    """With columns in order and reordered, but for one group a row."""
+    ordered = {f"{scheme}-ordered" for (_, size), scheme in methods.GPTQ.items() if size > 0}
+    assert {*methods.GPTQ.values(), *ordered} <= set(SCHEMES)
+
+
+def test_three_bits_are_packed_without_gaps() -> None:
+    """32 weights in 12 bytes; a scale and a zero point of three bits a group, and the columns."""
+    rows, columns = Q_PROJ.shape
+    groups = rows * columns // 128
+    size = rows * columns * 3 // 8 + groups * 2 + groups * 3 // 8 + columns * 4
+    assert size == stored_bytes(Q_PROJ, SCHEMES["gptq-int3"])

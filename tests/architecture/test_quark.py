@@ -85,8 +85,12 @@ def test_the_cache_has_the_type_of_its_modules_outputs() -> None:
     ("weight", "named"),
     [
         ({"dtype": "fp6_e3m2", "qscheme": "per_group", "group_size": 32}, "fp6_e3m2 per 32"),
-        ([FP8, {"dtype": "int4", "qscheme": "per_channel"}], "fp8_e4m3 per two types"),
-        ({"dtype": "uint4", "qscheme": "per_group", "group_size": 128}, "uint4 per 128"),
+        (
+            [FP8, {"dtype": "int4", "qscheme": "per_channel"}],
+            "fp8_e4m3 per per_tensor under int4 per per_channel",
+        ),
+        ([{"dtype": "int4", "qscheme": "per_channel"}], "'int4 per per_channel'"),
+        ({"dtype": "uint4", "qscheme": "per_group", "group_size": 16}, "uint4 per 16"),
     ],
 )
 def test_what_there_is_no_scheme_for_is_refused(weight: object, named: str) -> None:
@@ -100,3 +104,14 @@ def test_other_blocks_are_refused() -> None:
     """Tiles of 128 x 128 alone."""
     weight = {"dtype": "fp8_e4m3", "qscheme": "per_block", "block_size": [64, 64]}
     assert f"{SECTION}/global_quant_config/weight/block_size" == refusal(quark(weight))[0]
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(128, "quark-int4"), (64, "quark-int4-g64"), (32, "quark-int4-g32")]
+)
+@pytest.mark.parametrize("dtype", ["int4", "uint4"])
+def test_whole_numbers_of_four_bits_in_groups(dtype: str, size: int, scheme: str) -> None:
+    """With zero points or without, alone or as a list of one."""
+    weight = {"dtype": dtype, "qscheme": "per_group", "group_size": size}
+    assert [scheme] == schemes(read(quark(weight)), Q_PROJ)
+    assert [scheme] == schemes(read(quark([weight])), Q_PROJ)

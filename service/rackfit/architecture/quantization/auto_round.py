@@ -5,21 +5,27 @@ export_to_autoround. Its packing is GPTQ's, zero points too, without the groups 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from rackfit.architecture.quantization.rules import Reach, Rule, converted, listed
-from rackfit.architecture.quantization.sections import Section, Stored
+from rackfit.architecture.quantization.sections import Grouped, Section, Stored
 from rackfit.errors import escaped
 
-SCHEMES = {
-    (4, 128): "autoround-int4",
-    (4, 64): "autoround-int4-g64",
-    (4, 32): "autoround-int4-g32",
-    (8, 128): "autoround-int8",
+INTEGERS = {
+    **{(bits, 128): f"autoround-int{bits}" for bits in (4, 8, 3, 2)},
+    **{(bits, size): f"autoround-int{bits}-g{size}" for bits in (4, 8, 3, 2) for size in (64, 32)},
 }
+TYPES: Mapping[str, Grouped] = {
+    "int": INTEGERS,
+    "mx_fp": {(4, 32): "autoround-mxfp4", (8, 32): "autoround-mxfp8"},
+    "nv_fp": {(4, 16): "autoround-nvfp4"},
+}
+"""Schemes by the type of weights, whose name may go on (`mx_fp4`, `nv_fp4_with_static_gs`)."""
+
 PACKINGS = ("auto_round:auto_gptq", "auto_round:auto_awq", "auto_round:gptq", "auto_round:awq")
+COMPRESSED = "auto_round:llm_compressor"
 PLAIN_BITS = 16
 _EXPRESSION = re.compile(r"[*+?^$()\[\]{}|\\]")
 
@@ -40,15 +46,18 @@ class _AutoRound(msgspec.Struct, frozen=True):
 def read_auto_round(section: Section) -> Stored:
     """Read the modules that are named, then what holds for the decoder's linear layers."""
     fields = section.decode(_AutoRound)
-    if fields.data_type != "int":
-        raise section.refuse("data_type", "weights of", fields.data_type, ["int"])
-    if fields.packing_format not in PACKINGS:
-        raise section.refuse("packing_format", "the packing", fields.packing_format, PACKINGS)
-    scheme = section.grouped(SCHEMES, ("bits", fields.bits), ("group_size", fields.group_size))
-    return (*_named(section, fields), converted(scheme)), None
+    kind = next((name for name in TYPES if fields.data_type.startswith(name)), None)
+    if kind is None:
+        raise section.refuse("data_type", "weights of", fields.data_type, TYPES)
+    packings = PACKINGS if kind == "int" else (COMPRESSED, *PACKINGS)
+    if fields.packing_format not in packings:
+        raise section.refuse("packing_format", "the packing", fields.packing_format, packings)
+    schemes = TYPES[kind]
+    scheme = section.grouped(schemes, ("bits", fields.bits), ("group_size", fields.group_size))
+    return (*_named(section, fields, schemes), converted(scheme)), None
 
 
-def _named(section: Section, fields: _AutoRound) -> Iterator[Rule]:
+def _named(section: Section, fields: _AutoRound, schemes: Grouped) -> Iterator[Rule]:
     modules: dict[str, list[str]] = {}
     for name, layer in (fields.extra_config or {}).items():
         bits = fields.bits if layer.bits is None else layer.bits
@@ -58,7 +67,7 @@ def _named(section: Section, fields: _AutoRound) -> Iterator[Rule]:
             section.dtype
             if plain
             else section.grouped(
-                SCHEMES, ("bits", bits), ("group_size", size), f"extra_config/{escaped(name)}/"
+                schemes, ("bits", bits), ("group_size", size), f"extra_config/{escaped(name)}/"
             )
         )
         modules.setdefault(scheme, []).append(name)

@@ -15,12 +15,9 @@ HEAD: frozenset[Component] = frozenset({"head"})
 
 FP8_TILES: Mapping[tuple[int, ...], str] = {(128, 128): "fp8-block", (1, 32): "mxfp8"}
 GPTQ = {
-    (4, 128): "gptq-int4",
-    (4, 64): "gptq-int4-g64",
-    (4, 32): "gptq-int4-g32",
-    (4, -1): "gptq-int4-channel",
-    (8, 128): "gptq-int8",
-    (8, -1): "gptq-int8-channel",
+    **{(bits, 128): f"gptq-int{bits}" for bits in (4, 8, 3, 2)},
+    **{(bits, size): f"gptq-int{bits}-g{size}" for bits in (4, 8, 3, 2) for size in (64, 32)},
+    **{(bits, -1): f"gptq-int{bits}-channel" for bits in (4, 8)},
 }
 AWQ = {(4, 128): "awq-int4", (4, 64): "awq-int4-g64", (4, 32): "awq-int4-g32"}
 

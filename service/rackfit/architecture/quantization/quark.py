@@ -19,9 +19,12 @@ SCHEMES: Mapping[tuple[str, str | int], str] = {
     ("fp8_e4m3", "per_block"): "fp8-block",
     ("fp4", 32): "mxfp4",
     ("fp4", 16): "nvfp4",
+    **{(dtype, 128): "quark-int4" for dtype in ("int4", "uint4")},
+    **{(dtype, size): f"quark-int4-g{size}" for dtype in ("int4", "uint4") for size in (64, 32)},
     ("int8", "per_tensor"): "int8",
     ("int8", "per_channel"): "int8",
 }
+NVFP4 = ("fp4", 16)
 KV_CACHE = {"fp8_e4m3": "fp8"}
 
 
@@ -75,22 +78,27 @@ def _named(section: Section, fields: _Quark) -> Iterator[Rule]:
 
 
 def _scheme(section: Section, at: str, config: _Config | None) -> str | None:
-    """Return the scheme of a config's weights; the second of two weights is the scales' own."""
+    """Return the scheme of a config's weights; the second of NVFP4's two is the scales' own."""
     weight = config.weight if config else None
-    spec = weight[0] if isinstance(weight, list) and weight else weight
-    if not isinstance(spec, _Spec):
+    specs = weight if isinstance(weight, list) else [weight]
+    spec = specs[0] if specs else None
+    if spec is None:
         return None
-    grouped = spec.qscheme == "per_group" and spec.group_size is not None
-    per: str | int = spec.group_size if grouped and spec.group_size else spec.qscheme
     if spec.qscheme == "per_block" and spec.block_size not in (None, TILE):
         raise section.refuse(f"{at}/weight/block_size", "blocks of", spec.block_size, [TILE])
-    if isinstance(weight, list) and (spec.dtype, per) != ("fp4", 16):
-        per = "two types"
-    scheme = SCHEMES.get((spec.dtype, per))
-    if scheme is None:
+    kind = (spec.dtype, _per(spec))
+    told = " under ".join(f"{each.dtype} per {_per(each)}" for each in specs if each)
+    if kind not in SCHEMES or (len(specs) > 1 and kind != NVFP4):
         known = (f"{dtype} per {size}" for dtype, size in SCHEMES)
-        raise section.refuse(f"{at}/weight", "weights of", f"{spec.dtype} per {per}", known)
-    return scheme
+        raise section.refuse(f"{at}/weight", "weights of", told, known)
+    return SCHEMES[kind]
+
+
+def _per(spec: _Spec) -> str | int:
+    """Return what has a scale of its own: a group by its size, or what `qscheme` says."""
+    if spec.qscheme == "per_group" and spec.group_size is not None:
+        return spec.group_size
+    return spec.qscheme
 
 
 def _kv_cache(section: Section, fields: _Quark) -> str | None:

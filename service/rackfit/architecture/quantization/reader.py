@@ -20,7 +20,8 @@ from rackfit.architecture.quantization.sections import Section, Stored
 from rackfit.errors import InvalidInput
 
 READERS: Mapping[str, Callable[[Section], Stored]] = {
-    "auto-round": read_auto_round,
+    # The method's names in AutoRound's and Neural Compressor's releases (vLLM's INCConfig).
+    **dict.fromkeys(("auto-round", "auto_round", "intel/auto-round", "inc"), read_auto_round),
     "awq": methods.read_awq,
     "bitsandbytes": methods.read_bitsandbytes,
     "compressed-tensors": read_compressed_tensors,

@@ -79,6 +79,17 @@ def test_sliding_layers_have_a_window() -> None:
 
 
 @pytest.mark.parametrize(
+    ("family", "window"), [("olmo3", 4096), ("cohere2", 4096), ("exaone4", 4096), ("cwm", 8192)]
+)
+def test_a_window_that_is_left_out_is_the_familys(family: str, window: int) -> None:
+    """Transformers' classes have one of their own; none at all is written null."""
+    config = {**LLAMA, "model_type": family, "layer_types": [SLIDING, FULL] * 2}
+
+    assert [k.attention.window for k in read_config(config).kinds] == [window, None]
+    assert refusals({**config, "sliding_window": None}) == ["sliding_window"]
+
+
+@pytest.mark.parametrize(
     ("changes", "at"),
     [
         ({"first_k_dense_replace": 99}, "first_k_dense_replace"),

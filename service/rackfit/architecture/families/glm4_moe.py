@@ -76,7 +76,7 @@ VARIANTS: Mapping[str, Variant] = {
         query_norm="head",
         feed_bias=False,
         windows=listed(full_every=4),
-        defaults={"num_key_value_heads": 32, "num_shared_experts": 1},
+        defaults={"num_key_value_heads": 32, "num_shared_experts": 1, "sliding_window": 4096},
     ),
     "glm4_moe": GLM4_MOE,
     "glm4v_moe_text": Variant(

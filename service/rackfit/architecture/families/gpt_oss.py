@@ -19,7 +19,7 @@ alternating = windows.listed(full_every=2)
 
 def read(fields: Fields, names: Names) -> Architecture:
     """Read gpt-oss; experts have the width `intermediate_size`."""
-    fields = fields.or_else(head_dim=64, num_key_value_heads=8)
+    fields = fields.or_else(head_dim=64, num_key_value_heads=8, sliding_window=128)
     frame = read_frame(fields)
     heads = read_heads(fields, frame.hidden)
     experts = read_mixture(fields, width=("intermediate_size",))

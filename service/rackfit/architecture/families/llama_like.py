@@ -22,6 +22,7 @@ AFTER_EACH = ("post_attention_layernorm", "post_feedforward_layernorm")
 ONE_BEFORE = ("input_layernorm",)
 HUNYUAN_NORMS = ("query_layernorm", "key_layernorm")
 TIED = {"tie_word_embeddings": True}
+WINDOW = {"sliding_window": 4096}
 # Published Gemma configs leave out whatever equals transformers' defaults (the 4B's heads).
 GEMMA = {
     **TIED,
@@ -46,7 +47,9 @@ MISTRAL = Variant(
     defaults={"num_key_value_heads": 8},
 )
 OLMO2 = Variant(query_norm="all", norms=AFTER_EACH)
-OLMO3 = msgspec.structs.replace(OLMO2, windows=windows.listed(full_every=4), local_rotary=True)
+OLMO3 = msgspec.structs.replace(
+    OLMO2, windows=windows.listed(full_every=4), local_rotary=True, defaults=WINDOW
+)
 QWEN2 = Variant(
     bias=True,
     output_bias=False,
@@ -71,12 +74,14 @@ VARIANTS: Mapping[str, Variant] = {
     "cohere": Variant(
         norms=ONE_BEFORE, query_norm="all", query_norm_switch="use_qk_norm", defaults=TIED
     ),
-    "cohere2": Variant(norms=ONE_BEFORE, windows=windows.listed(full_every=4), defaults=TIED),
+    "cohere2": Variant(
+        norms=ONE_BEFORE, windows=windows.listed(full_every=4), defaults={**TIED, **WINDOW}
+    ),
     "cwm": Variant(
         bias=False,
         output_bias=False,
         windows=windows.first_of(every=4),
-        defaults={"num_key_value_heads": 8},
+        defaults={"num_key_value_heads": 8, "sliding_window": 8192},
     ),
     "ernie4_5": Variant(
         bias="use_bias",
@@ -89,7 +94,7 @@ VARIANTS: Mapping[str, Variant] = {
         query_norm="head",
         norms=AFTER_EACH,
         windows=windows.listed(full_every=4),
-        defaults={"num_key_value_heads": 32},
+        defaults={"num_key_value_heads": 32, **WINDOW},
     ),
     "gemma": Variant(defaults={**GEMMA, "num_key_value_heads": 16}),
     "gemma2": Variant(norms=AROUND_EACH, windows=windows.listed(full_every=2), defaults=GEMMA2),
@@ -127,7 +132,9 @@ VARIANTS: Mapping[str, Variant] = {
         matrices=UNGATED, norm_bias=True, defaults={"attention_bias": True, "mlp_bias": True}
     ),
     "llama": Variant(),
-    "ministral": msgspec.structs.replace(MISTRAL, windows=windows.every_or_listed),
+    "ministral": msgspec.structs.replace(
+        MISTRAL, windows=windows.every_or_listed, defaults={**MISTRAL.defaults, **WINDOW}
+    ),
     "ministral3": MISTRAL,
     "mistral": MISTRAL,
     "nemotron": Variant(matrices=UNGATED, norm_bias=True),

@@ -75,13 +75,15 @@ class AcceleratorIndex:
 
     def _find(self, name: str, memory_bytes: int | None = None) -> Reading | None:
         """Read `name` as one part, from its narrowest meaning to its widest."""
-        folded, meant = fold(name), self._meant(name)
+        folded = fold(name)
         claimed = self._claimed.get(folded) or self._claimed.get(without_brands(name))
         if memory_bytes is not None:
-            for parts in (self._printed.get(folded, ()), meant):
-                if found := _read(name, _nearest(parts, memory_bytes)):
-                    return found
-        return (claimed, ()) if claimed else _read(name, meant)
+            printed = _nearest(self._printed.get(folded, ()), memory_bytes)
+            found = _read(name, printed)
+            found = found or _read(name, _nearest(self._meant(name), memory_bytes))
+            if found:
+                return found
+        return (claimed, ()) if claimed else _read(name, self._meant(name))
 
     def _meant(self, name: str) -> Parts:
         """Return the parts that go by a product's name, form and capacity."""

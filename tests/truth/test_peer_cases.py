@@ -3,12 +3,15 @@
 Sources and licences stand beside each case in data/peer_cases.json.
 """
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 import truths
+from published import CONFIGS
 from rackfit.memory.inspection import inspect_model
 from rackfit.memory.question import InspectAnswer, InspectRequest
 
@@ -39,6 +42,17 @@ def cache_bytes(
         "split": {"tensor": tensor},
     }
     return truths.ask(question).ranks[0].kv_cache_bytes
+
+
+def test_every_case_is_in_a_test() -> None:
+    """None is left out for not agreeing."""
+    named = {
+        node.value
+        for file in Path(__file__).parent.glob("test_peer_*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant)
+    }
+    assert set() == set(CASES) - named
 
 
 def test_kimi_keeps_a_latent_row_whole_on_every_rank() -> None:
@@ -141,3 +155,68 @@ def test_windows_as_they_are_and_as_the_engine_allocates() -> None:
     expected = expect("hf-gptoss20-8k32")
     assert expected["window_capped"] == pytest.approx(ideal, abs=0.005)
     assert expected["engine_unified_pages"] == pytest.approx(paged, abs=0.02)
+
+
+def test_hy3_keeps_eight_heads_in_eighty_layers() -> None:
+    """262,144 tokens in 16 bits, to the byte."""
+    question = {
+        "model": {"config": CONFIGS["(default hy_v3)"] | {"max_position_embeddings": 262_144}},
+        "kv_cache_dtype": "bf16",
+        "workload": {"context_tokens": 262_144, "sequences": 1},
+    }
+    assert expect("fv-hy3")["bytes"] == truths.ask(question).kv_cache_bytes
+
+
+def test_pythia_has_two_matrices_in_a_feed_forward_and_not_three() -> None:
+    """Theirs counts a gate that GPT-NeoX has not, and neither biases nor norms."""
+    layers, hidden, width = 6, 512, 2048
+    config = CONFIGS["EleutherAI/gpt-neox-20b"] | {
+        "hidden_size": hidden,
+        "intermediate_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 8,
+        "vocab_size": 50_304,
+        "max_position_embeddings": 2048,
+        "torch_dtype": "float16",
+    }
+    ours = truths.ask(
+        {"model": {"config": config}, "workload": {"context_tokens": 1, "sequences": 1}}
+    )
+    gate = layers * hidden * width
+    biases = layers * (3 * hidden + hidden + width + hidden)
+    norms = (2 * layers + 1) * 2 * hidden
+    assert expect("w-pythia70m")["bytes"] == ours.weights_bytes + 2 * (gate - biases - norms)
+
+
+def test_tensor_degrees_of_r1_are_those_that_divide_its_heads() -> None:
+    """Theirs are all of them; ours stand with experts whole on their ranks."""
+    legal = []
+    for tensor in range(1, 129):
+        question = {
+            "model": {"id": "deepseek-ai/DeepSeek-R1"},
+            "workload": {"context_tokens": 8192, "sequences": 1},
+            "split": {"tensor": tensor, "expert": tensor},
+            "accelerator": "NVIDIA-H200",
+        }
+        refused = {rejection.code for rejection in truths.ask(question).rejections or ()}
+        if not refused - {"weights-exceed-memory", "memory-exceeded"}:
+            legal.append(tensor)
+    assert expect("lp-tp-r1")["tp"] == legal
+
+
+def test_a_rule_of_thumb_for_qwen_is_met_and_replaced() -> None:
+    """Weights x 1.2 + 2 GiB whatever the context; ours is less of one sequence, and grows."""
+    whole = {
+        "model": {"id": "Qwen/Qwen3-32B"},
+        "engine": {"name": "vllm"},
+        "accelerator": "NVIDIA-H200",
+    }
+    few, many = (
+        truths.ask({**whole, "workload": {"context_tokens": 32_768, "sequences": sequences}})
+        for sequences in (1, 8)
+    )
+    weights = few.weights_bytes / GIB
+    theirs = expect("gs-vram-Qwen3-32B")["gib"]
+    assert theirs == pytest.approx(1.2 * weights + 2, abs=0.02)
+    assert few.total_bytes / GIB < theirs < many.total_bytes / GIB
+    assert 7 * 8 * GIB == many.kv_cache_bytes - few.kv_cache_bytes

@@ -24,12 +24,12 @@ from checkpoints import (
     schemes,
 )
 from rackfit.architecture.model import Tensor
-from rackfit.architecture.quantization import override, stored_bytes
+from rackfit.architecture.quantization import Quantization, override, stored_bytes
 
 
 def test_a_scheme_for_linear_layers_leaves_the_rest_in_the_plain_type() -> None:
     """`fp8` converts the decoder's linear layers and the draft's, nothing else."""
-    stored = override(SCHEMES["fp8"], "bf16")
+    stored = override(SCHEMES["fp8"], "bf16", Quantization(default="bf16"))
     converted = (Q_PROJ, DENSE, EXPERT, SHARED, DRAFT_EXPERT)
     assert ["fp8"] * len(converted) == schemes(stored, *converted)
     plain = (HEAD, ROUTER, VISION, EMBEDDING, NORM, BIAS, DRAFT_ROUTER)
@@ -38,7 +38,7 @@ def test_a_scheme_for_linear_layers_leaves_the_rest_in_the_plain_type() -> None:
 
 def test_a_plain_scheme_is_the_type_of_every_tensor() -> None:
     """`f16` converts all but what has a type of its own."""
-    stored = override(SCHEMES["f16"], "bf16")
+    stored = override(SCHEMES["f16"], "bf16", Quantization(default="bf16"))
     assert ["f16", "f16", "f16", "f32"] == schemes(stored, Q_PROJ, NORM, EMBEDDING, CORRECTION)
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from rackfit.catalog import load_catalog
 from rackfit.errors import InvalidInput
 from rackfit.memory.answer import answer_memory
-from rackfit.memory.question import MemoryAnswer, MemoryRequest
+from rackfit.memory.inspection import inspect_model
+from rackfit.memory.question import InspectRequest, MemoryAnswer, MemoryRequest
 
 Json = dict[str, Any]
 CATALOG = load_catalog()
@@ -222,3 +223,24 @@ def test_sums_hold_for_any_split(  # noqa: PLR0917 (one argument a drawn value)
         assert min(parts) >= 0
     single = ask(model, **{**more, "split": {}}).weights_bytes
     assert answer.weights_bytes >= single
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "counted"),
+    [
+        ("deepseek-ai/DeepSeek-V3", "fp8", "fp8-block"),
+        (CHECKPOINT, "FP8", "fp8-block"),
+        ("RedHatAI/Meta-Llama-3.1-8B-Instruct-FP8-dynamic", "fp8", "fp8-channel"),
+        ("meta-llama/Llama-3.1-8B-Instruct", "fp8", "fp8"),
+        ("deepseek-ai/DeepSeek-V3", "fp8-channel", "fp8-channel"),
+        ("RedHatAI/Meta-Llama-3.1-8B-Instruct-FP8-dynamic", "int8", "int8"),
+    ],
+)
+def test_eight_bits_are_scaled_as_the_checkpoint_has_them(
+    model: str, asked: str, counted: str
+) -> None:
+    """A number type that is named alone leaves open how; what is named outright stays."""
+    question = {"model": {"id": model}, "quantization": asked}
+    found = inspect_model(msgspec.convert(question, InspectRequest), CATALOG)
+    eight_bits = {"fp8", "fp8-block", "fp8-channel", "int8"}
+    assert {counted} == {tensor.scheme for tensor in found.tensors} & eight_bits

@@ -158,9 +158,9 @@ def test_r1_fits_eight_devices_once_its_cache_is_counted_as_latent_rows() -> Non
 
 
 def test_v3_takes_twelve_devices_where_theirs_rounds_ten_up_to_sixteen() -> None:
-    """Two are far too few and ten do not divide its heads; three data ranks of four tensor ranks do.
+    """Two are far too few and ten do not divide its heads; three data ranks of TP4 hold it.
 
-    Theirs has 656.5 GiB of weights, the draft layer and all; without it they are 626.9.
+    Theirs counts 656.5 GiB of weights and ours 626.9, without the layer that drafts.
     """
     theirs = expect("bl-dsv3-h100")
     two = planned(nodes_of(H100, 1, 2), V3, engine=VLLM, constraints={"tensor": 2})

@@ -1,9 +1,16 @@
 """How tensors are laid out and stored in a scheme of the caller's choice, or in a GGUF."""
 
+from collections.abc import Mapping
+
 from rackfit.architecture.gguf.conversion import as_gguf
 from rackfit.architecture.gguf.storage import PLAIN
 from rackfit.architecture.model import Architecture
-from rackfit.architecture.quantization.rules import Quantization, Storage, override
+from rackfit.architecture.quantization.rules import (
+    Quantization,
+    Storage,
+    checkpoint_schemes,
+    override,
+)
 from rackfit.catalog.entries import Scheme
 
 GGUF = frozenset({"gguf", "gguf-mixture"})
@@ -19,7 +26,25 @@ def stored_as(
     """
     if scheme.kind in GGUF or (gguf and scheme.kind == "plain"):
         return as_gguf(architecture, scheme.id, own)
-    return architecture, override(scheme, architecture.dtype)
+    return architecture, override(scheme, architecture.dtype, own)
+
+
+def scaled_as_checkpoint(scheme: Scheme, own: Storage, schemes: Mapping[str, Scheme]) -> Scheme:
+    """Return the scheme of a number type that is named without saying how it is scaled.
+
+    FP8 of a checkpoint that has FP8 in tiles is FP8 in such tiles: engines go by its scales
+    (vLLM Fp8Config.from_config and SGLang's: weight_block_size), and its other releases have them.
+    """
+    if scheme.kind != "scaled" or scheme.id != scheme.operands:
+        return scheme
+    held = (schemes[name] for name in checkpoint_schemes(own))
+    alike = [one for one in held if _same_numbers(one, scheme)]
+    return alike[0] if len(alike) == 1 else scheme
+
+
+def _same_numbers(one: Scheme, other: Scheme) -> bool:
+    numbers = (other.kind, other.operands, other.block_elements, other.block_bytes)
+    return (one.kind, one.operands, one.block_elements, one.block_bytes) == numbers
 
 
 def as_converted(architecture: Architecture, own: Storage) -> tuple[Architecture, Storage]:

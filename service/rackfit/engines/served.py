@@ -8,7 +8,7 @@ import msgspec
 from rackfit.architecture.model import Architecture, Attention, Layer, Tensor, counted_blocks
 from rackfit.architecture.parameters import count_parameters
 from rackfit.architecture.quantization import Storage, stored_bytes
-from rackfit.architecture.stored import stored_as
+from rackfit.architecture.stored import scaled_as_checkpoint, stored_as
 from rackfit.catalog.entries import Scheme
 from rackfit.engines.cache_layout import CacheTerm, layer_terms
 from rackfit.lazy import cached_property
@@ -64,6 +64,7 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def stored_as(self, scheme: Scheme) -> "ServedModel":
         """Return this model in another scheme."""
+        scheme = scaled_as_checkpoint(scheme, self.storage, self.schemes)
         architecture, storage = stored_as(self.architecture, scheme, self.storage)
         return msgspec.structs.replace(
             self, architecture=architecture, storage=storage, scheme=scheme

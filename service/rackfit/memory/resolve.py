@@ -11,7 +11,7 @@ from rackfit.architecture.huggingface import read_config
 from rackfit.architecture.model import Architecture, CompressedAttention
 from rackfit.architecture.quantization import Quantization, Storage, read_quantization
 from rackfit.architecture.safetensors import Listing, differences, read_safetensors
-from rackfit.architecture.stored import as_converted, stored_as
+from rackfit.architecture.stored import as_converted, scaled_as_checkpoint, stored_as
 from rackfit.catalog import Catalog
 from rackfit.catalog.entries import ModelEntry, Scheme
 from rackfit.engines import engine_for
@@ -133,6 +133,7 @@ def _stored(
     architecture, stored = source.architecture, source.own
     scheme = None if quantization is None else catalog.scheme(quantization, "/quantization")
     if scheme is not None:
+        scheme = scaled_as_checkpoint(scheme, stored, catalog.schemes)
         architecture, stored = stored_as(architecture, scheme, stored, gguf=gguf)
     elif gguf:
         architecture, stored = as_converted(architecture, stored)

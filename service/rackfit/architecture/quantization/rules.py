@@ -68,7 +68,8 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
 
     A tensor with a type of its own keeps it. `kv_cache_dtype` is what the checkpoint was
     calibrated for, None where it names none. While `layer_dependent` is False the answer is
-    the same for every layer.
+    the same for every layer. `made_from` are the schemes of the checkpoint itself, where it is
+    served in another of the caller's choice.
     """
 
     default: str
@@ -76,6 +77,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     kv_cache_dtype: str | None = None
     layer_dependent: bool = False
     outside: frozenset[Component] = frozenset()
+    made_from: frozenset[str] = frozenset()
 
     def scheme_of(self, tensor: Tensor, layer: int | None = None) -> str:
         """Return the id of the scheme a tensor is stored in.
@@ -166,15 +168,21 @@ def converted(scheme: str, components: frozenset[Component] = DECODER) -> Rule:
     return Rule(scheme=scheme, reach="linear", components=components)
 
 
-def override(scheme: Scheme, dtype: str) -> Quantization:
-    """Return what serving a model in the caller's own choice of scheme stores.
+def override(scheme: Scheme, dtype: str, own: Storage) -> Quantization:
+    """Return what serving a model in the caller's own choice of scheme stores, instead of `own`.
 
     A plain scheme is the type of every tensor; any other converts the decoder's linear layers
     and leaves the rest in `dtype`. GGUF's types are assigned by `gguf.conversion`.
     """
+    held = checkpoint_schemes(own)
     if scheme.kind == "plain":
-        return Quantization(default=scheme.id)
-    return Quantization(default=dtype, rules=(converted(scheme.id),))
+        return Quantization(default=scheme.id, made_from=held)
+    return Quantization(default=dtype, rules=(converted(scheme.id),), made_from=held)
+
+
+def checkpoint_schemes(stored: Storage) -> frozenset[str]:
+    """Every scheme of a checkpoint, whatever it is served in; none of a GGUF."""
+    return (stored.made_from or stored.schemes) if isinstance(stored, Quantization) else frozenset()
 
 
 def scale_bytes(scheme: Scheme, rows: int, columns: int) -> float:

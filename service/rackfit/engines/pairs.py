@@ -2,52 +2,53 @@
 
 from collections.abc import Callable
 
+import msgspec
+
+from rackfit.catalog.entries import Accelerator
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import reject
+from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 
-PairRule = Callable[[Split, Split], Rejection | None]
-"""What is wrong with a prefill and a decode split together; None where nothing is."""
+
+class Side(msgspec.Struct, frozen=True):
+    """How replicas of one phase are split, and what they run on; None: of any kind."""
+
+    split: Split
+    accelerator: Accelerator | None = None
 
 
-def stages_match_or_one(prefill: Split, decode: Split) -> Rejection | None:
-    """SGLang: decode replicas have as many stages as prefill replicas, or one."""
-    if decode.pipeline in {1, prefill.pipeline}:
-        return None
-    return reject(
-        decode,
-        "degree-unsupported",
-        "SGLang's decode replicas have as many pipeline stages as its prefill replicas, or one.",
-        "sglang/srt/disaggregation/common/conn.py, _resolve_rank_mapping",
-        prefill_pipeline=prefill.pipeline,
-        decode_pipeline=decode.pipeline,
-    )
+class Handover(msgspec.Struct, frozen=True, kw_only=True):
+    """A model whose prompts are read on one side and whose tokens are written on the other.
+
+    Both sides are started with the same options, and so have caches of one type.
+    """
+
+    model: ServedModel
+    prefill: Side
+    decode: Side
 
 
-def context_on_one_side(prefill: Split, decode: Split) -> Rejection | None:
-    """SGLang: caches divided while tokens are written come of prompts that were not divided."""
-    if prefill.context == 1 or decode.decode_context == 1:
-        return None
-    return reject(
-        decode,
-        "degree-unsupported",
-        "SGLang does not divide the cache over decode ranks (decode_context) where context ranks "
-        "read the prompts.",
-        "sglang/srt/disaggregation/common/conn.py, PD decode DCP",
-        prefill_context=prefill.context,
-        decode_context=decode.decode_context,
-    )
+PairRule = Callable[[Handover], Rejection | None]
+"""What is wrong with two sides together; None where nothing is."""
 
 
-def no_stages(prefill: Split, decode: Split) -> Rejection | None:
-    """vLLM: NixlConnector pulls what the first stage has, and serves no decode stages."""
-    if prefill.pipeline == decode.pipeline == 1:
-        return None
-    return reject(
-        decode if prefill.pipeline == 1 else prefill,
-        "degree-unsupported",
-        "vLLM's NixlConnector hands caches on between replicas of one pipeline stage.",
-        "vllm/distributed/kv_transfer/kv_connector/v1/nixl: base_worker.py, pull_worker.py",
-        prefill_pipeline=prefill.pipeline,
-        decode_pipeline=decode.pipeline,
-    )
+def unequal(pair: Handover, rule: str, source: str, **numbers: int) -> Rejection:
+    """Refuse a pair for degrees that do not go together, each of the `numbers` with its name."""
+    return reject(pair.decode.split, "degree-unsupported", rule, source, **numbers)
+
+
+def tensor_ranks_divide(source: str) -> PairRule:
+    """Return the rule that one side has a whole number of the other's tensor ranks for each."""
+
+    def divides(pair: Handover) -> Rejection | None:
+        reads, writes = pair.prefill.split.tensor, pair.decode.split.tensor
+        if max(reads, writes) % min(reads, writes) == 0:
+            return None
+        rule = (
+            f"TP{reads} to read prompts and TP{writes} to write tokens: the larger must be a "
+            "multiple of the smaller, for each rank to find the heads it takes."
+        )
+        return unequal(pair, rule, source, prefill_tensor=reads, decode_tensor=writes)
+
+    return divides

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from rackfit.engines.launch import Host, Launched
-from rackfit.engines.pairs import PairRule
+from rackfit.engines.pairs import Handover, PairRule
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
@@ -14,16 +14,18 @@ class Starting:
     """The part of an engine that says which commands start it; an engine overrides what it has.
 
     `layer_list` is the variable that says how many layers each stage gets, if there is one;
-    `phases` is what it does about replicas of one phase, `pair_rules` which of them go together.
+    `phases` is what it does about replicas of one phase, `pair_rules` which of them go together;
+    `pairs_stages` tells that they do with any stages on either side.
     """
 
     layer_list: ClassVar[str] = ""
     phases: ClassVar[Phases] = Phases()
     pair_rules: ClassVar[tuple[PairRule, ...]] = ()
+    pairs_stages: ClassVar[bool] = True
 
-    def pair_broken(self, prefill: Split, decode: Split) -> Iterator[Rejection]:
+    def pair_broken(self, pair: Handover) -> Iterator[Rejection]:
         """Yield every rule that replicas of two kinds break together."""
-        found = (rule(prefill, decode) for rule in self.pair_rules)
+        found = (rule(pair) for rule in self.pair_rules)
         return (rejection for rejection in found if rejection is not None)
 
     def variables(self, launched: Launched) -> Mapping[str, str]:

@@ -91,8 +91,7 @@ class Disaggregator:
         self.complete = True
         self._pools = list(pools.values())
         devices = {name: pool.devices(0) for name, pool in pools.items()}
-        engine = evaluator.question.engine
-        self.unpaired = Unpaired(engine, devices, request.constraints)
+        self.unpaired = Unpaired(evaluator.question, devices, request.constraints)
         workload = request.workload
         prompt = msgspec.structs.replace(workload, sequences=1)
         # What is best by speed or room alone would take all accelerators, and leave none to read.
@@ -186,7 +185,7 @@ class Disaggregator:
         """
         asked = self.request.constraints
         constraints = [asked]
-        if asked.pipeline is None and evaluator.question.engine.pair_rules:
+        if asked.pipeline is None and not evaluator.question.engine.pairs_stages:
             constraints.append(msgspec.structs.replace(asked, pipeline=1))
         fits: dict[int, Fit] = {}
         each = max(CANDIDATES // len(self._pools), FEWEST) if self._pools else 0

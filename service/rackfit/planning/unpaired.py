@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from rackfit.engines.interface import Engine
+from rackfit.engines.pairs import Handover, Side
 from rackfit.planning.changes import degrees, shown
-from rackfit.planning.evaluation import MAX_REPLICAS
+from rackfit.planning.evaluation import MAX_REPLICAS, Question
 from rackfit.planning.matching import Pair
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Constraints
@@ -15,15 +15,15 @@ class Unpaired:
     """Sorts out pairs and remembers why, and which of them was nearest.
 
     Args:
-        engine: whose rules pairs keep.
+        question: of a model, and of an engine whose rules pairs keep.
         devices: how many there are, by accelerator id.
         constraints: the caller's.
     """
 
     def __init__(
-        self, engine: Engine, devices: Mapping[str, int], constraints: Constraints
+        self, question: Question, devices: Mapping[str, int], constraints: Constraints
     ) -> None:
-        self._engine = engine
+        self._question = question
         self._devices = devices
         self._constraints = constraints
         self._broken: Counter[tuple[str, str | None]] = Counter()
@@ -32,7 +32,10 @@ class Unpaired:
 
     def legal(self, prefill: Fit, decode: Fit) -> bool:
         """Tell whether the engine hands caches on between two splits."""
-        rejection = next(self._engine.pair_broken(prefill.split, decode.split), None)
+        question = self._question
+        reads, writes = (Side(fit.split, fit.pool.accelerator) for fit in (prefill, decode))
+        pair = Handover(model=question.model, prefill=reads, decode=writes)
+        rejection = next(question.engine.pair_broken(pair), None)
         if rejection is None:
             return True
         self._broken[rejection.detail, rejection.source] += 1

@@ -66,7 +66,7 @@ def stage_cache(
     attentions = [kind.attention for kind in model.kinds]
     if any(isinstance(one, CompressedAttention) for one in attentions):
         return compressed_cache(version, choice, model, counts)
-    block = page_tokens(model, limits)
+    block = page_tokens(model, limits.generation, linked=limits.linked)
     cache = StageCache(terms=merged(zip(counts, kept, strict=True), block), block_tokens=block)
     if any(isinstance(one, RecurrentAttention) for one in attentions):
         return pooled(version, choice, model, cache)

@@ -21,7 +21,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched, Phase, flags, master_port
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.padding import AS_STORED
-from rackfit.engines.pairs import PairRule, context_on_one_side, stages_match_or_one
+from rackfit.engines.pairs import PairRule
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
@@ -37,6 +37,7 @@ from rackfit.engines.sglang.context import (
     reading_degrees,
 )
 from rackfit.engines.sglang.experts import mxfp4_padding
+from rackfit.engines.sglang.pairs import PAIR_RULES
 from rackfit.engines.sglang.phases import SglangPhases
 from rackfit.engines.sglang.share import kept_share, static_share, tier
 from rackfit.engines.split import Split
@@ -82,7 +83,8 @@ class Sglang(Engine):
         },
     )
     phases: ClassVar[Phases] = SglangPhases()
-    pair_rules: ClassVar[tuple[PairRule, ...]] = (stages_match_or_one, context_on_one_side)
+    pair_rules: ClassVar[tuple[PairRule, ...]] = PAIR_RULES
+    pairs_stages: ClassVar[bool] = False
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")

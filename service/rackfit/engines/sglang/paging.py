@@ -8,7 +8,6 @@ server_args.py of 0.5.9 and 0.5.14 has the same.
 from rackfit.architecture.model import GroupedAttention, LatentAttention, RecurrentAttention
 from rackfit.engines.hardware import BLACKWELL
 from rackfit.engines.served import ServedModel
-from rackfit.engines.terms import Limits
 
 SINGLE, PAGE, UNEQUAL_PAGE = 1, 64, 128
 """By default; for an indexer's keys and TensorRT-LLM's kernels; for FlashAttention 4, whose keys
@@ -18,12 +17,12 @@ TRTLLM_LATENT = frozenset({"DeepseekV3ForCausalLM"})
 """Latent models that have TensorRT-LLM's kernels on Blackwell; the others have FlashInfer's."""
 
 
-def page_tokens(model: ServedModel, limits: Limits) -> int:
+def page_tokens(model: ServedModel, generation: str, *, linked: bool) -> int:
     """Tokens of a page; TensorRT-LLM's kernels are for Blackwell's parts with links (SM100)."""
     kinds = [kind.attention for kind in model.kinds]
     if any(isinstance(one, LatentAttention) and one.indexer for one in kinds):
         return PAGE
-    if limits.generation not in BLACKWELL or not limits.linked:
+    if generation not in BLACKWELL or not linked:
         return SINGLE
     if any(isinstance(one, RecurrentAttention) for one in kinds):
         return SINGLE

@@ -1,6 +1,6 @@
 """vLLM: rules, memory and arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.padding import AS_STORED
-from rackfit.engines.pairs import PairRule, no_stages
+from rackfit.engines.pairs import Handover
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import WHOLE_SEQUENCES, Rule, reject, repeated_rows
@@ -38,6 +38,7 @@ from rackfit.engines.version import Version, read_version
 from rackfit.engines.vllm import memory, nodes, pages
 from rackfit.engines.vllm.arguments import TOLD, server_arguments
 from rackfit.engines.vllm.padding import mxfp4_padding
+from rackfit.engines.vllm.pairs import broken_pairs
 from rackfit.engines.vllm.phases import VllmPhases
 from rackfit.lazy import cached_property
 
@@ -96,7 +97,7 @@ class Vllm(Engine):
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "VLLM_PP_LAYER_PARTITION"  # vllm/distributed/utils.py
     phases: ClassVar[Phases] = VllmPhases()
-    pair_rules: ClassVar[tuple[PairRule, ...]] = (no_stages,)
+    pairs_stages: ClassVar[bool] = False
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
 
     @cached_property
@@ -108,6 +109,10 @@ class Vllm(Engine):
     def adapts_experts(self) -> bool:
         """By version; whatever the adapters themselves have (FusedMoEWithLoRA)."""
         return self.version >= ADAPTED_EXPERTS
+
+    def pair_broken(self, pair: Handover) -> Iterator[Rejection]:
+        """What its connector does not hand on between."""
+        return broken_pairs(self.version, pair)
 
     def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
         """One group of full attention layers, as many ranks as repeat a head's rows.

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
+import truths
 from planning.started import commands, launched, run_with_stubs, steps_of
 from rackfit.engines import engine_for
 from rackfit.engines.choice import EngineChoice
@@ -89,6 +91,45 @@ def test_prompts_longer_than_a_step_are_read_in_chunks(
     engine = engine_for(EngineChoice(name="tensorrt-llm", max_batched_tokens=step), 0.1)
     (text,) = engine.files(launched(Split(tensor=8), phase=phase)).values()
     assert yaml.safe_load(text).get("enable_chunked_prefill", False) == chunked
+
+
+@pytest.mark.parametrize(
+    ("generation", "chunked"),
+    [("hopper", True), ("blackwell", True), ("", True), ("ada", False), ("ampere", False)],
+)
+def test_latent_rows_are_read_at_once_before_hopper(generation: str, *, chunked: bool) -> None:
+    """A step is then as long as the longest prompt, unless replicas only write."""
+    engine, split = engine_for(EngineChoice(name="tensorrt-llm"), 0.1), Split(tensor=8)
+    plan = msgspec.structs.replace(launched(split), generation=generation)
+    (text,) = engine.files(plan).values()
+    assert yaml.safe_load(text).get("enable_chunked_prefill", False) == chunked
+    step = "--max_num_tokens=65536"
+    assert chunked == (step not in engine.arguments(plan))
+    assert step not in engine.arguments(msgspec.structs.replace(plan, phase="decode"))
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "model", "grows"),
+    [
+        ("a100-80gb", "deepseek-ai/DeepSeek-V2-Lite", True),
+        ("h100", "deepseek-ai/DeepSeek-V2-Lite", False),
+        ("a100-80gb", "Qwen/Qwen3-8B", False),
+    ],
+)
+def test_a_prompt_that_is_read_at_once_is_counted_whole(
+    accelerator: str, model: str, *, grows: bool
+) -> None:
+    """The states of twice as many tokens than a step has take twice the memory, or the same."""
+    peaks = []
+    for tokens in (8192, 16_384):
+        question = {
+            "model": {"id": model},
+            "engine": {"name": "tensorrt-llm", "max_sequences": 1},
+            "workload": {"context_tokens": tokens, "sequences": 1},
+            "accelerator": accelerator,
+        }
+        peaks.append(truths.ask(question).activation_bytes)
+    assert peaks[1] == peaks[0] * (1 + grows)
 
 
 def test_replicas_of_both_phases_read_files_of_their_own() -> None:

@@ -26,11 +26,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine prepares for: the fullest batch, and the device's kind.
 
     `linked` tells whether devices of a group are joined by more than PCIe; `generation` is the
-    device's, empty where none is named.
+    device's, empty where none is named. `prompt_tokens` are those of the longest prompt, where
+    the engine may have to read it at once.
     """
 
     batched_tokens: int
     sequences: int
+    prompt_tokens: int = 0
     linked: bool = True
     generation: str = ""
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
+import msgspec
+
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.context import HELIX, WRITES, experts_on_all_ranks, helix
@@ -24,7 +26,13 @@ from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
-from rackfit.engines.tensorrt_llm.options import as_yaml, options_file
+from rackfit.engines.tensorrt_llm.chunking import at_once, reads_at_once
+from rackfit.engines.tensorrt_llm.options import (
+    QUANTIZED_CACHES,
+    as_yaml,
+    options_file,
+    sections,
+)
 from rackfit.engines.tensorrt_llm.phases import TensorRtLlmPhases
 from rackfit.engines.terms import Fixed, Limits, Term
 from rackfit.engines.version import Version, read_version
@@ -32,7 +40,6 @@ from rackfit.engines.version import Version, read_version
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
 HELIX_FROM: Version = (1, 3)  # docs/source/features/helix.md as read there
-QUANTIZED_CACHES = ("fp8", "nvfp4")  # KvCacheConfig.dtype beside "auto"
 CONTEXT_BYTES = 512 * MIB
 EXPERT_MULTIPLE, TAKEN_IN = 128, 512  # weight_alignment, input_hidden_alignment
 NCCL_BYTES = {1: 0, 2: 342 * MIB, 4: 392 * MIB}
@@ -112,6 +119,13 @@ class TensorRtLlm(Engine):
             return ()
         return repeated_rows(model, tensor, latent_only=True)
 
+    def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
+        """Whole prompts besides, on devices that may have to read them at once."""
+        plain = super().limits(accelerator, context_tokens)
+        if plain.generation in {"", *FROM_HOPPER} or self.choice.max_batched_tokens is not None:
+            return plain
+        return msgspec.structs.replace(plain, prompt_tokens=context_tokens)
+
     def expert_padding(
         self, model: ServedModel, scheme: Scheme, split: Split, limits: Limits
     ) -> Fraction:
@@ -153,7 +167,7 @@ class TensorRtLlm(Engine):
     ) -> tuple[Term, ...]:
         """The forward pass of a full batch, or the sampler."""
         del first
-        return peak_terms(model, split, limits, last=last)
+        return peak_terms(model, split, at_once(model, limits), last=last)
 
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
         """The CUDA context and NCCL's buffers."""
@@ -231,69 +245,23 @@ class TensorRtLlm(Engine):
 
         A section given here replaces what arguments say of it, so it is complete.
         """
-        options = dict(self._options(launched))
-        return {options_file(launched.phase): as_yaml(options)} if options else {}
-
-    def _options(self, launched: Launched) -> Iterator[tuple[str, bool | int | dict[str, Any]]]:
-        """Sections of the file.
-
-        Sources: examples/wide_ep/README.md for redundant experts, examples/disaggregated for
-        replicas of one phase, docs/source/features/helix.md for context ranks.
-        """
-        experts = launched.model.architecture.experts
-        if launched.split.data > 1:
-            yield "enable_attention_dp", True
-        if cache := dict(self._cache_options(launched)):
-            share = launched.utilization
-            yield "kv_cache_config", {**cache, "free_gpu_memory_fraction": share}
-        if (ranks := launched.split.context) > 1:
-            yield "context_parallel_size", ranks
-            yield "cp_config", {"cp_type": "HELIX", "tokens_per_block": self.block_tokens}
-        if count := self.choice.speculative_tokens:
-            mtp = {"decoding_type": "MTP", "num_nextn_predict_layers": count}
-            yield "speculative_config", mtp
-        if experts and (redundant := self.choice.redundant_experts):
-            slots = {"num_slots": experts.experts + redundant, "layer_updates_per_iter": 1}
-            yield "moe_config", {"backend": "WIDEEP", "load_balancer": slots}
-        if self._chunks_prompts(launched):
-            yield "enable_chunked_prefill", True
-        if launched.phase != "both":
-            yield "cache_transceiver_config", {"backend": "DEFAULT"}
-        if launched.phase == "prefill":
-            yield "disable_overlap_scheduler", True
-
-    def _chunks_prompts(self, launched: Launched) -> bool:
-        """Whether a prompt may be longer than a step, which is refused where it is not divided.
-
-        That is never asked of replicas that only write (llmapi/llm.py, _check_arguments). Latent
-        rows are read in chunks on Hopper and Blackwell, and elsewhere all at once
-        (_torch/pyexecutor/py_executor_creator.py).
-        """
         step = self.choice.max_batched_tokens or self.batched_tokens
-        return launched.phase != "decode" and launched.context_tokens > step
-
-    def _cache_options(self, launched: Launched) -> Iterator[tuple[str, bool | int | str]]:
-        """What the cache's section must say; Helix as in the engine's own test of it.
-
-        Source: tests/integration/defs/accuracy/test_disaggregated_serving.py.
-        """
-        dtype = launched.model.kv_cache_dtype
-        if dtype in QUANTIZED_CACHES:
-            yield "dtype", dtype
-        if launched.split.context > 1:
-            yield "tokens_per_block", self.block_tokens
-            yield "enable_block_reuse", False
+        options = dict(sections(launched, self.choice, step, self.block_tokens))
+        return {options_file(launched.phase): as_yaml(options)} if options else {}
 
     def arguments(self, launched: Launched) -> tuple[str, ...]:
         """Arguments of `trtllm-serve`, whose names have underscores."""
         split, choice = launched.split, self.choice
+        step = choice.max_batched_tokens
+        if step is None and launched.phase != "decode" and reads_at_once(launched):
+            step = max(launched.context_tokens, self.batched_tokens)
         values = {
             "tp_size": split.tensor * split.data,
             "pp_size": degree(split.pipeline),
             "ep_size": degree(split.expert),
             "max_seq_len": launched.context_tokens,
             "max_batch_size": choice.max_sequences,
-            "max_num_tokens": choice.max_batched_tokens,
+            "max_num_tokens": step,
             "kv_cache_free_gpu_memory_fraction": f"{launched.utilization:g}",
             "extra_llm_api_options": next(iter(self.files(launched)), None),
         }

@@ -163,14 +163,25 @@ def test_sglang_reads_sparse_rows_by_context_ranks() -> None:
     question = asked("sglang", SPARSE, H200, 4, limit=20)
     divided = [p for p in checked(question) if p["prefill"]["split"]["context"] > 1]
     assert divided
-    pair = divided[0]
-    split, arguments = pair["prefill"]["split"], pair["prefill"]["launch"]["arguments"]
-    assert (1, 1) == (split["tensor"], pair["decode"]["split"]["context"])
-    used = {word.partition("=")[0] for word in arguments}
-    assert set() == used - set(FLAGS["sglang"]["flags"])
-    wanted = {"--enable-prefill-cp", "--cp-strategy=interleave"}
-    ranks = {f"--tp-size={split['context']}", f"--attn-cp-size={split['context']}"}
-    assert wanted | ranks <= set(arguments)
+    assert {1} == {pair["decode"]["split"]["context"] for pair in divided}
+    for pair in divided:
+        split, arguments = pair["prefill"]["split"], pair["prefill"]["launch"]["arguments"]
+        used = {word.partition("=")[0] for word in arguments}
+        assert set() == used - set(FLAGS["sglang"]["flags"])
+        ranks = split["tensor"] * split["data"] * split["context"]
+        told = {f"--tp-size={ranks}", f"--attn-cp-size={split['context']}"}
+        assert {"--enable-prefill-cp", "--cp-strategy=interleave"} | told <= set(arguments)
+
+
+@pytest.mark.parametrize(("version", "divided"), [("0.5.21", False), ("0.5.22", True)])
+def test_sglang_divides_heads_besides_by_version(version: str, *, divided: bool) -> None:
+    """Context ranks are all tensor ranks of a group, or some where the others divide heads."""
+    question = asked("sglang", SPARSE, H200, 4, limit=100)
+    question["engine"]["version"] = version
+    splits = [pair["prefill"]["split"] for pair in checked(question)]
+    reading = [split for split in splits if split["context"] > 1]
+    assert reading
+    assert divided == any(split["tensor"] * split["data"] > 1 for split in reading)
 
 
 DEGREES = ("tensor", "data", "context", "pipeline")

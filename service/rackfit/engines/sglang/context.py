@@ -1,7 +1,8 @@
 """Devices that share the reading of prompts: what SGLang allows, and how it is told.
 
 Source: sglang/srt/server_args.py of 0.5.9 to 0.5.18, arg_groups/parallel_hook.py,
-deepseek_v4_hook.py and model_overrides of 0.5.23, and the models that ask for their context ranks.
+deepseek_v4_hook.py and model_overrides of 0.5.19 to 0.5.23, and the models that ask for their
+context ranks.
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,10 @@ GROUPED: Mapping[str, Version] = {
 }
 """Models of grouped attention whose prompts are divided, and from when."""
 
+HEADS_TOO: Version = (0, 5, 22)
+"""From here ranks that take tokens by turns may divide heads or sequences besides, where an indexer
+chooses rows (model_overrides/deepseek_v2.py)."""
+
 ONE_NAME: Version = (0, 5, 14)
 """From here one argument divides prompts of any attention."""
 
@@ -52,7 +57,7 @@ def prefill_context(version: Version, model: ServedModel, split: Split) -> Rejec
     for kind in model.kinds:
         match kind.attention:
             case LatentAttention() | CompressedAttention():
-                broken = _by_latent(kind.attention, split)
+                broken = _by_latent(version, kind.attention, split)
             case GroupedAttention():
                 broken = ""
             case _:
@@ -70,27 +75,42 @@ def prefill_context(version: Version, model: ServedModel, split: Split) -> Rejec
     return None
 
 
-def _by_latent(attention: LatentAttention | CompressedAttention, split: Split) -> str:
+def _by_latent(
+    version: Version, attention: LatentAttention | CompressedAttention, split: Split
+) -> str:
     """Say what is broken of the rules for latent rows, nothing if all is well."""
+    latent = isinstance(attention, LatentAttention)
+    if latent and attention.indexer and version >= HEADS_TOO:
+        return _beyond_a_node(split)
     if split.tensor > 1:
         return "keeps attention whole on context ranks of latent rows (tensor = 1)"
-    if isinstance(attention, LatentAttention) and attention.indexer is None:
+    if latent and attention.indexer is None:
         if split.expert == split.stage_ranks:
             return ""
         return f"puts experts on all {split.stage_ranks} ranks then (EP{split.stage_ranks}, DeepEP)"
     if split.data > 1:
         return "has no attention DP beside context ranks of sparse or compressed rows"
+    return _beyond_a_node(split)
+
+
+def _beyond_a_node(split: Split) -> str:
     if split.stage_ranks > ONE_NODE:
         return f"has at most {ONE_NODE} such ranks, on one node"
     return ""
 
 
-def reading_degrees(model: ServedModel, tensor: int) -> tuple[int, ...]:
-    """Degrees worth searching: all tensor ranks of a model of latent rows, on one node."""
-    latent = all(
-        isinstance(kind.attention, LatentAttention | CompressedAttention) for kind in model.kinds
-    )
-    return (tensor,) if latent and 1 < tensor <= ONE_NODE else ()
+def reading_degrees(version: Version, model: ServedModel, tensor: int) -> tuple[int, ...]:
+    """Degrees worth searching: all tensor ranks of a model of latent rows, on one node.
+
+    Or some of them, where the others may divide heads.
+    """
+    kinds = [kind.attention for kind in model.kinds]
+    latent = all(isinstance(kind, LatentAttention | CompressedAttention) for kind in kinds)
+    if not latent or not 1 < tensor <= ONE_NODE:
+        return ()
+    if _sparse(model) and version >= HEADS_TOO:
+        return tuple(degree for degree in range(2, tensor + 1) if tensor % degree == 0)
+    return (tensor,)
 
 
 def needed_version(model: ServedModel) -> Version | None:
@@ -98,8 +118,12 @@ def needed_version(model: ServedModel) -> Version | None:
     kinds = [kind.attention for kind in model.kinds]
     if any(isinstance(kind, GroupedAttention) for kind in kinds):
         return GROUPED.get(model.architecture.name)
-    sparse = all(isinstance(kind, LatentAttention) and kind.indexer for kind in kinds)
-    return SPARSE if sparse else OTHERS
+    return SPARSE if _sparse(model) else OTHERS
+
+
+def _sparse(model: ServedModel) -> bool:
+    kinds = [kind.attention for kind in model.kinds]
+    return all(isinstance(kind, LatentAttention) and kind.indexer for kind in kinds)
 
 
 def reading_arguments(version: Version, model: ServedModel) -> tuple[str, ...]:

@@ -101,7 +101,8 @@ class Sglang(Engine):
     def feed_forward_parts(self, split: Split) -> int:
         """Feed-forwards are divided over all of `--tp`, attention DP lying inside it.
 
-        With context ranks they are whole, as are shared experts (moe_dense_tp_size = 1, DeepEP).
+        With context ranks they are whole, as are shared experts (moe_dense_tp_size = 1, DeepEP);
+        they are counted so too where 0.5.22 divides them, of rows that an indexer chooses.
         """
         return 1 if split.context > 1 else split.stage_ranks
 
@@ -161,7 +162,7 @@ class Sglang(Engine):
     ) -> Sequence[int]:
         """For replicas that read, on the devices it was verified on; those that write have none."""
         searched = phase == "prefill" and generation == "hopper"
-        return reading_degrees(model, tensor) if searched else ()
+        return reading_degrees(self.version, model, tensor) if searched else ()
 
     def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
         """Chunk and graph sizes by the device's memory."""

@@ -193,6 +193,18 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple({s.id: s for s in routed}.values())
 
     @cached_property
+    def dense_tile(self) -> int:
+        """Side of the square tiles that dense feed-forwards are scaled by; 1 without such."""
+        tiles = (
+            s.scheme.scale_columns
+            for _, block in self.blocks
+            for s in block.tensors
+            if s.tensor.component == "dense_feed_forward"
+            and s.scheme.scale_rows == s.scheme.scale_columns
+        )
+        return max(tiles, default=1) or 1
+
+    @cached_property
     def _distinct(
         self,
     ) -> tuple[tuple[Layer, ...], tuple[int, ...], tuple[tuple[StoredBlock, ...], ...]]:

@@ -43,6 +43,7 @@ from rackfit.engines.sglang.share import kept_share, static_share, tier
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start, reported_bytes
 from rackfit.engines.terms import Fixed, Limits, Term, linked
+from rackfit.engines.tiles import cut_tiles
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version, read_version
 from rackfit.lazy import cached_property
@@ -142,8 +143,9 @@ class Sglang(Engine):
         return repeated_rows(model, tensor, latent_only=True)
 
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
-        """Context ranks besides, by what this version divides."""
+        """Tiles and context ranks besides, by what this version divides."""
         yield from super().broken_rules(model, split)
+        yield from cut_tiles(model, split, self.feed_forward_parts(split))
         broken = prefill_context(self.version, model, split)
         if broken is not None:
             yield broken

@@ -1,0 +1,61 @@
+"""Matrices stored in tiles with a scale each, of which every rank must hold whole ones."""
+
+from collections.abc import Iterator
+from math import gcd
+
+from rackfit.architecture.model import DenseFeedForward, ExpertFeedForward
+from rackfit.engines.padding import scheme_block
+from rackfit.engines.rejection import Rejection
+from rackfit.engines.rules import reject
+from rackfit.engines.served import ServedModel
+from rackfit.engines.split import Split
+
+DENSE = (
+    "vLLM utils/fp8_utils.py, validate_fp8_block_shape; SGLang quantization/fp8.py, "
+    "validate_block_quant_shapes"
+)
+LEAST_TILE = 32
+"""Side of the smallest tiles that scales are refined to (vLLM, refine_fp8_moe_block_shape)."""
+
+
+def cut_tiles(model: ServedModel, split: Split, parts: int) -> Iterator[Rejection]:
+    """Yield dense feed-forwards whose width is no whole number of tiles on each of `parts` ranks.
+
+    Those whose width cannot be divided at all are refused elsewhere, and those of shared experts
+    are padded or left whole by the models that have such widths.
+    """
+    tile = model.dense_tile
+    if 1 in {parts, tile}:
+        return
+    for width in sorted({_dense_width(kind.feed_forward) for kind in model.kinds}):
+        if width % parts == 0 and width // parts % tile:
+            detail = (
+                f"{width}/{parts} = {width // parts} is not a multiple of {tile}: a feed-forward "
+                f"of width {width} in tiles of {tile} cannot be divided over {parts} ranks."
+            )
+            numbers = {"width": width, "ranks": parts, "block": tile}
+            yield reject(split, "feed-forward-not-divisible", detail, DENSE, **numbers)
+
+
+def _dense_width(part: DenseFeedForward | ExpertFeedForward | None) -> int:
+    match part:
+        case DenseFeedForward(exact=True):
+            return part.width
+        case ExpertFeedForward():
+            return part.dense_width
+        case _:
+            return 0
+
+
+def refines(model: ServedModel, split: Split) -> bool:
+    """Tell whether scales of experts are refined to tiles that their slices are whole ones of.
+
+    Source: vLLM, fused_moe/oracle/fp8.py, refine_fp8_moe_block_shape: FP8 in square tiles.
+    """
+    experts, parts = model.architecture.experts, split.expert_tensor or 1
+    if experts is None or experts.width % parts:
+        return False
+    if any(scheme.id != "fp8-block" for scheme in model.expert_schemes):
+        return False
+    sides = (scheme_block(scheme) for scheme in model.expert_schemes)
+    return gcd(*sides, experts.width // parts, model.architecture.hidden_size) >= LEAST_TILE

@@ -49,7 +49,8 @@ def test_the_domain_label_is_offered_to_tensor_groups_across_nodes() -> None:
     trays = nodes_of("NVIDIA-GB200", 4, each=4)
     question = request(trays, quantization="Q4_K_M", constraints={"tensor": 8})
     (refusal,) = answer(CATALOG, question)["rejections"]
-    assert refusal["detail"].endswith("are joined by giving them the same `domain`.")
+    assert "are joined by giving them the same `domain`" in refusal["detail"]
+    assert "no engine's rule" in refusal["source"]
 
 
 def test_groups_larger_than_a_domain_are_refused_whatever_else_they_break() -> None:

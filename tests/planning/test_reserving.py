@@ -2,9 +2,22 @@
 
 from typing import Any
 
-from planning.asking import answer, nodes_of, request
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planning.asking import RESERVE, answer, nodes_of, request
 from rackfit.catalog import load_catalog
+from rackfit.engines.split import Split
+from rackfit.planning.demand import Question
+from rackfit.planning.evaluation import Evaluator
+from rackfit.planning.outcomes import Miss
+from rackfit.planning.plan import subject
+from rackfit.planning.pools import read_pools
+from rackfit.planning.question import PlanRequest
 from rackfit.planning.reserving import TAKEN, Reserved
+from rackfit.planning.sizing import Prepared
 
 Json = dict[str, Any]
 CATALOG = load_catalog()
@@ -23,9 +36,80 @@ def test_devices_with_least_free_are_kept_back_first() -> None:
     assert (90, TAKEN, 90, TAKEN) == reserved.left((100, 50, 100, 100))
 
 
-def test_never_less_than_nothing_is_left_of_a_device() -> None:
-    """A device fuller than what is reserved of it is simply full."""
-    assert (0, 5) == Reserved(bytes_per_device=20).left((10, 25))
+def test_a_device_of_which_all_is_reserved_is_not_there() -> None:
+    """Nor is one fuller than that; one that is full without it stays."""
+    assert (TAKEN, TAKEN, 5) == Reserved(bytes_per_device=20).left((10, 20, 25))
+    assert (TAKEN, 0) == Reserved(devices_per_node=1).left((0, 0))[::-1]
+
+
+def test_bytes_that_leave_no_device_are_told_with_what_devices_have() -> None:
+    """At once, not split by split."""
+    found = answer(CATALOG, asked(nodes_of(H200, 4), bytes_per_device=10**12))
+    (rejection,) = found["rejections"]
+    assert (False, "constraint", 0) == (
+        found["feasible"],
+        rejection["code"],
+        found["splits_evaluated"],
+    )
+    assert "1,000,000,000,000 bytes of each device are more than" in rejection["detail"]
+
+
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])
+@pytest.mark.parametrize("left", [1, 1 << 30, 4 << 30])
+def test_a_search_that_cannot_find_room_evaluates_what_it_tells_of(
+    engine: str, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What weights and the engine take at least rules out the hundreds of others."""
+    usable = CATALOG.accelerators[H200].usable_bytes
+    constraints = {"reserved": {"bytes_per_device": usable - left}}
+    question = request(nodes_of(H200, 4), engine={"name": engine}, constraints=constraints)
+    evaluated: list[Split] = []
+    sized = Prepared.stages
+    monkeypatch.setattr(
+        Prepared,
+        "stages",
+        lambda self, split, tokens: (evaluated.append(split), sized(self, split, tokens))[1],
+    )
+    found = answer(CATALOG, question)
+    assert not found["feasible"]
+    assert "memory" in found["rejections"][0]["code"]
+    assert len(evaluated) < found["rejections_total"]
+
+
+@given(
+    engine=st.sampled_from(["generic", "vllm", "sglang", "tensorrt-llm", "llama.cpp"]),
+    model=st.sampled_from(["deepseek-ai/DeepSeek-V3", DENSE, "openai/gpt-oss-20b"]),
+    split=st.builds(
+        Split,
+        tensor=st.sampled_from([1, 2, 4, 8]),
+        pipeline=st.integers(1, 12),
+        data=st.integers(1, 4),
+    ),
+    free=st.integers(1 << 30, 140 << 30),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_bound_never_exceeds_what_a_split_lacks(
+    engine: str, model: str, split: Split, free: int
+) -> None:
+    """What is ruled out by it does not fit, and lacks that much at least."""
+    nodes = nodes_of(H200, 64)
+    for node in nodes:
+        node["free_bytes"] = [free] * 8
+    about = {"model": {"id": model}, "inventory": {"nodes": nodes}, "engine": {"name": engine}}
+    workload = {"context_tokens": 4096, "sequences": 1}
+    asked_for = msgspec.convert({**about, "workload": workload}, PlanRequest)
+    known = subject(asked_for, CATALOG, RESERVE)
+    sizing = known.sizing
+    question = Question(model=sizing.model, engine=sizing.engine, tokens=4096, sequences=1)
+    evaluator = Evaluator(question, sizing)
+    (pool,) = read_pools(asked_for.inventory, CATALOG.accelerator).pools
+    kept = Reserved(bytes_per_device=pool.new_node[1] - free)
+    bound = evaluator.bounds.surely_short(split, msgspec.structs.replace(pool, reserved=kept))
+    outcome = evaluator.evaluate(split, pool)
+    if isinstance(outcome, Miss):
+        assert bound <= outcome.short_bytes or outcome.lacks != "memory"
+    else:
+        assert bound <= 0
 
 
 def test_spares_are_the_smallest_unused_nodes_the_last_of_equals() -> None:

@@ -12,11 +12,14 @@ class Dividing:
     """The part of an engine that says how splits divide what; an engine overrides where it differs.
 
     Context ranks of one that `divides_prompts` share the reading of prompts, each with all rows of
-    the cache; those of others share the rows. `context_note` says what else there is to them.
+    the cache; those of others share the rows. `context_note` says what else there is to them, and
+    `context_phases` which replicas have any, by `context_source`.
     """
 
     divides_prompts: ClassVar[bool] = False
     context_note: ClassVar[str] = ""
+    context_phases: ClassVar[tuple[Phase, ...]] = ()
+    context_source: ClassVar[str] = ""
 
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:
         """Layers on each pipeline stage; the remainder goes to the first stages."""

@@ -19,10 +19,17 @@ from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.dividing import Dividing
 from rackfit.engines.hardware import Hardware
+from rackfit.engines.launch import Phase
 from rackfit.engines.loading import Loading
 from rackfit.engines.padding import AS_STORED, padded_slices, rounds_blocks, scheme_block
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_PIPELINE_RULES, WHOLE_SEQUENCES, Rule, reject
+from rackfit.engines.rules import (
+    COMMON_PIPELINE_RULES,
+    WHOLE_SEQUENCES,
+    Rule,
+    no_context_parallelism,
+    reject,
+)
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
@@ -110,6 +117,21 @@ class Engine(Dividing, Loading, Starting, ABC):
         )
         source = "--decode-context-parallel-size: rows that tensor ranks repeat"
         yield reject(split, "degree-unsupported", detail, source, decode_context=degree)
+
+    def undivided_phase(self, model: ServedModel, split: Split, phase: Phase) -> Rejection | None:
+        """Why replicas of a phase have no context ranks; None where they have, or none are asked.
+
+        TensorRT-LLM's are for generation servers (docs/source/features/helix.md); SGLang's read
+        prompts, on servers that write as well or do not (docs, DeepSeek-V3.2, context parallel).
+        """
+        if split.context == 1 or phase in self.context_phases:
+            return None
+        if not self.context_phases:
+            return no_context_parallelism(model, split)
+        detail = f"context = {split.context}: {self.context_note}"
+        return reject(
+            split, "degree-unsupported", detail, self.context_source, context=split.context
+        )
 
     def unsupported(
         self, model: ServedModel, split: Split, accelerator: Accelerator
@@ -236,9 +258,9 @@ class Engine(Dividing, Loading, Starting, ABC):
         del fixed
         return int(self.utilization(start, free) * start.usable)
 
-    def most_held(self, start: Start) -> int:
-        """Bytes of weights and cache that a rank can hold at most, all of its device being free."""
-        return int(self.utilization(start, start.usable) * start.usable)
+    def most_held(self, start: Start, free: int) -> int:
+        """Bytes of weights and cache a rank can hold at most, `free` of its device being so."""
+        return min(int(self.utilization(start, free) * start.usable), free)
 
     def held_experts(
         self, mixture: ExpertFeedForward, split: Split, place: int

@@ -22,6 +22,7 @@ from rackfit.lazy import cached_property
 from rackfit.memory.adapters import adapter_bytes, expert_adapter_bytes
 from rackfit.memory.columns import held_bytes, table_bytes
 from rackfit.memory.shares import WHOLE, Share, Shares, layer_shares
+from rackfit.memory.taken import Taken
 
 
 class RankSizes:
@@ -48,16 +49,21 @@ class RankSizes:
     def caching(self, model: ServedModel, caches: dict[tuple[int, ...], StageCache]) -> Self:
         """The same ranks with the same weights, whose `model` has a KV cache of another type."""
         other = type(self)(model, self.engine, self.split, self.limits, caches)
-        kept = {n: v for n, v in vars(self).items() if n not in {"model", "_caches"}}
+        kept = {n: v for n, v in vars(self).items() if n not in {"model", "_caches", "taken"}}
         vars(other).update(kept)
         return other
 
     def preparing(self, limits: Limits) -> Self:
         """The same ranks with the same weights, whose engine prepares for another batch."""
         other = type(self)(self.model, self.engine, self.split, limits)
-        kept = {n: v for n, v in vars(self).items() if n not in {"limits", "_caches"}}
+        kept = {n: v for n, v in vars(self).items() if n not in {"limits", "_caches", "taken"}}
         vars(other).update(kept)
         return other
+
+    @cached_property
+    def taken(self) -> Taken:
+        """What the engine takes besides."""
+        return Taken(self.model, self.engine, self.split, self.limits)
 
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
@@ -156,13 +162,12 @@ class RankSizes:
     ) -> tuple[int, int, int]:
         """See `layer_bytes`; `known` holds what blocks weigh, by their and their kinds' traits."""
         plain = self.engine.layer_computed_bytes(self.model, kind.attention, self.split)
-        shares = self._shares(kind)
+        shares, choice = self._shares(kind), self.engine.choice
         for block in blocks:
             traits = (id(block), shares["kv_heads"], shares["qkv"])
             if traits not in known:
                 known[traits] = self._plain_bytes(block, shares)
             plain += known[traits]
-        choice = self.engine.choice
         if choice.lora_slots:
             tensors = (s.tensor for block in blocks for s in block.tensors)
             plain += sum(adapter_bytes(tensor, choice, self.split) for tensor in tensors)

@@ -9,7 +9,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
-from rackfit.engines.terms import Fixed, total
+from rackfit.engines.terms import Fixed
 from rackfit.memory.question import Capacity, RankMemory
 from rackfit.memory.ranks import RankSizes, stage_counts
 
@@ -152,14 +152,12 @@ def distinct_stages(
 
 def _stage(sizes: RankSizes, split: Split, shape: Shape, tokens: int) -> StageMemory:
     _, counts, first, last = shape
-    engine = sizes.engine
     cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts, split)
-    activations = engine.activation_terms(sizes.model, split, sizes.limits, first=first, last=last)
     return StageMemory(
         weights_bytes=sizes.weights_bytes(counts, first=first, last=last),
         extra_expert_bytes=sizes.extra_expert_bytes(counts),
-        activation_bytes=total(activations),
-        overhead_bytes=total(engine.overhead_terms(sizes.model, split, sizes.limits)),
+        activation_bytes=sizes.taken.activation_bytes(first=first, last=last),
+        overhead_bytes=sizes.taken.overhead_bytes,
         sequence_bytes=cache.sequence_bytes(tokens),
         cache=cache,
         tokens=tokens,

@@ -26,7 +26,9 @@ def nodes_to_add(
     Nor if it takes `below` or more.
     """
     cells_a_node = pool.new_node[0] // split.cell
-    if not cells_a_node or evaluator.least_short(split, pool) > 0:
+    if not cells_a_node or evaluator.bounds.least_short(split, pool) > 0:
+        return None
+    if evaluator.bounds.surely_short(split, pool) > 0:
         return None
     fit = evaluator.evaluate(split, pool, MANY)
     if not isinstance(fit, Fit):

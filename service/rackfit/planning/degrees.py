@@ -15,14 +15,18 @@ def divisors(number: int) -> tuple[int, ...]:
 
 
 def tensor_degrees(constraints: Constraints, largest_domain: int) -> tuple[int, ...]:
-    """Tensor degrees to try: the caller's, else every one a domain has room for."""
+    """Tensor degrees to try: the caller's, else every one a domain has room for, and one.
+
+    With as many context ranks each as the caller asks for.
+    """
     if constraints.tensor is not None:
         return (constraints.tensor,)
-    return tuple(range(1, min(largest_domain, MAX_REPLICA_DEVICES) + 1))
+    largest = min(largest_domain, MAX_REPLICA_DEVICES) // (constraints.context or 1)
+    return tuple(range(1, max(largest, 1) + 1))
 
 
 def expert_degrees(group: int, constraints: Constraints, experts: int) -> tuple[int, ...]:
-    """Expert degrees to try over `group` tensor x data ranks, of a model with `experts`."""
+    """Expert degrees to try over the `group` of ranks of a stage, of a model with `experts`."""
     wanted = constraints.expert
     if wanted is not None:
         return (wanted,) if group % wanted == 0 else ()

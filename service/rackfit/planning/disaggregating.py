@@ -19,7 +19,8 @@ from rackfit.memory.question import Workload
 from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.performance.tabled import TabledSpeeds
 from rackfit.planning.cells import without
-from rackfit.planning.evaluation import Evaluator, Question
+from rackfit.planning.demand import Question
+from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.launching import router
 from rackfit.planning.matching import Pair, Rates, in_flight, of_first
@@ -183,9 +184,12 @@ class Disaggregator:
 
         Where an engine pairs not all stages with all, the best of one stage are among them.
         """
-        asked = self.request.constraints
+        engine, asked = evaluator.question.engine, self.request.constraints
+        if engine.context_phases and evaluator.question.phase not in engine.context_phases:
+            # Asked for are those of the other side.
+            asked = msgspec.structs.replace(asked, context=None)
         constraints = [asked]
-        if asked.pipeline is None and not evaluator.question.engine.pairs_stages:
+        if asked.pipeline is None and not engine.pairs_stages:
             constraints.append(msgspec.structs.replace(asked, pipeline=1))
         fits: dict[int, Fit] = {}
         each = max(CANDIDATES // len(self._pools), FEWEST) if self._pools else 0
@@ -194,6 +198,7 @@ class Disaggregator:
             search_pool(evaluator, pool, held, findings, self.expired)
             self.complete = self.complete and findings.complete
             fits |= {id(fit): fit for fit in findings.fits}
+            self.unpaired.refused(evaluator.question.phase, findings)
         return list(fits.values())
 
     def _key(self, pair: Pair) -> tuple[float, ...]:

@@ -4,53 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from rackfit.engines.interface import Engine
-from rackfit.engines.launch import Phase
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
-from rackfit.engines.start import Start
-from rackfit.lazy import cached_property
 from rackfit.memory.stages import UNBOUNDED, sequences_held
+from rackfit.planning.bounds import Bounds
+from rackfit.planning.demand import Question
 from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, lacking_bytes, nearer
 from rackfit.planning.pools import Offers, Pool
-from rackfit.planning.seating import Demand, Ground, NodeLoss, Seating, seat
+from rackfit.planning.seating import Demand, Ground, Seating, seat
 from rackfit.planning.sizing import Sizing
-from rackfit.planning.times import Pace, Times
+from rackfit.planning.times import Pace
 
 MAX_REPLICAS = 65_536
 """Largest number of replicas there is."""
-
-
-class Question(msgspec.Struct, frozen=True, kw_only=True):
-    """What every split is asked: hold `sequences` of `tokens` each.
-
-    On as many `replicas` as it takes, or on exactly so many; on `most` accelerators at most.
-    A context must hold a typical request of `request_tokens`; all within `times`, if given.
-    Any one node may be lost, with what `node_loss` wants then; replicas are kept `apart` if asked.
-    They serve one `phase` or both.
-    """
-
-    model: ServedModel
-    engine: Engine
-    tokens: int
-    sequences: int
-    replicas: int | None = None
-    most: int | None = None
-    request_tokens: int = 1
-    times: Times | None = None
-    node_loss: NodeLoss | None = None
-    apart: bool = False
-    phase: Phase = "both"
-
-    def start(self, split: Split, pool: Pool) -> Start:
-        """What the engine is started for on a pool's devices."""
-        return Start(self.model, pool.accelerator, split, self.tokens)
-
-    @property
-    def spare(self) -> int:
-        """Replicas that do not count, as they may be lost: one at least."""
-        return int(self.node_loss == "serve")
 
 
 class Evaluator:
@@ -65,10 +31,10 @@ class Evaluator:
         self.question = question
         self.evaluated = 0
         self.sizing = sizing or Sizing(question.model, question.engine)
+        self.bounds = Bounds(question, self.sizing)
         self._rejections: dict[tuple[int, ...], Rejection | None] = {}
-        self._unsupported: dict[str, Rejection | None] = {}
+        self._unsupported: dict[tuple[str, int], Rejection | None] = {}
         self._loads = False
-        self._held: dict[tuple[str, int, int, int, int], int] = {}
         self._contexts: dict[int, Sequence[int]] = {}
         self._outcomes: dict[tuple[int, ...], Fit | Miss] = {}
         self._pace = (
@@ -80,7 +46,9 @@ class Evaluator:
     def asking(self, question: Question) -> "Evaluator":
         """The same model with another demand; what was worked out about it is shared."""
         other = Evaluator(question, self.sizing)
-        other._rejections, other._unsupported = self._rejections, self._unsupported
+        other._rejections = self._rejections
+        if question.phase == self.question.phase:
+            other._unsupported = self._unsupported
         return other
 
     def caching(self, kv_cache_dtype: str) -> "Evaluator":
@@ -112,42 +80,19 @@ class Evaluator:
         generation = pool.accelerator.generation
         return question.engine.contexts(question.model, tensor, question.phase, generation)
 
-    def unsupported(self, pool: Pool) -> Rejection | None:
-        """Why the engine cannot serve the model on a pool's devices at all."""
-        name = pool.accelerator.id
-        if name not in self._unsupported:
-            engine, model = self.question.engine, self.question.model
-            found = engine.unsupported(model, Split(), pool.accelerator)
-            self._unsupported[name] = next(found, None)
-        return self._unsupported[name]
+    def unsupported(self, pool: Pool, context: int = 1) -> Rejection | None:
+        """Why the engine cannot serve the model on a pool's devices at all.
 
-    def least_short(self, split: Split, pool: Pool) -> int:
-        """Bytes that `split` lacks at least: what is beyond all that one replica's devices hold.
-
-        Ranks hold no less than all weights together, and each data rank the rows of what it must
-        serve: above 0 it is a miss however it is placed; 0 and below say nothing.
+        Or not with so many context ranks, on replicas of the question's phase.
         """
-        return self.least_bytes(split) - split.devices_per_replica * self.most_held(split, pool)
-
-    def least_bytes(self, split: Split) -> int:
-        """Bytes one replica takes at least, on all its devices together."""
-        weights, sequence = self._least
-        return weights + split.data * self.least_held(split) * sequence
-
-    def most_held(self, split: Split, pool: Pool) -> int:
-        """Bytes of weights and cache that a device of a pool holds at most."""
-        key = pool.accelerator.id, split.tensor, split.data, split.context, split.pipeline
-        held = self._held.get(key)
-        if held is None:
-            start = self.question.start(split, pool)
-            held = self._held[key] = self.question.engine.most_held(start)
-        return held
-
-    @cached_property
-    def _least(self) -> tuple[int, int]:
-        """Bytes of all weights and of one sequence."""
-        sequence = self.sizing.least_sequence_bytes(self.question.tokens)
-        return self.question.model.weights_bytes, sequence
+        key = pool.accelerator.id, context
+        if key not in self._unsupported:
+            engine, model = self.question.engine, self.question.model
+            split = Split(context=context)
+            found = next(engine.unsupported(model, split, pool.accelerator), None)
+            phase = self.question.phase
+            self._unsupported[key] = found or engine.undivided_phase(model, split, phase)
+        return self._unsupported[key]
 
     def evaluate(self, split: Split, pool: Pool, nodes: int = 0) -> Fit | Miss:
         """Fit `split` on `pool` with as many replicas as the sequences need, each split once.
@@ -222,7 +167,7 @@ class Evaluator:
         split, pool = ground.split, ground.pool
         budgets = self._budgets(stages, ground)
         room = sequences_held(stages.distinct, budgets)
-        wanted = self.least_held(split)
+        wanted = self.question.least_held(split)
         most = self._most_held(split, pool) if room >= wanted else UNBOUNDED
         held = min(room, most)
         seating = self._seated(ground, held) if held >= wanted else Seating(0, 0, ground.cells)
@@ -267,13 +212,6 @@ class Evaluator:
         """Sequences a data rank may hold at once: the engine's limit, or what it does in time."""
         most = self.question.engine.choice.max_sequences or UNBOUNDED
         return most if self._pace is None else min(most, self._pace.most(split, pool.accelerator))
-
-    def least_held(self, split: Split) -> int:
-        """Sequences a data rank must hold: one, or its share where replicas are given."""
-        if self.question.replicas is None:
-            return 1
-        left = max(self.question.replicas - self.question.spare, 1)
-        return -(-self.question.sequences // (left * split.data))
 
     def _allowed(self, split: Split) -> int:
         """Tensor groups that the caller and the largest number of replicas allow."""

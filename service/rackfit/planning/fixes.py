@@ -176,7 +176,9 @@ class Fixer:
                 yield from self._elsewhere(rejection.split, pool)
             case "constraint" | "more-stages-than-layers":
                 yield from self.relaxer.contradicted(pool)
-            case code if code in OF_TENSOR:
+            case "degree-unsupported" if self.evaluator.unsupported(pool, rejection.split.context):
+                yield from self.relaxer.contradicted(pool)
+            case code if code in OF_TENSOR and rejection.split.context == 1:
                 yield from self.relaxer.tensors(rejection.split, pool)
             case _:
                 yield from self.relaxer.neighbours(rejection.split, pool)

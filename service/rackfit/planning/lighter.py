@@ -168,9 +168,9 @@ class Lighter:
 def fitting(evaluator: Evaluator, split: Split, pool: Pool, nodes: int = 0) -> Fit | None:
     """The fit of a split that is legal and fits a pool, with replicas as they are needed."""
     one = msgspec.structs.replace(split, replicas=1)
-    if evaluator.least_short(one, pool) > 0:
+    if evaluator.bounds.least_short(one, pool) > 0:
         return None
-    if (evaluator.unsupported(pool) or evaluator.illegal(one)) is not None:
+    if (evaluator.unsupported(pool, one.context) or evaluator.illegal(one)) is not None:
         return None
     outcome = evaluator.evaluate(one, pool, nodes)
     return outcome if isinstance(outcome, Fit) else None

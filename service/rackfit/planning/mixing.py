@@ -92,8 +92,10 @@ def _fit(
     """The fit on the freest devices of both types that are as many as it takes."""
     question, replicas = evaluator.question, 1
     each = split.devices_per_replica // split.pipeline
-    room = (n * evaluator.most_held(split, pool) for n, pool in zip(stages, pair, strict=True))
-    if evaluator.least_bytes(split) > each * sum(room):
+    room = (
+        n * evaluator.bounds.most_held(split, pool) for n, pool in zip(stages, pair, strict=True)
+    )
+    if evaluator.bounds.least_bytes(split) > each * sum(room):
         return None
     for _ in range(ROUNDS):
         sides = _sides(split, pair, stages, replicas)
@@ -178,7 +180,7 @@ def _partition(
     evaluator: Evaluator, split: Split, sides: Sequence[Side], budgets: Sequence[int]
 ) -> Partition | None:
     """Layers on each stage, by what devices hold and how fast they read."""
-    tokens, held = evaluator.question.tokens, evaluator.least_held(split)
+    tokens, held = evaluator.question.tokens, evaluator.question.least_held(split)
     prepared = {
         side.pool.accelerator.id: evaluator.sizing.prepared(side.pool.accelerator, tokens)
         for side in sides

@@ -5,16 +5,16 @@ from itertools import product
 from math import log2
 from typing import NamedTuple
 
-from rackfit.planning.degrees import expert_degrees
+from rackfit.planning.degrees import divisors, expert_degrees
 from rackfit.planning.question import Constraints
 
 MOST_CHANGED = 2
 """Degrees changed at once."""
 
-DATA_DEGREES = 8
-"""Data degrees looked at, the nearest."""
+DATA_DEGREES, CONTEXT_DEGREES = 8, 4
+"""Data degrees looked at, the nearest, and those of context ranks besides their divisors."""
 
-SHORT = {"tensor": "TP", "pipeline": "PP", "data": "DP", "expert": "EP"}
+SHORT = {"tensor": "TP", "pipeline": "PP", "data": "DP", "context": "CP", "expert": "EP"}
 """Degrees as people write them."""
 
 
@@ -23,6 +23,7 @@ class Degrees(NamedTuple):
 
     tensor: int
     data: int
+    context: int
     expert: int
 
 
@@ -49,10 +50,16 @@ def near_degrees(
         return (broken, sum(changed), round(factors, 9), *changed, *(-degree for degree in other))
 
     datas = nearest(own.data, range(1, 2 * own.data + 1))[:DATA_DEGREES]
+    contexts = nearest(own.context, range(1, 2 * own.context + 1)) if own.context > 1 else []
+    contexts = [*contexts[:CONTEXT_DEGREES], *divisors(own.context)]
     found = {
-        Degrees(tensor, data, expert)
-        for tensor, data in product({own.tensor, *tensors}, {1, own.data, *datas})
-        for expert in expert_degrees(tensor * data, Constraints(), experts)
+        Degrees(tensor, data, context, expert)
+        for tensor, data, context in product(
+            {own.tensor, *tensors},
+            {1, own.data, *datas},
+            contexts,
+        )
+        for expert in expert_degrees(tensor * data * context, Constraints(), experts)
     }
     near = {d for d in found if 0 < _changed(own, d) <= MOST_CHANGED}
     yield from sorted(near, key=distance)

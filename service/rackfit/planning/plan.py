@@ -13,8 +13,9 @@ from rackfit.memory.resolve import check_context, resolve_request
 from rackfit.performance.estimate import Speeds
 from rackfit.performance.tabled import Tables
 from rackfit.planning.additions import Addition
+from rackfit.planning.demand import Question
 from rackfit.planning.disaggregating import Disaggregator, check_disaggregated
-from rackfit.planning.evaluation import Evaluator, Question
+from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.expert_loads import NOT_PLACED, ExpertLoads, read_loads
 from rackfit.planning.finding import Finder
 from rackfit.planning.fixes import Fixer

@@ -121,6 +121,12 @@ class Pool(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return sum(len(g.domains) * g.devices(least_free) for g in self.groups)
 
     @cached_property
+    def most_free(self) -> int:
+        """Bytes free on its freest device, those of one more node like the largest included."""
+        freest = (free[0] for _, free in self._free if free)
+        return max(*self.new_node[1:], *freest)
+
+    @cached_property
     def largest_domain(self) -> int:
         """Devices of the largest domain."""
         return max((g.devices(0) for g in self.groups), default=0)

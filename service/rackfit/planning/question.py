@@ -42,7 +42,8 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     Where that leaves none, or one that needs more than is allowed, the code is `constraint`.
     Times are held by the estimates of `performance`: as many replicas as it takes share the
     sequences, and a split that serves not even one of them in time is `too-slow`. What is
-    `reserved` is taken from the inventory before the search.
+    `reserved` is taken from the inventory before the search. `context` ranks are asked of replicas
+    of the phases that the engine has them in: with `disaggregate` of one side alone, if it is so.
 
     Any one node may be lost: with `node_loss` "serve" the replicas that have no rank on it hold
     all sequences, with "replan" the same plan finds room without it. `placement` "pack" takes as
@@ -55,6 +56,7 @@ class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tensor: Degree | None = None
     pipeline: Degree | None = None
     data: Degree | None = None
+    context: Degree | None = None
     expert: Degree | None = None
     decode_context: Degree | None = None
     replicas: Degree | None = None

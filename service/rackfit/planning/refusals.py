@@ -24,6 +24,7 @@ OF_TENSOR = (
 """Codes of rules that look at the tensor degree alone."""
 
 CALLERS = "the request's own constraints"
+OURS = "Rackfit's own policy, no engine's rule: tensor groups stay inside a scale-up domain"
 
 
 def things(number: int, noun: str) -> str:
@@ -164,21 +165,24 @@ def _too_full(miss: Miss) -> Rejection:
 
 
 def leaves_domain(split: Split, pool: Pool) -> Rejection | None:
-    """Refuse tensor groups larger than every scale-up domain of a pool."""
+    """Refuse tensor groups, with their context ranks, larger than every domain of a pool."""
     room = pool.largest_domain
-    if split.tensor <= room:
+    if split.cell <= room:
         return None
+    group = f"TP{split.tensor}" if split.context == 1 else f"TP{split.tensor} CP{split.context}"
     detail = (
-        f"TP{split.tensor} would leave its scale-up domain: the largest has {room} "
-        f"{pool.accelerator.id}. Nodes that share a domain (trays of an NVL72 rack) are joined "
-        "by giving them the same `domain`."
+        f"{group} would leave its scale-up domain: the largest has {room} {pool.accelerator.id}. "
+        "Engines start such a group over the network too; Rackfit does not plan it there, where "
+        "every layer's all-reduce would wait for the slowest link. Nodes that do share a domain "
+        "(trays of an NVL72 rack) are joined by giving them the same `domain`; ranks of `pipeline` "
+        "or `data` may be in different ones."
     )
     return Rejection(
         split=split,
         code="domain-too-small",
         detail=detail,
-        numbers={"tensor": split.tensor, "domain_devices": room},
-        source="tensor parallelism is kept inside a scale-up domain",
+        numbers={"tensor": split.tensor, "context": split.context, "domain_devices": room},
+        source=OURS,
     )
 
 
@@ -198,6 +202,10 @@ def all_reserved(pool: Pool) -> Rejection:
         if missing
         else f"What is reserved leaves no {name}."
     )
+    usable = pool.accelerator.usable_bytes
+    if not missing and reserved["bytes_per_device"] > usable:
+        kept = f"{reserved['bytes_per_device']:,} bytes of each device"
+        detail += f" {kept} are more than one has: {usable:,}."
     return Rejection(
         split=Split(), code="constraint", detail=detail, numbers=reserved, source=CALLERS
     )
@@ -211,6 +219,7 @@ def nothing_to_try(constraints: Constraints, layers: int) -> Rejection:
             tensor=constraints.tensor or 1,
             pipeline=constraints.pipeline or 1,
             data=constraints.data or 1,
+            context=constraints.context or 1,
         ),
         code=code,
         detail=detail,
@@ -222,7 +231,7 @@ def nothing_to_try(constraints: Constraints, layers: int) -> Rejection:
 def _contradiction(
     constraints: Constraints, layers: int
 ) -> tuple[RejectionCode, str, dict[str, int | float]]:
-    degrees = (constraints.tensor, constraints.pipeline, constraints.data)
+    degrees = (constraints.tensor, constraints.pipeline, constraints.data, constraints.context)
     least = prod(degree or 1 for degree in degrees)
     if constraints.pipeline is not None and constraints.pipeline > layers:
         detail = f"{constraints.pipeline} pipeline stages cannot each hold one of {layers} layers."
@@ -239,5 +248,6 @@ def _contradiction(
         if isinstance(value := getattr(constraints, name), int)
     }
     stated = ", ".join(f"{name} = {value}" for name, value in given.items())
-    detail = f"No split meets all constraints ({stated}); expert must divide tensor x data."
+    ranks = "tensor x data" if constraints.context is None else "tensor x data x context"
+    detail = f"No split meets all constraints ({stated}); expert must divide {ranks}."
     return "constraint", detail, given

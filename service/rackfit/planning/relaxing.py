@@ -16,12 +16,13 @@ from rackfit.planning.neighbours import Degrees, near_degrees, nearest
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.pools import Pool
 from rackfit.planning.question import Constraints
+from rackfit.planning.refusals import leaves_domain
 from rackfit.planning.search import legal_tensors, splits_of_size
 
 TRIED = 8
 """Nearest degrees tried before one is offered that is only legal."""
 
-DEGREES = ("expert", "data", "pipeline", "tensor")
+DEGREES = ("expert", "data", "context", "pipeline", "tensor")
 """Degrees a caller may insist on, those first whose change matters least."""
 
 Changed = Mapping[str, Any]
@@ -46,9 +47,14 @@ class Relaxer:
         """Legal degrees near a split's: one that fits before one that is only legal."""
         own = Degrees(*(getattr(self.constraints, n) or getattr(split, n) for n in Degrees._fields))
         near = near_degrees(own, self.constraints, self._legal_tensors(pool), self.experts)
-        legal = (d for d in near if self.evaluator.illegal(Split(**d._asdict())) is None)
+        legal = (d for d in near if self._legal(Split(**d._asdict()), pool))
         others = [degrees._asdict() for degrees in islice(legal, TRIED)]
         yield from self._nearest(own._asdict(), others, pool)
+
+    def _legal(self, split: Split, pool: Pool) -> bool:
+        """Tell whether a pool has domains for a split that breaks no rule."""
+        refused = self.evaluator.unsupported(pool, split.context) or self.evaluator.illegal(split)
+        return (refused or leaves_domain(split, pool)) is None
 
     def _legal_tensors(self, pool: Pool) -> Sequence[int]:
         return list(legal_tensors(self.evaluator, pool, Constraints(), self.finder.nothing_yet()))
@@ -78,15 +84,15 @@ class Relaxer:
         yield from self.given_up(pool)
         tensors = self._legal_tensors(pool)
         for own, other in moves:
-            if self._exists(other, tensors):
+            if self._exists(other, tensors, pool):
                 yield _instead(own, other, "is possible; more is needed to fit.", verified=False)
 
-    def _exists(self, changed: Changed, tensors: Sequence[int]) -> bool:
+    def _exists(self, changed: Changed, tensors: Sequence[int], pool: Pool) -> bool:
         """Tell whether there is any legal split under changed constraints."""
         constraints = msgspec.structs.replace(self.constraints, **changed)
         legal = [t for t in tensors if constraints.tensor in (None, t)]
         return any(
-            self.evaluator.illegal(split) is None
+            self._legal(split, pool)
             for size in range(1, MAX_REPLICA_DEVICES + 1)
             for split in splits_of_size(self.evaluator, size, legal, constraints)
         )

@@ -9,7 +9,10 @@ from msgspec import Meta
 from rackfit.catalog.entries import Bytes
 
 TAKEN = -1
-"""Free bytes of a device that is no longer there for the plan, whatever it asks for."""
+"""Free bytes of a device that is no longer there for the plan, whatever it asks for.
+
+So is one of which all that is free is reserved.
+"""
 
 
 class Reserved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +31,8 @@ class Reserved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """What is left of the free bytes of a node's devices."""
         if self == NOTHING:
             return tuple(free)
-        left = [max(each - self.bytes_per_device, 0) for each in free]
+        less = self.bytes_per_device
+        left = [each - less if each > less or not less else TAKEN for each in free]
         by_free = sorted(range(len(left)), key=lambda device: (free[device], -device))
         for device in by_free[: self.devices_per_node]:
             left[device] = TAKEN

@@ -70,6 +70,8 @@ class Findings(msgspec.Struct, kw_only=True):
             enough = len(self.misses) >= max(self.rejection_limit, 1)
             if expired() or (enough and short > self.misses[-1][0][0]):
                 break
+            if enough and evaluator.bounds.surely_short(split, pool) > self.misses[-1][0][0]:
+                continue
             outcome = evaluator.evaluate(split, pool)
             if isinstance(outcome, Miss):
                 self._add_miss(outcome)
@@ -164,7 +166,7 @@ def search_pool(
             _try(evaluator, pool, split, findings)
             if constraints.decode_context is None:
                 _divide_cache(evaluator, pool, split, findings)
-            if of_a_phase and constraints.tensor is None:
+            if of_a_phase and constraints.tensor is None and constraints.context is None:
                 _divide_sequences(evaluator, pool, split, findings)
             if findings.any_fit and findings.best:
                 return
@@ -194,15 +196,16 @@ def legal_tensors(
     evaluator: Evaluator, pool: Pool, constraints: Constraints, findings: Findings
 ) -> Iterator[int]:
     """Yield the tensor degrees worth trying on a pool; note why the others are not."""
-    unsupported = evaluator.unsupported(pool)
+    context = constraints.context or 1
+    unsupported = evaluator.unsupported(pool, context)
     if unsupported is not None:
         findings.add_illegal(unsupported, pool.accelerator.id)
         return
     for tensor in tensor_degrees(constraints, pool.largest_domain):
-        split = Split(tensor=tensor)
-        rejection = evaluator.illegal(split)
+        rejection = evaluator.illegal(Split(tensor=tensor))
         if rejection is None or rejection.code == "expert-block-misaligned":
-            rejection = leaves_domain(split, pool)  # other expert degrees may still be legal
+            # Other degrees may still be legal.
+            rejection = leaves_domain(Split(tensor=tensor, context=context), pool)
         if rejection is None:
             yield tensor
         else:
@@ -216,20 +219,21 @@ def splits_of_size(
     model = evaluator.question.model
     mixture = model.architecture.experts
     experts = mixture.experts if mixture else 0
-    layers = len(model.order)
+    layers, context = len(model.order), constraints.context or 1
     for tensor in tensors:
-        stages, more = divmod(size, tensor)
+        stages, more = divmod(size, tensor * context)
         if more:
             continue
         for data in divisors(stages):
             pipeline = stages // data
             if not _allowed(constraints, data, pipeline, experts) or pipeline > layers:
                 continue
-            for expert in expert_degrees(tensor * data, constraints, experts):
+            for expert in expert_degrees(tensor * data * context, constraints, experts):
                 yield Split(
                     tensor=tensor,
                     pipeline=pipeline,
                     data=data,
+                    context=context,
                     expert=expert,
                     decode_context=constraints.decode_context or 1,
                 )
@@ -248,7 +252,7 @@ def _divide_cache(evaluator: Evaluator, pool: Pool, split: Split, findings: Find
     Only what fits is kept: with an undivided cache it has been told why it does not.
     """
     degrees = evaluator.decode_contexts(split.tensor)
-    if not degrees or evaluator.illegal(split) or evaluator.least_short(split, pool) > 0:
+    if not degrees or evaluator.illegal(split) or evaluator.bounds.least_short(split, pool) > 0:
         return
     whole = evaluator.evaluate(split, pool)
     if isinstance(whole, Fit) and whole.split.replicas == 1:
@@ -268,7 +272,7 @@ def _divide_sequences(evaluator: Evaluator, pool: Pool, split: Split, findings: 
     for degree in evaluator.contexts(split.tensor, pool):
         tensor = split.tensor // degree
         other = msgspec.structs.replace(split, tensor=tensor, context=degree)
-        if evaluator.illegal(other) is None and evaluator.least_short(other, pool) <= 0:
+        if evaluator.illegal(other) is None and evaluator.bounds.least_short(other, pool) <= 0:
             outcome = evaluator.evaluate(other, pool)
             if isinstance(outcome, Fit):
                 findings.add(outcome)
@@ -278,7 +282,7 @@ def _try(evaluator: Evaluator, pool: Pool, split: Split, findings: Findings) -> 
     rejection = evaluator.illegal(split)
     if rejection is not None:
         findings.add_illegal(rejection, pool.accelerator.id)
-    elif (short := evaluator.least_short(split, pool)) > 0:
+    elif (short := evaluator.bounds.least_short(split, pool)) > 0:
         findings.pass_over(short, split, pool)
     else:
         findings.add(evaluator.evaluate(split, pool))

@@ -38,6 +38,8 @@ def _fewest(
     Until the devices alone lack as many as the best so far.
     """
     most = min(constraints.max_accelerators or MAX_REPLICA_DEVICES, MAX_REPLICA_DEVICES)
+    if evaluator.question.model.weights_bytes > most * pool.most_free:
+        return None
     there, each = pool.devices(0), max(pool.new_node[0], 1)
     scratch = Findings(limit=1, order=findings.order)
     tensors = list(legal_tensors(evaluator, pool, constraints, scratch))

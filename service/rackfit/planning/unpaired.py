@@ -3,12 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from rackfit.engines.launch import Phase
 from rackfit.engines.pairs import Handover, Side
 from rackfit.planning.changes import degrees, shown
 from rackfit.planning.evaluation import MAX_REPLICAS, Question
 from rackfit.planning.matching import Pair
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Constraints
+from rackfit.planning.search import Findings
+
+DOES: Mapping[Phase, str] = {"prefill": "Replicas that read", "decode": "Replicas that write"}
+"""What replicas of a phase are called."""
 
 
 class Unpaired:
@@ -29,6 +34,13 @@ class Unpaired:
         self._broken: Counter[tuple[str, str | None]] = Counter()
         self._smallest: Pair | None = None
         self._earliest: Pair | None = None
+        self._refused: dict[Phase, str] = {}
+
+    def refused(self, phase: Phase, findings: Findings) -> None:
+        """Remember which rule leaves no split of a phase to try on some accelerators."""
+        tried = findings.fits or findings.misses or findings.passed_over
+        if findings.refused and not tried:
+            self._refused[phase] = findings.refused[0].detail
 
     def legal(self, prefill: Fit, decode: Fit) -> bool:
         """Tell whether the engine hands caches on between two splits."""
@@ -89,7 +101,10 @@ class Unpaired:
             return f"the first token takes {first:.3g} s at least; {longest:g} s are allowed."
         pair = self._smallest
         if pair is None:
-            return "no split of one phase has room, or none that the other's can be paired with."
+            why = "".join(f" {DOES[phase]}: {rule}" for phase, rule in self._refused.items())
+            return (
+                "no split of one phase has room, or none that the other's can be paired with." + why
+            )
         read, written = (
             f"{side.split.replicas} x {shown(degrees(side.split))}"
             for side in (pair.prefill, pair.decode)

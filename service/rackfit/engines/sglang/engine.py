@@ -71,6 +71,8 @@ class Sglang(Engine):
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, experts_on_all_ranks)
     divides_prompts: ClassVar[bool] = True
     context_note: ClassVar[str] = READS
+    context_source: ClassVar[str] = PREFILL
+    context_phases: ClassVar[tuple[Phase, ...]] = ("both", "prefill")
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "SGLANG_PP_LAYER_PARTITION"  # sglang/srt/distributed/utils.py
     hardware: ClassVar[Hardware] = Hardware(

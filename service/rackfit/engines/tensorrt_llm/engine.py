@@ -73,6 +73,8 @@ class TensorRtLlm(Engine):
         helix,
     )
     context_note: ClassVar[str] = WRITES
+    context_source: ClassVar[str] = HELIX
+    context_phases: ClassVar[tuple[Phase, ...]] = ("decode",)
     hardware: ClassVar[Hardware] = Hardware(
         source="TensorRT-LLM documentation: supported hardware, support matrix (precision)",
         generations=FROM_AMPERE,
@@ -190,9 +192,9 @@ class TensorRtLlm(Engine):
         left = max(room - fixed.all, 0)
         return min(fixed.all, room) + int(self.utilization(start, free) * left)
 
-    def most_held(self, start: Start) -> int:
+    def most_held(self, start: Start, free: int) -> int:
         """The share is of what weights leave, so they may take all."""
-        return start.usable
+        return min(start.usable, free)
 
     @classmethod
     def expert_placement(

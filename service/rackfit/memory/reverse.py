@@ -17,7 +17,10 @@ PER_MILLE = 1000
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """The stages of a split on alike accelerators, and what each data rank serves."""
+    """The stages of a split on alike accelerators, and what each data rank serves.
+
+    Each accelerator has `free` bytes, all that an engine sees where it is left out.
+    """
 
     sizes: RankSizes
     split: Split
@@ -25,6 +28,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     accelerator: Accelerator
     sequences: int
     context_tokens: int
+    free: int | None = None
 
     @cached_property
     def budgets(self) -> list[int]:
@@ -34,7 +38,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def budgets_of(self, engine: Engine, stages: Sequence[StageMemory], tokens: int) -> list[int]:
         """The same of an engine started otherwise, with the stages it then has."""
         start = Start(self.sizes.model, self.accelerator, self.split, tokens)
-        return [stage.budget_bytes(engine, start, start.usable) for stage in stages]
+        free = start.usable if self.free is None else self.free
+        return [stage.budget_bytes(engine, start, free) for stage in stages]
 
     def rooms(self, tokens: int) -> list[tuple[StageMemory, int]]:
         """What each stage's budget leaves for sequences of so many tokens."""
@@ -100,10 +105,10 @@ def _guess(deployment: Deployment, most: int) -> int:
     return guess - guess % max(stage.cache.block_tokens for stage, _ in rooms)
 
 
-def smallest_utilization(deployment: Deployment) -> float | None:
+def smallest_utilization(deployment: Deployment, most: int = PER_MILLE) -> float | None:
     """The least share of each device the engine must be given, in whole per mille.
 
-    None where no share does, or the engine is not given one.
+    None where no share up to `most` per mille does, or the engine is not given one.
     """
     engine, stages = deployment.sizes.engine, deployment.stages
     if not engine.takes_utilization:
@@ -116,10 +121,11 @@ def smallest_utilization(deployment: Deployment) -> float | None:
     def lacks(share: int) -> bool:
         return sequences_held(stages, budgets(share)) < deployment.sequences
 
+    if lacks(most):
+        return None
     needed = [s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in stages]
     shares = map(_line, needed, budgets(1), budgets(PER_MILLE))
-    share = largest_that(PER_MILLE, lacks, max(shares) - 1) + 1
-    return share / PER_MILLE if share <= PER_MILLE else None
+    return (largest_that(most, lacks, max(shares) - 1) + 1) / PER_MILLE
 
 
 def _line(needed: int, least: int, most: int) -> int:

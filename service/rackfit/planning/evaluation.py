@@ -190,6 +190,7 @@ class Evaluator:
             held=held,
             needed=needed,
             available=available,
+            least_free=ground.level,
             pace=self._pace,
             node_loss=self.question.node_loss,
         )

@@ -72,6 +72,7 @@ class Fixer:
 
     def _lighter(self, miss: Miss) -> Iterator[Fix]:
         yield from self.lighter.more_at_once(miss)
+        yield from self.lighter.larger_share(miss)
         if miss.held >= 0:  # weights fit: a smaller cache may do
             yield from self.lighter.smaller_cache(miss)
             yield from self.lighter.fewer_sequences(miss)

@@ -1,6 +1,7 @@
 """Lighter questions: a smaller cache, other weights, a shorter context, fewer sequences."""
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 
 import msgspec
 
@@ -8,9 +9,11 @@ from rackfit.catalog.entries import Scheme
 from rackfit.engines.rejection import Fix
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import total
 from rackfit.lazy import cached_property
 from rackfit.memory.question import gib
-from rackfit.memory.reverse import largest_that
+from rackfit.memory.reverse import PER_MILLE, Deployment, largest_that, smallest_utilization
+from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.planning.changes import with_split
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.outcomes import Fit, Miss, Stages
@@ -19,6 +22,9 @@ from rackfit.planning.refusals import things
 
 CACHES = ("bf16", "fp8", "q8_0", "nvfp4", "q4_0")
 SMALLER_SCHEMES = ("fp8", "nvfp4", "awq-int4", "Q4_K_M")
+SHORT_OF_ROOM = frozenset({"memory", "devices", "allowance"})
+"""What lacks where data ranks that held more would do."""
+
 CONTEXT_STEP = 1024
 """Contexts are offered in whole thousands, as people set them."""
 
@@ -96,6 +102,61 @@ class Lighter:
             detail = f"Started for {most:,} sequences a data rank it fits."
             patch = {"engine": {"max_sequences": most}}
             yield with_split(f"max_sequences={most}", detail, fit.split, patch)
+
+    def larger_share(self, miss: Miss) -> Iterator[Fix]:
+        """The smallest share of each device, in whole hundredths, with which there is room."""
+        most, now = self._largest_share(miss), self.question.engine
+        found = smallest_utilization(self._deployment(miss), most) if self._full(miss) else None
+        share = 0 if found is None else ceil(round(found * 100, 6)) / 100
+        if not 0 < share * PER_MILLE <= most:
+            return
+        question = msgspec.structs.replace(self.question, engine=now.given(share))
+        fit = fitting(Evaluator(question, self.evaluator.sizing), miss.split, miss.pool)
+        if fit is not None:
+            before = now.utilization(self.question.start(miss.split, miss.pool), miss.least_free)
+            detail = f"Given {share:g} of each device instead of {before:g}, the engine has room."
+            patch = {"engine": {"gpu_memory_utilization": share}}
+            yield with_split(f"gpu_memory_utilization={share:g}", detail, fit.split, patch)
+
+    def _full(self, miss: Miss) -> bool:
+        """Tell whether it is memory that sets how few sequences a data rank holds."""
+        started = self.question.engine.choice.max_sequences or UNBOUNDED
+        room = sequences_held(miss.stages.distinct, miss.budgets)
+        return miss.lacks in SHORT_OF_ROOM and room == miss.held < min(self._each(miss), started)
+
+    def _each(self, miss: Miss) -> int:
+        """Sequences a data rank must hold on what there is; none can hold any where 0."""
+        if miss.lacks == "memory":
+            return miss.sequences
+        split, spare = miss.split, self.question.spare
+        replicas = miss.available // (split.pipeline * split.data) - spare
+        return -(-self.question.sequences // (replicas * split.data)) if replicas > 0 else 0
+
+    def _largest_share(self, miss: Miss) -> int:
+        """Per mille of a device that an engine is offered.
+
+        All but half of what is kept free where no engine is named, since a named one counts its
+        own activations, and but what it takes beside its budget.
+        """
+        question, split = self.question, miss.split
+        beside = total(question.engine.unbudgeted_terms(question.model, split))
+        usable = miss.pool.accelerator.usable_bytes
+        left = max(min(usable, miss.least_free) - beside, 0)
+        safe = 1 - question.engine.device_reserve / 2
+        return int(min(round(safe * PER_MILLE), left * PER_MILLE // usable))
+
+    def _deployment(self, miss: Miss) -> Deployment:
+        """The miss as one that must hold its sequences on what there is."""
+        accelerator, tokens = miss.pool.accelerator, self.question.tokens
+        return Deployment(
+            sizes=self.evaluator.sizing.prepared(accelerator, tokens).sizes(miss.split),
+            split=miss.split,
+            stages=miss.stages.distinct,
+            accelerator=accelerator,
+            sequences=self._each(miss),
+            context_tokens=tokens,
+            free=miss.least_free,
+        )
 
     def more_time(self, miss: Miss) -> Iterator[Fix]:
         """The shortest times that so many sequences, doubled until there is room, are served in."""

@@ -81,8 +81,9 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
     - `devices`: of the groups of tensor ranks `needed`, only as many as are `available`;
     - `allowance`: the same, `available` being what the caller allows.
 
-    With a `node_loss` to be prepared for, more replicas are needed or fewer groups are available.
-    `short_bytes` is what all devices together lack to serve the whole workload; where it is time
+    Devices had `least_free` bytes free. With a `node_loss` to be prepared for, more replicas are
+    needed or fewer groups are available. `short_bytes` is what all devices together lack to serve
+    the whole workload; where it is time
     that lacks, none would help.
     """
 
@@ -96,6 +97,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     needed: int
     available: int
+    least_free: int
     pace: Pace | None = None
     node_loss: NodeLoss | None = None
 

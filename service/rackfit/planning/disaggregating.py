@@ -12,9 +12,7 @@ from itertools import product
 
 import msgspec
 
-from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Phase
-from rackfit.errors import InvalidInput
 from rackfit.memory.question import Workload
 from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.performance.tabled import TabledSpeeds
@@ -39,27 +37,6 @@ CANDIDATES, FEWEST = 48, 4
 
 TRIED = 64
 """Pairs tried on the inventory, best first, before it is given up."""
-
-
-def check_disaggregated(request: PlanRequest, engine: Engine) -> None:
-    """See that a request says what plans of two kinds of replicas need, and nothing else.
-
-    Raises:
-        InvalidInput: no typical request, constraints on the replicas of a plan of one kind, or an
-            engine whose replicas do all of it.
-    """
-    workload, constraints = request.workload, request.constraints
-    if not engine.disaggregates:
-        detail = f"{engine.name} has no replicas that only read prompts: leave this out."
-        raise InvalidInput.at("/disaggregate", detail)
-    for name in ("input_tokens", "output_tokens"):
-        if getattr(workload, name) is None:
-            detail = "With `disaggregate` a typical request is needed: how many tokens come and go."
-            raise InvalidInput.at(f"/workload/{name}", detail)
-    for name in ("replicas", "node_loss"):
-        if getattr(constraints, name) is not None:
-            detail = "With `disaggregate` there are two kinds of replicas: leave this out."
-            raise InvalidInput.at(f"/constraints/{name}", detail)
 
 
 class Disaggregator:
@@ -106,15 +83,29 @@ class Disaggregator:
         self._tabled = None if tabled is None else self._rates.by(tabled)
         self._writer = evaluator.asking(self._question(evaluator, "decode", workload))
         self._reader = evaluator.asking(self._question(evaluator, "prefill", prompt))
+        self._matched: list[Pair] = []
+        self._found: list[Pair] = []
+
+    def search(self) -> None:
+        """Look for pairs by the roofline, which takes little time whatever is looked up later."""
+        self._matched = self._pairs()
+        self._found = self._with_room(self._matched)
 
     def best(self) -> list[Pair]:
         """Pairs that find room together, best first by the objective, at most `limit`.
 
-        The first is tried even where finding it took all the time.
+        Where the tables take all the time there is, those that the roofline found.
         """
-        pairs = self._pairs()
-        if self._tabled is not None:
-            pairs = self._timed(pairs, self._tabled)
+        if self._tabled is None:
+            return self._found
+        timed = self._timed(self._matched, self._tabled)
+        if self.expired():
+            self.complete = False
+            return self._found
+        return self._with_room(timed) or self._found
+
+    def _with_room(self, pairs: list[Pair]) -> list[Pair]:
+        """Pairs placed on the inventory; the first is tried even where time is up."""
         found: list[Pair] = []
         for number, pair in enumerate(pairs[:TRIED]):
             if len(found) == self.request.limit:
@@ -156,11 +147,16 @@ class Disaggregator:
         """
         timed = []
         for pair in of_first(pairs, LOOKED_UP * self.request.limit):
-            by_tables = None if self.expired() else tabled.matched(pair.decode, pair.prefill)
-            told = by_tables or pair
+            told = self._by_tables(pair, tabled) or pair
             if self.unpaired.has_room(told):
                 timed.append(told)
         return sorted(timed, key=self._key)
+
+    def _by_tables(self, pair: Pair, tabled: Rates) -> Pair | None:
+        """A pair matched anew; each side may have tables to load, which nothing can stop."""
+        if self.expired() or tabled.writing(pair.decode) is None or self.expired():
+            return None
+        return tabled.matched(pair.decode, pair.prefill)
 
     def _question(self, evaluator: Evaluator, phase: Phase, workload: Workload) -> Question:
         """What replicas of one phase are asked: to hold its sequences within its own time."""

@@ -14,7 +14,7 @@ from rackfit.performance.estimate import Speeds
 from rackfit.performance.tabled import Tables
 from rackfit.planning.additions import Addition
 from rackfit.planning.demand import Question
-from rackfit.planning.disaggregating import Disaggregator, check_disaggregated
+from rackfit.planning.disaggregating import Disaggregator
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.expert_loads import NOT_PLACED, ExpertLoads, read_loads
 from rackfit.planning.finding import Finder
@@ -35,6 +35,7 @@ from rackfit.planning.sizing import Sizing
 from rackfit.planning.telling import Told, as_plan
 from rackfit.planning.times import Times
 from rackfit.planning.timing import LOOKED_UP, SPEEDS, Timing, of_two_kinds_told, overruns
+from rackfit.planning.unpaired import check_disaggregated
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -196,16 +197,15 @@ class PlanSearch:
 
     def _wanted_types(self) -> set[str]:
         names = self.request.constraints.accelerators or []
-        look_up = self.catalog.accelerator
-        return {
-            look_up(name, f"/constraints/accelerators/{i}")[0].id for i, name in enumerate(names)
-        }
+        places = (f"/constraints/accelerators/{number}" for number in range(len(names)))
+        return {part.id for part, _ in map(self.catalog.accelerator, names, places)}
 
     def answer(self, timing: Timing) -> PlanAnswer:
         """Turn the findings into an answer."""
         rejections = self._rejections()
+        pairs = self._pairs(timing) if self.request.disaggregate else None
         plans = self.plans(timing)
-        apart = self._disaggregated(timing) if self.request.disaggregate else ()
+        apart = () if pairs is None else self._disaggregated(pairs)
         misses = [miss for _, miss in self.findings.misses]
         return PlanAnswer(
             feasible=bool(plans),
@@ -241,8 +241,8 @@ class PlanSearch:
         )
         return as_plan(settled(fit, told.question.engine), told)
 
-    def _disaggregated(self, timing: Timing) -> tuple[Disaggregated, ...]:
-        """Plans of two kinds of replicas."""
+    def _pairs(self, timing: Timing) -> Disaggregator:
+        """Search for plans of two kinds of replicas, before tables have taken any time."""
         pairs = Disaggregator(
             self.request,
             self.evaluator,
@@ -252,6 +252,11 @@ class PlanSearch:
             loads=self.loads,
             tabled=timing.speeds,
         )
+        pairs.search()
+        return pairs
+
+    def _disaggregated(self, pairs: Disaggregator) -> tuple[Disaggregated, ...]:
+        """Plans of two kinds of replicas."""
         found = tuple(pairs.told(pair) for pair in pairs.best())
         if pairs.complete:
             self.warnings += tuple(pairs.unpaired.warnings(any_found=bool(found)))
@@ -272,12 +277,8 @@ class PlanSearch:
         )
         fixer = Fixer(finder, self.catalog.schemes, self.findings.fits, self._additions)
         missed = (miss for _, miss in self.findings.misses)
-        by_turns = (
-            rejected
-            for pair in zip_longest(missed, self.findings.refused)
-            for rejected in pair
-            if rejected is not None
-        )
+        pairs = zip_longest(missed, self.findings.refused)
+        by_turns = (one for pair in pairs for one in pair if one is not None)
         kept = islice(by_turns, self.request.rejection_limit)
         return [self._with_fix(fixer, rejected) for rejected in kept]
 

@@ -105,8 +105,11 @@ class Lighter:
 
     def larger_share(self, miss: Miss) -> Iterator[Fix]:
         """The smallest share of each device, in whole hundredths, with which there is room."""
-        most, now = self._largest_share(miss), self.question.engine
-        found = smallest_utilization(self._deployment(miss), most) if self._full(miss) else None
+        now = self.question.engine
+        if not (now.takes_utilization and self._full(miss)):
+            return
+        most = self._largest_share(miss)
+        found = smallest_utilization(self._deployment(miss), most)
         share = 0 if found is None else ceil(round(found * 100, 6)) / 100
         if not 0 < share * PER_MILLE <= most:
             return

@@ -22,6 +22,7 @@ from rackfit.catalog.spelling import fold, fraction, without_gres
 from rackfit.errors import RackfitError
 from rackfit.inventory import nvidia_smi_table, slurm_records
 from rackfit.memory.question import MemoryRequest
+from rackfit.server.methods import unknown_method
 
 TIMES_LONGER = 16
 LINEAR_OR_SO = 64.0
@@ -56,6 +57,9 @@ READERS: list[tuple[Callable[[str], object], tuple[str, str]]] = [
     (INDEX.resolve, ("h100{}x", "80gb")),
     (INDEX.resolve, ("h100{}-", "-80")),
     (INDEX.resolve, ("h100{}", "sxm5")),
+    (lambda text: unknown_method(text.encode()), ("{}", "A ")),
+    (lambda text: unknown_method(text.encode()), ("A {}", "x")),
+    (lambda text: unknown_method(text.encode()), ("{}", "GET / HTTP/1.1\r\n")),
     (unknown_field, ("{}", " - at `$.a[0]")),
     (lambda text: decode_query(text.encode(), None), ("{}", "%2")),
     (lambda text: decode_query(text.encode(), None), ("{}", "a=&")),

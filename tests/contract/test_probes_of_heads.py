@@ -50,9 +50,20 @@ def test_any_other_method_is_not_allowed(served: Service, method: str) -> None:
     assert "OPTIONS, POST" == served.raw(request(method, "/v1/plans")).headers["allow"]
 
 
-def test_a_method_nobody_knows_ends_the_connection(served: Service) -> None:
-    """What is no HTTP is answered as far as it can be."""
-    problem(served.raw(request("BREW", "/v1/plans")), 400)
+@pytest.mark.parametrize("method", ["BREW", "get", "POSTS", "DESCRIBE", "x" * 40])
+def test_a_method_nobody_knows_is_named(served: Service, method: str) -> None:
+    """It is no malformed HTTP (RFC 9110, 9.1); no method is a label or a line of its own."""
+    reply = served.raw(request(method, "/v1/plans"))
+    refusal = problem(reply, 501)
+    assert f"`{method}`" in str(refusal["detail"])
+    assert "close" == reply.headers["connection"]
+    line = served.logged("request", request_id=refusal["request_id"], status=501)
+    assert "other" == line["method"]
+
+
+def test_a_method_without_end_is_not_repeated(served: Service) -> None:
+    """No answer grows with it."""
+    assert "xxx" not in str(problem(served.raw(request("x" * 41, "/v1/plans")), 400))
 
 
 @pytest.mark.parametrize(

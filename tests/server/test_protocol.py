@@ -117,6 +117,15 @@ def chunked(*framed: bytes) -> bytes:
         (post("/read", {}, "Connection: upgrade", "Upgrade: websocket"), 200),
         (b"GET /\xff HTTP/1.1\r\nHost: t\r\n\r\n", 400),
         (b"garbage\r\n\r\n", 400),
+        (b"BREW / HTTP/1.1\r\nHost: t\r\n\r\n", 501),
+        (b"get / HTTP/1.1\r\nHost: t\r\n\r\n", 501),
+        (b"GETS / HTTP/1.1\r\nHost: t\r\n\r\n", 501),
+        (b"PLAY / HTTP/1.1\r\nHost: t\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: t\r\nBREW / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: t\r\n\r\n", 400),
+        (b"GET / HTTP/0.9\r\nHost: t\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
         (chunked(b"1\r\nx\r\n0\r\n\r\n"), 200),
         (chunked(b"1\r\nxyz\r\n"), 400),
@@ -154,6 +163,16 @@ async def test_a_bad_request_is_refused_after_the_good_ones_before_it(good: int)
         for _ in range(good):
             assert 200 == (await replied(connection)).status
         assert 400 == (await replied(connection)).status
+        assert await is_over(connection)
+
+
+async def test_an_unknown_method_is_told_behind_requests_of_known_ones() -> None:
+    """Whatever came with it."""
+    async with listening() as server:
+        brew = b"BREW / HTTP/1.1\r\nHost: t\r\n\r\n"
+        connection = await server.open(get("/") + post("/read", {"a": 1}) + brew + get("/"))
+        for status in (200, 200, 501):
+            assert status == (await replied(connection)).status
         assert await is_over(connection)
 
 

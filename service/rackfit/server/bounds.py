@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from rackfit.server.declined import DeclinedBody
+from rackfit.server.methods import unknown_method
 from rackfit.wire import ARRIVED, REFUSAL, Refusal
 
 MAX_HEAD_BYTES = 32 << 10
@@ -27,6 +28,7 @@ HEAD_SECONDS = 10.0
 UNFETCHED_SECONDS = 30.0
 """Time for a client to make room for more of an answer that it asked for."""
 
+VERSIONS = ("1.1", "1.0")
 UNKNOWN_METHOD = "-"
 BAD_REQUEST = 400
 REQUEST_TIMEOUT = 408
@@ -149,6 +151,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
         elif any(n == b"transfer-encoding" and v.lower() != b"chunked" for n, v in self.headers):
             self._refuse(NOT_IMPLEMENTED, "Of the transfer codings only `chunked` is taken, alone.")
+        elif self.parser.get_http_version() not in VERSIONS:
+            self._refuse(BAD_REQUEST, "This is neither HTTP/1.1 nor HTTP/1.0.")
         elif not self._has_sound_host:
             self._refuse(BAD_REQUEST, "A request of HTTP/1.1 has one Host header, and only one.")
         else:
@@ -195,7 +199,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be parsed (uvicorn's own words for it are of no use to a caller)."""
         del msg
-        self._refuse(BAD_REQUEST, "This is not well-formed HTTP.")
+        # Of all that the parser stops at only methods have the word in their reasons.
+        is_method = "method" in str(sys.exception())
+        if is_method and (method := unknown_method(self._piece)):
+            detail = f"No path takes the method `{method}`; OPTIONS lists in Allow what one takes."
+            self._refuse(NOT_IMPLEMENTED, detail)
+        else:
+            self._refuse(BAD_REQUEST, "This is not well-formed HTTP.")
 
     def _refuse(self, status: int, detail: str) -> None:
         """Have the application refuse what has come, and listen to nothing more.

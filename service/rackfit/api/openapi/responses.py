@@ -70,7 +70,9 @@ UNRECORDED: Mapping[HTTPStatus, str] = {
     HTTPStatus.INTERNAL_SERVER_ERROR: (
         "Rackfit failed to answer this; the log has the reason under this request id."
     ),
-    HTTPStatus.NOT_IMPLEMENTED: "Of the transfer codings only `chunked` is taken, alone.",
+    HTTPStatus.NOT_IMPLEMENTED: (
+        "No path takes the method `BREW`; OPTIONS lists in Allow what one takes."
+    ),
 }
 """What is said where no well-meant request can be recorded."""
 

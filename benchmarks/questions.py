@@ -106,7 +106,12 @@ def plan_anew(number: int) -> bytes:
 
 def large_plan_anew(number: int) -> bytes:
     """Ask for a plan on ten thousand nodes, one of which nobody has asked about."""
-    return _post("/v1/plans", _large_body().replace(b"node-000000", b"new-%07d" % number, 1))
+    return _post("/v1/plans", large_plan_body(number))
+
+
+def large_plan_body(number: int) -> bytes:
+    """Spell that question's body."""
+    return _large_body().replace(b"node-000000", b"new-%07d" % number, 1)
 
 
 @cache
@@ -116,9 +121,12 @@ def _large_body() -> bytes:
 
 def placement_anew(number: int) -> bytes:
     """Ask for 256 experts of 58 layers on 64 ranks, by loads that nobody has asked about."""
-    return _post(
-        "/v1/expert-placements", _placement_body().replace(b"[[", b"[[1.%08d," % number, 1)
-    )
+    return _post("/v1/expert-placements", placement_body(number))
+
+
+def placement_body(number: int) -> bytes:
+    """Spell that question's body."""
+    return _placement_body().replace(b"[[", b"[[1.%08d," % number, 1)
 
 
 @cache
@@ -128,6 +136,11 @@ def _placement_body() -> bytes:
     measured = [list(map(int, layer)) for layer in loads(case, 0).tolist()]
     measured[0] = measured[0][1:]
     return msgspec.json.encode({"ranks": case.to.ranks, "slots": case.to.slots, "loads": measured})
+
+
+def heavy_anew(number: int) -> bytes:
+    """Ask for what takes a worker long, by turns: large plans and placements."""
+    return (large_plan_anew, placement_anew)[number % 2](number)
 
 
 def memory_anew(number: int) -> bytes:

@@ -19,7 +19,13 @@ from http import HTTPStatus
 
 import msgspec
 
-from benchmarks.questions import memory_question, plan_body, reference_nodes
+from benchmarks.questions import (
+    large_plan_body,
+    memory_question,
+    placement_body,
+    plan_body,
+    reference_nodes,
+)
 from benchmarks.server import Server, serving
 
 SECONDS = 600.0
@@ -39,11 +45,10 @@ Question = tuple[str, bytes, HTTPStatus]
 
 
 def questions(chance: random.Random, number: int) -> Question:
-    """Make a request: kept, new, wrong or large ones."""
+    """Make a request: kept, new, wrong or large ones, and what workers compute."""
     match chance.randrange(20):
         case 0:
-            nodes = reference_nodes(f"node-{number:08}")
-            return "/v1/plans", plan_body(nodes), HTTPStatus.OK
+            return *heavy(chance, number), HTTPStatus.OK
         case 1 | 2:
             return "/v1/memory", b'{"model": {"id": "no-such"}}', HTTPStatus.UNPROCESSABLE_ENTITY
         case 3:
@@ -52,6 +57,17 @@ def questions(chance: random.Random, number: int) -> Question:
             return "/v1/memory", memory_question(number), HTTPStatus.OK
         case _:
             return "/v1/memory", memory_question(number % 100), HTTPStatus.OK
+
+
+def heavy(chance: random.Random, number: int) -> tuple[str, bytes]:
+    """Make a path and body of what is computed by workers; a few are much longer than others."""
+    match chance.randrange(10):
+        case 0:
+            return "/v1/plans", large_plan_body(number)
+        case 1:
+            return "/v1/expert-placements", placement_body(number)
+        case _:
+            return "/v1/plans", plan_body(reference_nodes(f"node-{number:08}"))
 
 
 class Caller(threading.Thread):

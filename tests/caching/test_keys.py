@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rackfit.caching.keys import KEY_BYTES, KeyMemo, RawKeys, answer_key
+from rackfit.caching.keys import KEY_BYTES, OUTLINE_BYTES, KeyMemo, RawKeys, answer_key
 
 # Small alphabets: parts that could run into each other are met in nearly every example.
 TEXTS = st.text("ab/", max_size=4)
@@ -106,10 +106,10 @@ def test_a_path_with_a_lone_surrogate_has_a_key() -> None:
 def test_the_memo_forgets_the_least_recently_used() -> None:
     """A full memo drops the raw key that was not asked for longest."""
     memo = KeyMemo(max_entries=2)
-    memo.put(b"a", b"1")
-    memo.put(b"b", b"2")
+    memo.put(b"a", b"", b"1")
+    memo.put(b"b", b"", b"2")
     memo.get(b"a")
-    memo.put(b"c", b"3")
+    memo.put(b"c", b"", b"3")
 
     assert [b"1", None, b"3"] == [memo.get(raw) for raw in (b"a", b"b", b"c")]
     assert 2 == len(memo)
@@ -119,8 +119,32 @@ def test_the_memo_forgets_the_least_recently_used() -> None:
 def test_the_memo_keeps_the_latest_key(again: bytes) -> None:
     """Putting a raw key again replaces what it leads to and takes no more room."""
     memo = KeyMemo(max_entries=1)
-    memo.put(b"a", b"1")
-    memo.put(b"a", again)
+    memo.put(b"a", b"", b"1")
+    memo.put(b"a", b"", again)
 
     assert again == memo.get(b"a")
     assert 1 == len(memo)
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.binary(max_size=2)), max_size=9))
+def test_the_memo_may_know_whatever_it_knows(puts: list[tuple[bytes, bytes]]) -> None:
+    """And nothing of what it has forgotten: a raw key names a request, its body included."""
+    memo = KeyMemo(max_entries=2)
+    requests = [(name + body, body) for name, body in puts]
+    for raw, body in requests:
+        memo.put(raw, body, b"key")
+
+    known = {body for raw, body in requests if memo.get(raw)}
+    assert known == {body for _, body in requests if memo.may_know(body)}
+
+
+@pytest.mark.parametrize("at", [0, OUTLINE_BYTES - 1, -OUTLINE_BYTES, -1])
+def test_a_body_that_differs_at_an_end_is_not_known(at: int) -> None:
+    """As new questions do from those before: in their names or loads."""
+    body = bytearray(10 * OUTLINE_BYTES)
+    memo = KeyMemo(max_entries=1)
+    memo.put(b"raw", bytes(body), b"key")
+    assert memo.may_know(bytes(body))
+    body[at] ^= 1
+    assert not memo.may_know(bytes(body))
+    assert not memo.may_know(bytes(10 * OUTLINE_BYTES + 1))

@@ -116,6 +116,8 @@ class Answering:
             body: the whole body.
             headers: content type as it came, and the media type agreed on.
         """
+        if not self._memo.may_know(body):
+            return None
         content_type, media_type = headers
         raw = self._raw_keys.key(
             method=method,
@@ -175,7 +177,7 @@ class Answering:
         if key is None:
             canonical = await self._canonicalise(question)
             key = await _beside(canonical.body, self._answer_key, question, canonical)
-            self._memo.put(raw, key)
+            self._memo.put(raw, question.body, key)
             if held := self._cache.recall(key):
                 return _kept(held, "memory")
             if _is_short(canonical) and not self._cache.is_shared:

@@ -8,11 +8,13 @@ per spelling: `KeyMemo` remembers which answer key a raw key led to.
 
 import hashlib
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 KEY_BYTES = 32
 _LENGTH_BYTES = 8
+OUTLINE_BYTES = 2048
+"""Of each end of a body that its outline takes in."""
 
 # BLAKE2's personalisation (RFC 7693, section 2.5) keeps the two kinds of key apart.
 _ANSWER = b"rackfit answer"
@@ -108,25 +110,46 @@ def _hashed(family: bytes, *parts: bytes) -> "hashlib.blake2b":
 
 
 class KeyMemo:
-    """Which answer key each raw key led to; the least recently used is forgotten first."""
+    """Which answer key each raw key led to; the least recently used is forgotten first.
+
+    To make the raw key of a body takes longer than to refuse it. By a body's outline most of those
+    that are new are told from what is remembered, and need none.
+    """
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
-        self._keys: OrderedDict[bytes, bytes] = OrderedDict()
+        self._keys: OrderedDict[bytes, tuple[bytes, int]] = OrderedDict()
+        self._outlines: Counter[int] = Counter()
 
     def __len__(self) -> int:
         return len(self._keys)
 
+    def may_know(self, body: bytes) -> bool:
+        """Tell whether a request with this body may be remembered; if not, it is not."""
+        return _outline(body) in self._outlines
+
     def get(self, raw: bytes) -> bytes | None:
         """Return the answer key `raw` led to, or None where that is not remembered."""
-        key = self._keys.get(raw)
-        if key is not None:
-            self._keys.move_to_end(raw)
-        return key
+        known = self._keys.get(raw)
+        if known is None:
+            return None
+        self._keys.move_to_end(raw)
+        return known[0]
 
-    def put(self, raw: bytes, key: bytes) -> None:
-        """Remember that `raw` leads to `key`."""
-        self._keys[raw] = key
+    def put(self, raw: bytes, body: bytes, key: bytes) -> None:
+        """Remember that `raw`, which names a request with `body`, leads to `key`."""
+        outline = _outline(body)
+        if raw not in self._keys:
+            self._outlines[outline] += 1
+        self._keys[raw] = key, outline
         self._keys.move_to_end(raw)
         if len(self._keys) > self._max_entries:
-            self._keys.popitem(last=False)
+            _, (_, outline) = self._keys.popitem(last=False)
+            self._outlines[outline] -= 1
+            if not self._outlines[outline]:
+                del self._outlines[outline]
+
+
+def _outline(body: bytes) -> int:
+    """Sum up a body at a cost that does not grow with it; two that differ may have the same."""
+    return hash((len(body), body[:OUTLINE_BYTES], body[-OUTLINE_BYTES:]))

@@ -63,12 +63,21 @@ class FakePool(ComputePool):
         super().__init__(Settings(compute_processes=1), Closing())
         self.answers = list(answers)
         self.functions: list[str] = []
+        self.let_in: list[bool] = []
         self.seconds: list[float] = []
 
-    async def run(self, seconds: float, call: Any, _held: Held | None = None) -> Any:  # noqa: ANN401 - as the pool's
+    async def run(
+        self,
+        seconds: float,
+        call: Any,  # noqa: ANN401 - as the pool's
+        _held: Held | None = None,
+        *,
+        is_let_in: bool = False,
+    ) -> Any:  # noqa: ANN401 - as the pool's
         """Give the next answer."""
         assert seconds > 0
         self.functions.append(call.func.__name__)
+        self.let_in.append(is_let_in)
         self.seconds.append(seconds)
         answer = self.answers.pop(0)
         await asyncio.sleep(0.02)
@@ -225,6 +234,7 @@ async def test_equal_questions_at_once_compute_once(run: Computation) -> None:
     asked = question(operation(run, heavy=True), b'{"number":1}')
     given = await asyncio.gather(*(service.answer(asked) for _ in range(10)))
     assert ["compute_job"] == pool.functions
+    assert [False] == pool.let_in
     assert ["collapsed"] * 9 + ["computed"] == sorted(g.source for g in given)
     assert 1 == len({(g.content, g.etag) for g in given})
 
@@ -263,6 +273,7 @@ async def test_a_large_body_is_decoded_in_the_pool(run: Computation) -> None:
     service = Process(Settings(), pool)
     await service.answer(question(operation(run), b'{"number":1}'.ljust(INLINE_BYTES + 1)))
     assert ["canonicalise_job", "compute_job"] == pool.functions
+    assert [False, True] == pool.let_in  # decoded, it is not refused any more
 
 
 async def test_a_search_is_measured(run: Computation, counted: Counted) -> None:

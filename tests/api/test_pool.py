@@ -78,6 +78,19 @@ async def test_a_full_queue_refuses_at_once(pool: ComputePool, counted: Counted)
     assert 0 == pool.condition.in_progress
 
 
+async def test_what_was_let_in_is_not_refused_at_its_next_step(pool: ComputePool) -> None:
+    """However full the queue has become in between; it counts as any other."""
+    waiting = [
+        asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, 0.1))) for _ in range(2)
+    ]
+    await asyncio.sleep(0)
+    going_on = asyncio.create_task(pool.run(PLENTY_SECONDS, os.getpid, is_let_in=True))
+    await asyncio.sleep(0)
+    assert 3 == pool.condition.in_progress
+    assert os.getpid() != await going_on
+    await asyncio.gather(*waiting)
+
+
 async def test_a_computation_past_its_time_is_given_up_but_still_counted(
     pool: ComputePool, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,11 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     looked_up: bool = False
 
     @property
+    def is_long(self) -> bool:
+        """Whether its body is decoded by a worker."""
+        return len(self.body) > INLINE_BYTES and self.operation.body is not bytes
+
+    @property
     def seconds(self) -> float:
         """The time that is left."""
         return self.deadline - time.monotonic()
@@ -229,7 +234,7 @@ class Answering:
 
     async def _canonicalise(self, question: Question) -> Canonical:
         operation = question.operation
-        if len(question.body) <= INLINE_BYTES or operation.body is bytes:
+        if not question.is_long:
             return canonicalise(operation, question.query, question.body)
         call = partial(worker.canonicalise_job, operation.id, question.query, question.body)
         return await self._pool.run(question.seconds, call, question.held)
@@ -240,7 +245,9 @@ class Answering:
         if _is_short(canonical):
             return compute(self._context, operation, job, lambda: question.expired)
         call = partial(worker.compute_job, self._context.settings, job)
-        computed = await self._pool.run(question.seconds, call, question.held)
+        computed = await self._pool.run(
+            question.seconds, call, question.held, is_let_in=question.is_long
+        )
         _observe(computed)
         return computed
 

@@ -106,10 +106,19 @@ class ComputePool:
         """Bring all that is under way to its end by a moment of `time.monotonic`."""
         self._workers.bring_forward(ends)
 
-    async def run(self, seconds: float, call: Callable[[], T], held: Held | None = None) -> T:
+    async def run(
+        self,
+        seconds: float,
+        call: Callable[[], T],
+        held: Held | None = None,
+        *,
+        is_let_in: bool = False,
+    ) -> T:
         """Make a call in a worker for up to `seconds`; it should keep to them itself.
 
         What is `held` for it is held until the worker is done, also where that comes too late.
+        What `is_let_in` goes on with a call before it, for which there was room: to refuse it now
+        would waste that, and let in another to fare no better.
 
         A worker that dies takes every computation of the pool with it, so each is tried twice.
         A caller that is cancelled leaves the queue, or tells its computation that time is up.
@@ -118,7 +127,7 @@ class ComputePool:
             RequestError: 503 where the queue is full, the time is up or workers keep dying.
             Exception: whatever `call` raised.
         """
-        if self.is_full:
+        if self.is_full and not is_let_in:
             raise full()
         deadline = self._closing.deadline(seconds)
         for _ in range(_ATTEMPTS):

@@ -3,11 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Phase
 from rackfit.engines.pairs import Handover, Side
 from rackfit.errors import InvalidInput
 from rackfit.planning.changes import degrees, shown
-from rackfit.planning.evaluation import MAX_REPLICAS, Question
+from rackfit.planning.demand import Question
+from rackfit.planning.evaluation import MAX_REPLICAS
 from rackfit.planning.matching import Pair
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import Constraints, PlanRequest

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -183,13 +184,25 @@ async def test_a_caller_that_goes_away_tells_its_computation(pool: ComputePool) 
     await _idle(pool)
 
 
-async def test_the_end_brings_deadlines_forward(closing: Closing, pool: ComputePool) -> None:
+def _told_until_expired(begun: Path) -> float:
+    """The same, which tells that it has begun by a file."""
+    begun.touch()
+    return _until_expired()
+
+
+async def test_the_end_brings_deadlines_forward(
+    closing: Closing, pool: ComputePool, tmp_path: Path
+) -> None:
     """What runs comes to its end, what waits is refused, what comes later has no more time."""
-    running = asyncio.create_task(pool.run(PLENTY_SECONDS, _until_expired))
+    begun = tmp_path / "begun"
+    running = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(_told_until_expired, begun)))
     waiting = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, PLENTY_SECONDS)))
-    await asyncio.sleep(0.2)
+    while not begun.exists():  # noqa: ASYNC110 - a worker has nothing else to tell by
+        await asyncio.sleep(0.01)
+    told = time.monotonic()
     closing.begin(0.3)
-    assert 0.2 < await running < 3
+    assert await running < PLENTY_SECONDS / 3
+    assert 0.3 < time.monotonic() - told < PLENTY_SECONDS / 3
     with pytest.raises(RequestError):
         await waiting
     assert await pool.run(PLENTY_SECONDS, _until_expired) < 1

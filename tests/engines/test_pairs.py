@@ -51,7 +51,10 @@ def broken(
         ("vllm", Split(), Split(pipeline=2), True),
         ("vllm", Split(tensor=4), Split(tensor=2), True),
         ("vllm", Split(tensor=2), Split(tensor=4), False),
-        ("tensorrt-llm", Split(tensor=8, pipeline=2), Split(tensor=4), False),
+        ("tensorrt-llm", Split(tensor=8, pipeline=3), Split(tensor=4), False),
+        ("tensorrt-llm", Split(tensor=3), Split(tensor=3), True),
+        ("tensorrt-llm", Split(data=3), Split(tensor=2, data=3), False),
+        ("tensorrt-llm", Split(tensor=4), Split(context=6), True),
     ],
 )
 def test_pairs_are_those_that_the_engine_hands_on_between(

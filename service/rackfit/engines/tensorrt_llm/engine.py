@@ -19,6 +19,7 @@ from rackfit.engines.hardware import (
 from rackfit.engines.interface import Engine, wrapped
 from rackfit.engines.launch import Host, Launched, Phase, degree
 from rackfit.engines.padding import padded, padded_slices, rounds_blocks
+from rackfit.engines.pairs import PairRule
 from rackfit.engines.peak import peak_terms
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
@@ -33,6 +34,7 @@ from rackfit.engines.tensorrt_llm.options import (
     options_file,
     sections,
 )
+from rackfit.engines.tensorrt_llm.pairs import PAIR_RULES
 from rackfit.engines.tensorrt_llm.phases import TensorRtLlmPhases
 from rackfit.engines.terms import Fixed, Limits, Term
 from rackfit.engines.version import Version, read_version
@@ -82,6 +84,7 @@ class TensorRtLlm(Engine):
         caches={"fp8": FROM_ADA, "nvfp4": BLACKWELL},
     )
     phases: ClassVar[Phases] = TensorRtLlmPhases()
+    pair_rules: ClassVar[tuple[PairRule, ...]] = PAIR_RULES
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "TensorRT-LLM MoeLoadBalancerConfig: num_slots % ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8", "nvfp4")

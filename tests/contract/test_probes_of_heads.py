@@ -3,6 +3,9 @@
 What no client library would send, byte for byte, to the service running for real.
 """
 
+import socket
+from functools import partial
+
 import pytest
 
 from contract.probing import (
@@ -13,6 +16,7 @@ from contract.probing import (
 )
 from rackfit.api.operation import Operation
 from rackfit.api.operations import OPERATIONS
+from rackfit.server.bounds import MAX_WAITING
 from serving import Service
 
 
@@ -182,9 +186,11 @@ def test_dots_climb_nowhere(served: Service, target: str) -> None:
     ],
 )
 def test_what_is_no_http_is_a_400(served: Service, sent: bytes) -> None:
-    """The server answers what it cannot read, and lives on; it is counted and logged."""
+    """The server answers what it cannot read, and lives on; it is counted and logged, once."""
+    before = len(served.log)
     refusal = problem(served.raw(sent), 400)
     assert 400 == served.logged("request", request_id=refusal["request_id"])["status"]
+    assert {"request"} == {line["event"] for line in served.log[before:]}
     assert 200 == served.raw(request("GET", "/health/live")).status
 
 
@@ -221,6 +227,15 @@ def test_what_the_server_refuses_by_itself_is_a_problem_too(
     assert b"mine" not in sent or "mine" == refusal["request_id"]
 
 
+def test_more_requests_at_once_than_may_wait_are_refused(served: Service) -> None:
+    """Those before are answered, and the refusal says when to try again."""
+    with socket.create_connection(("127.0.0.1", served.port), 30) as connection:
+        connection.sendall(request("GET", "/v1/version") * 200)
+        answers = b"".join(iter(partial(connection.recv, 65536), b"")).split(b"HTTP/1.1 ")
+    assert [b"200"] * (1 + MAX_WAITING) + [b"503"] == [answer[:3] for answer in answers[1:]]
+    assert b"retry-after: 1\r\n" in answers[-1]
+
+
 def test_a_malformed_host_is_a_problem(served: Service) -> None:
     """What the framework refuses by itself is a problem document too."""
     problem(served.raw(b"GET /v1/version HTTP/1.1\r\nHost: a/b c\r\n\r\n"), 400)
@@ -249,6 +264,17 @@ def test_older_requests_need_no_host_and_others_may_leave_it_empty(
 ) -> None:
     """There is but one host here."""
     assert 200 == served.raw(sent).status
+
+
+def test_blanks_around_a_header_are_none_of_its_value(served: Service) -> None:
+    """RFC 9110, 5.5."""
+    blank = " \t "
+    reply = served.raw(
+        request(
+            "GET", "/v1/version", f"X-Request-Id:{blank}a{blank}", f"X-Request-Timeout: 2{blank}"
+        )
+    )
+    assert (200, "a") == (reply.status, reply.headers["x-request-id"])
 
 
 # --- queries

@@ -12,7 +12,8 @@ from uvicorn.server import ServerState
 
 from asking import get, post
 from rackfit.server import bounds
-from rackfit.server.bounds import MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from rackfit.server.bounds import MAX_WAITING
+from rackfit.server.heads import MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from rackfit.server.protocol import HttpProtocol
 from rackfit.server.repeats import Repeats
 from rackfit.wire import REFUSAL
@@ -174,6 +175,75 @@ async def test_an_unknown_method_is_told_behind_requests_of_known_ones() -> None
         for status in (200, 200, 501):
             assert status == (await replied(connection)).status
         assert await is_over(connection)
+
+
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\nHost: t\r\n\r\n", 400),
+        (get("/", "Transfer-Encoding: gzip, chunked"), 501),
+        (get("/" + "x" * MAX_TARGET_BYTES), 414),
+    ],
+)
+@pytest.mark.parametrize("good", [0, 1, 3])
+async def test_no_answer_takes_the_place_of_a_refusal(bad: bytes, status: int, good: int) -> None:
+    """What comes in one piece behind a request that is refused is not answered in its stead."""
+    async with listening() as server:
+        connection = await server.open(get("/") * good + bad + get("/") * 2)
+        for expected in [200] * good + [status]:
+            assert expected == (await replied(connection)).status
+        assert await is_over(connection)
+
+
+async def test_requests_that_wait_for_the_one_before_them_are_bounded() -> None:
+    """As many as may wait are answered, the next is refused, what follows is not even parsed."""
+    async with listening() as server:
+        connection = await server.open(get("/") * 10_000)
+        for _ in range(1 + MAX_WAITING):
+            assert 200 == (await replied(connection)).status
+        assert 503 == (await replied(connection)).status
+        assert await is_over(connection)
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"1\r\nx\r\n0\r\nX: ", b"1\r\nx\r\n0\r\n" + b"X: y\r\n" * 99, b"1;x=", b"1\r\nx\r\n1;"],
+)
+@pytest.mark.parametrize("path", ["/read", "/"])
+async def test_what_stands_around_chunks_is_bounded(path: str, endless: bytes) -> None:
+    """Trailers and extensions: no request keeps megabytes of them; one answer is sent at most."""
+    async with listening() as server:
+        connection = await server.open(chunked(endless).replace(b"/read", path.encode()))
+        if path == "/":
+            assert 200 == (await replied(connection)).status
+        await asyncio.sleep(0.05)  # what comes with a part of the body is not counted
+        line = b"x" * 4096 if endless[-1:] in b" ;=" else b"X: wxyz\r\n" * 455
+        for _ in range(MAX_HEAD_BYTES // len(line) + 1):
+            connection[1].write(line)
+            await asyncio.sleep(0.005)
+        if path == "/read":
+            assert 431 == (await replied(connection)).status
+        assert await is_over(connection)
+
+
+async def test_a_lie_behind_an_answer_is_not_answered_again() -> None:
+    """A body that was not waited for, and turns out to be no body, ends the connection."""
+    async with listening() as server:
+        connection = await server.open(chunked(b"1\r\nx\r\n").replace(b"/read", b"/"))
+        assert 200 == (await replied(connection)).status
+        connection[1].write(b"nonsense\r\n")
+        assert await is_over(connection)
+
+
+async def test_a_request_of_http_1_0_is_not_asked_to_continue() -> None:
+    """It would take that for the answer (RFC 9110, 10.1.1)."""
+    async with listening() as server:
+        head = b"POST /read HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        connection = await server.open(head)
+        await asyncio.sleep(0.05)
+        connection[1].write(b"{}")
+        assert 200 == (await replied(connection)).status
 
 
 async def test_a_bad_request_behind_one_that_ends_the_connection_is_not_answered() -> None:

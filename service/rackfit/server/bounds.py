@@ -6,6 +6,7 @@ one of any size; here both are bounded, and so are connections and answers nobod
 """
 
 import asyncio
+import logging
 import sys
 from functools import partial
 from typing import Any, Protocol, cast
@@ -17,25 +18,32 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from rackfit.server.declined import DeclinedBody
+from rackfit.server.heads import (
+    BAD_REQUEST,
+    MAX_HEAD_BYTES,
+    NOT_IMPLEMENTED,
+    has_body,
+    too_large,
+    unfit,
+)
 from rackfit.server.methods import unknown_method
 from rackfit.wire import ARRIVED, REFUSAL, Refusal
 
-MAX_HEAD_BYTES = 32 << 10
-"""A request's first line and headers; proxies commonly stop at 8 to 16 KiB."""
-MAX_TARGET_BYTES = 16 << 10
 HEAD_SECONDS = 10.0
 """Time for a head to arrive whole, from the connection's or its own first byte."""
 UNFETCHED_SECONDS = 30.0
 """Time for a client to make room for more of an answer that it asked for."""
 
-VERSIONS = ("1.1", "1.0")
+MAX_WAITING = 64
+"""Requests that wait on a connection for the one before them; each takes some kilobytes."""
+
 UNKNOWN_METHOD = "-"
-BAD_REQUEST = 400
 REQUEST_TIMEOUT = 408
-URI_TOO_LONG = 414
-HEADERS_TOO_LARGE = 431
-NOT_IMPLEMENTED = 501
 UNAVAILABLE = 503
+
+
+_log = logging.getLogger(__name__)
+_log.setLevel(logging.ERROR)  # what cannot be read has one line: that of its refusal
 
 
 class LimitedConfig(Protocol):
@@ -44,11 +52,16 @@ class LimitedConfig(Protocol):
     connection_limit: int
 
 
+class _Unread(Exception):  # noqa: N818 - no error: it stops the parser
+    """What follows in the piece that has come is not for anybody."""
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection, bounded."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - as uvicorn has it
         super().__init__(*arguments, **named)
+        self.logger = _log
         self._timer: asyncio.TimerHandle | None = None
         self._unfetched: asyncio.TimerHandle | None = None
         self._in_head = False
@@ -71,7 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._wait_for_head()
         limit = cast("LimitedConfig", self.config).connection_limit
         if len(self.connections) > limit and not self._make_room():
-            self._refuse(UNAVAILABLE, f"There are {limit:,} connections already.")
+            self._refuse(Refusal(UNAVAILABLE, f"There are {limit:,} connections already."))
 
     def _make_room(self) -> bool:
         """End the connection that has been idle for longest, where one is."""
@@ -98,14 +111,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.is_idle and self._timer is None:
             # A next head begins; or the body of a request that was refused unread goes on.
             self._wait_for_head()
-        began_before = self._in_head
+        self._unread_bytes += len(data)
         self._piece = data
         super().data_received(data)
         self._piece = b""
-        if self._in_head and began_before:
-            self._unread_bytes += len(data)
-            if self._unread_bytes > MAX_HEAD_BYTES:
-                self._refuse_head()
+        if self._unread_bytes > MAX_HEAD_BYTES:  # of a head, or what may stand around chunks
+            self._refuse(too_large(self.url))
 
     def _wait_for_head(self) -> None:
         self._stop_waiting()
@@ -121,7 +132,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer = None
         if self._in_head or not self.is_idle:
             detail = f"The request's head did not arrive within {HEAD_SECONDS:g} seconds."
-            self._refuse(REQUEST_TIMEOUT, detail)
+            self._refuse(Refusal(REQUEST_TIMEOUT, detail))
         else:
             self.transport.close()
 
@@ -139,42 +150,39 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        super().on_header(name, value)
-        self._head_bytes += len(name) + len(value)
+        """Take a header; one that comes behind the body is none (RFC 9110, 6.5.1)."""
+        if self._in_head:
+            super().on_header(name, value.rstrip(b" \t"))
+            self._head_bytes += len(name) + len(value)
 
     def on_headers_complete(self) -> None:
         """Begin to answer, or refuse, the request whose head this was."""
         self._in_head = False
+        self._unread_bytes = 0
         self._stop_waiting()
-        if len(self.url) > MAX_TARGET_BYTES or self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse_head()
-        elif any(n == b"transfer-encoding" and v.lower() != b"chunked" for n, v in self.headers):
-            self._refuse(NOT_IMPLEMENTED, "Of the transfer codings only `chunked` is taken, alone.")
-        elif self.parser.get_http_version() not in VERSIONS:
-            self._refuse(BAD_REQUEST, "This is neither HTTP/1.1 nor HTTP/1.0.")
-        elif not self._has_sound_host:
-            self._refuse(BAD_REQUEST, "A request of HTTP/1.1 has one Host header, and only one.")
-        else:
-            self._declines = self.parser.should_upgrade() and self._has_body
-            super().on_headers_complete()
-            self.cycle.keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
-            scope = cast("dict[str, Any]", self.scope)
-            scope["extensions"] = {ARRIVED: partial(_arrived, self.cycle)}
+        version = self.parser.get_http_version()
+        refusal = unfit(version, self.url, self.headers, self._head_bytes)
+        if refusal is None and len(self.pipeline) >= MAX_WAITING:
+            detail = f"{MAX_WAITING} requests wait on this connection already."
+            refusal = Refusal(UNAVAILABLE, detail)
+        if refusal is not None:
+            self._refuse(refusal)
+            raise _Unread
+        self._declines = self.parser.should_upgrade() and has_body(self.headers)
+        self.expect_100_continue &= version != "1.0"  # which knows no interim answers
+        super().on_headers_complete()
+        self.cycle.keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
+        scope = cast("dict[str, Any]", self.scope)
+        scope["extensions"] = {ARRIVED: partial(_arrived, self.cycle)}
 
-    @property
-    def _has_sound_host(self) -> bool:
-        """Whether there are as many Host headers as RFC 9112 (3.2) has it."""
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        return hosts == 1 or (not hosts and self.parser.get_http_version() == "1.0")
-
-    @property
-    def _has_body(self) -> bool:
-        lengths = [v for n, v in self.headers if n in (b"content-length", b"transfer-encoding")]
-        return any(value != b"0" for value in lengths)
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a body."""
+        self._unread_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Take note of a body's end, which the parser tells too early where it declines."""
+        self._unread_bytes = 0
         if not self._declines:
             super().on_message_complete()
 
@@ -186,14 +194,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parser = DeclinedBody(self, self.headers).parser
             super().data_received(self._piece[stopped.args[0] :])
 
-    def _refuse_head(self) -> None:
-        if len(self.url) > MAX_TARGET_BYTES:
-            detail = f"The path and query are longer than {MAX_TARGET_BYTES:,} bytes."
-            self._refuse(URI_TOO_LONG, detail)
-        else:
-            detail = f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes."
-            self._refuse(HEADERS_TOO_LARGE, detail)
-
     # Refusals
 
     def send_400_response(self, msg: str) -> None:
@@ -203,14 +203,15 @@ class BoundedProtocol(HttpToolsProtocol):
         is_method = "method" in str(sys.exception())
         if is_method and (method := unknown_method(self._piece)):
             detail = f"No path takes the method `{method}`; OPTIONS lists in Allow what one takes."
-            self._refuse(NOT_IMPLEMENTED, detail)
+            self._refuse(Refusal(NOT_IMPLEMENTED, detail))
         else:
-            self._refuse(BAD_REQUEST, "This is not well-formed HTTP.")
+            self._refuse(Refusal(BAD_REQUEST, "This is not well-formed HTTP."))
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(self, refusal: Refusal) -> None:
         """Have the application refuse what has come, and listen to nothing more.
 
-        Requests before it are answered first.
+        Requests before it are answered first; one that was answered before all of it had come is
+        not answered again.
         """
         if self._is_deaf:
             return
@@ -218,9 +219,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_waiting()
         self._unset_keepalive_if_required()
-        refusal = Refusal(status, detail)
         if self.is_idle:
-            self._begin_refusal(refusal)
+            if self.cycle is not None and self.cycle.scope is self.scope:
+                self.transport.close()
+            else:
+                self._begin_refusal(refusal)
         elif self.cycle.more_body:
             # It is the body of a request that is taken up already: that one is refused.
             self.cycle.keep_alive = False
@@ -232,7 +235,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _begin_refusal(self, refusal: Refusal) -> None:
         """Start the application on a request of which no more is known than could be read."""
-        if self.scope is None or (self.cycle is not None and self.cycle.scope is self.scope):
+        if cast("object", self.scope) is None:
             super().on_message_begin()  # not even a head had begun
         scope = cast("dict[str, Any]", self.scope)
         scope.setdefault("method", UNKNOWN_METHOD)

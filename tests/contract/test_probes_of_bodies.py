@@ -4,6 +4,7 @@ What no client library would send, byte for byte, to the service running for rea
 """
 
 import json
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -23,7 +24,7 @@ from contract.probing import (
 from rackfit.api.operation import Operation
 from rackfit.api.operations import OPERATIONS
 from rackfit.settings import MIB, Settings
-from serving import Service
+from serving import Service, read_reply
 
 
 def test_different_bodies_have_different_answers(served: Service) -> None:
@@ -249,6 +250,47 @@ def test_a_list_in_a_query_has_a_limit(served: Service, parameter: str) -> None:
     refusal = problem(served.raw(request("GET", target + ",".join([item] * 51))), 413)
     expected = {"pointer": f"?{parameter}", "detail": f"`{parameter}` may have at most 50 items."}
     assert [expected] == refusal["errors"]
+
+
+def test_trailers_are_no_headers(served: Service) -> None:
+    """What comes behind a body decides on nothing (RFC 9110, 6.5.1)."""
+    plain = chunked("/v1/memory", spelled(QUESTION))
+    trailers = b"Accept: text/plain\r\nX-Request-Id: behind\r\nContent-Type: text/plain\r\n\r\n"
+    reply = served.raw(plain[:-2] + trailers)
+    assert (200, "application/json") == (reply.status, reply.headers["content-type"])
+    assert "behind" != reply.headers["x-request-id"]
+    assert served.raw(plain).body == reply.body
+
+
+@pytest.mark.parametrize(
+    ("target", "head", "status"),
+    [
+        ("/v1/memory", "Content-Length: 9999999999", 413),
+        ("/v1/nothing", "Content-Length: 99", 404),
+        ("/v1/memory", "Transfer-Encoding: chunked", 415),
+    ],
+)
+def test_a_body_that_is_held_back_and_not_asked_for_ends_the_connection(
+    served: Service, target: str, head: str, status: int
+) -> None:
+    """Nobody knows whether it comes all the same; what is asked for is taken as any other."""
+    reply = served.raw(request("POST", target, "Expect: 100-continue", head))
+    problem(reply, status)
+    assert "close" == reply.headers["connection"]
+
+
+def test_a_body_that_is_asked_for_does_not_end_the_connection(served: Service) -> None:
+    """`100 Continue`, then the body, then its answer, then the next."""
+    body = spelled(QUESTION)
+    asked = request("POST", "/v1/memory", "Expect: 100-continue", body=body)[: -len(body)]
+    with socket.create_connection(("127.0.0.1", served.port), 10) as connection:
+        connection.sendall(asked)
+        assert b"HTTP/1.1 100 Continue\r\n\r\n" == connection.recv(25)
+        connection.sendall(body)
+        reply = read_reply(connection, method="POST")
+        assert (200, None) == (reply.status, reply.headers.get("connection"))
+        connection.sendall(request("GET", "/health/live"))
+        assert 200 == read_reply(connection).status
 
 
 def test_a_body_that_does_not_arrive_is_given_up(small: Service) -> None:

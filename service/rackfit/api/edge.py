@@ -15,15 +15,15 @@ from rackfit import metrics
 from rackfit.api.at_once import AnswersAtOnce
 from rackfit.api.closing import Closing
 from rackfit.api.desk import Desk
-from rackfit.api.exchange import exchange_of, unreadable
+from rackfit.api.exchange import arrived, exchange_of, unreadable
 from rackfit.api.front import Front
 from rackfit.api.guard import Guard
-from rackfit.api.headers import joined
-from rackfit.api.problems import RequestError, refused
+from rackfit.api.headers import joined, raw_values
+from rackfit.api.problems import RequestError, refused, unavailable
 from rackfit.api.record import report
 from rackfit.api.refusing import refusal
 from rackfit.api.sharing import Header, Sharing
-from rackfit.wire import AT_ONCE, CLOSE
+from rackfit.wire import AT_ONCE, CLOSE, Refusal
 
 CLOSED: Header = (b"connection", b"close")
 
@@ -49,6 +49,8 @@ class Edge:
 
         async def noted(message: Message) -> None:
             record.note(message)
+            if message["type"] == "http.response.start" and _waits_to_be_asked(scope):
+                message["headers"] = [*message["headers"], CLOSED]
             await send(message)
 
         metrics.REQUESTS_IN_PROGRESS.inc()
@@ -71,7 +73,7 @@ class Edge:
             return
         try:
             if unread := unreadable(scope):
-                raise RequestError.of(HTTPStatus(unread.status), unread.detail)
+                raise _unread(unread)
             exchange = exchange_of(scope)
             if not exchange.admitted and exchange.refused is None:
                 self._desk.admits(scope)
@@ -84,6 +86,21 @@ class Edge:
             await self._front(scope, receive, send)
         except RequestError as error:
             await _refuse(scope, send, error, more=())
+
+
+def _unread(refusal: Refusal) -> RequestError:
+    status = HTTPStatus(refusal.status)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return unavailable(refusal.detail)
+    return RequestError.of(status, refusal.detail)
+
+
+def _waits_to_be_asked(scope: HTTPScope) -> bool:
+    """Tell whether a caller holds a body back until it is asked for it, which it was not.
+
+    Whether it still sends the body is anybody's guess, and so what follows (RFC 9110, 10.1.1).
+    """
+    return bool(raw_values(scope, b"expect")) and arrived(scope) is None
 
 
 async def _refuse(

@@ -1,10 +1,14 @@
 """What the options of an engine change: drafts, adapters, redundant experts, limits, versions."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import truths
+from rackfit.engines import ENGINES, engine_for
+from rackfit.engines.choice import EngineChoice
 from rackfit.engines.version import read_version
 from rackfit.errors import InvalidInput
 from rackfit.memory.question import MemoryAnswer
@@ -110,7 +114,7 @@ def test_versions_are_read_as_operators_write_them(
     assert expected == read_version(text, (9, 9, 3))
 
 
-@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+@pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])
 @pytest.mark.parametrize("text", ["banana", "latest", "main", "", "99", "v1", "1.x", "12345.1"])
 def test_what_is_no_version_is_refused(engine: str, text: str) -> None:
     """At its field, with how a version is written; nothing is planned for another one."""
@@ -125,6 +129,77 @@ def test_what_is_no_version_is_refused(engine: str, text: str) -> None:
     (violation,) = refused.value.violations
     assert violation.pointer == "/engine/version"
     assert "major and minor" in violation.detail
+
+
+@pytest.mark.parametrize("text", ["b4567", "4567", "0.5.0", None])
+def test_builds_of_llama_cpp_are_versions(text: str | None) -> None:
+    """As its tags are named, as it prints them, and as it is numbered since 0.1."""
+    assert (0, 5) == engine_for(EngineChoice(name="llama.cpp", version=text), 0.1).version[:2]
+
+
+@pytest.mark.parametrize("text", ["banana", "master", "b", "b12x", "c4567", "b4567.1", ""])
+def test_what_is_no_build_is_refused(text: str) -> None:
+    """At its field, with both ways to write one."""
+    with pytest.raises(InvalidInput) as refused:
+        engine_for(EngineChoice(name="llama.cpp", version=text), 0.1)
+    (violation,) = refused.value.violations
+    assert violation.pointer == "/engine/version"
+    assert "b4567" in violation.detail
+
+
+def test_there_is_no_version_of_no_engine() -> None:
+    """Generic stands for whatever serves."""
+    with pytest.raises(InvalidInput) as refused:
+        engine_for(EngineChoice(name="generic", version="0.19"), 0.1)
+    assert "/engine/version" == refused.value.violations[0].pointer
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "rules"),
+    [
+        ("vllm", "0.34.1", "newer than 0.33"),
+        ("vllm", "1.0", "newer than 0.33"),
+        ("vllm", "0.5.4", "older than 0.6"),
+        ("sglang", "0.5.24", "newer than 0.5.23"),
+        ("sglang", "0.6", "newer than 0.5.23"),
+        ("sglang", "0.4.8", "older than 0.4.9"),
+        ("tensorrt-llm", "1.4.0rc1", "newer than 1.3"),
+        ("tensorrt-llm", "0.21", "older than 1.0"),
+        ("llama.cpp", "0.6", "newer than 0.5"),
+        ("llama.cpp", "b10760", "by the rules of 0.5"),
+    ],
+)
+def test_versions_that_are_not_known_are_planned_for_by_the_nearest(
+    name: str, version: str, rules: str
+) -> None:
+    """And the answer says whose rules those are."""
+    (warning,) = engine_for(EngineChoice(name=name, version=version), 0.1).warnings()
+    assert rules in warning
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("vllm", None),
+        ("vllm", "0.33.7"),
+        ("vllm", "0.6"),
+        ("sglang", "0.5"),
+        ("sglang", "0.5.23.post1"),
+        ("tensorrt-llm", "1.3.0rc20"),
+        ("llama.cpp", "0.5.2"),
+    ],
+)
+def test_known_versions_need_no_warning(name: str, version: str | None) -> None:
+    """Patches of the newest minor version are taken as known."""
+    assert () == engine_for(EngineChoice(name=name, version=version), 0.1).warnings()
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+def test_the_newest_known_version_is_the_one_whose_options_were_read(name: str) -> None:
+    """Whoever reads newer options in has its rules to read too."""
+    newest = ENGINES[name].known[1]
+    flags = json.loads((Path(__file__).parent / "data" / "flags.json").read_text())
+    assert newest == read_version(flags[name]["version"], ())[: len(newest)]
 
 
 def test_an_older_sampler_takes_more() -> None:

@@ -11,10 +11,11 @@ from rackfit.catalog.entries import Name
 class EngineChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The serving engine and the options of its that decide memory.
 
-    Options left out take the engine's own defaults for that version. `speculative_tokens` loads
-    the checkpoint's multi-token-prediction layers, `redundant_experts` are slots beyond one an
-    expert, and `lora_slots` adapters of `lora_rank` are kept loaded at once. `cache_layout`
-    "ideal" counts the cache by its rows alone, not as the engine allocates pages.
+    Options left out take the engine's own defaults for that version. A `version` that is not known
+    is planned for by the nearest that is, with a warning. `speculative_tokens` loads the
+    checkpoint's multi-token-prediction layers, `redundant_experts` are slots beyond one an expert,
+    and `lora_slots` adapters of `lora_rank` are kept loaded at once. `cache_layout` "ideal" counts
+    the cache by its rows alone, not as the engine allocates pages.
     """
 
     name: Name

@@ -5,6 +5,8 @@ from typing import ClassVar
 from rackfit.engines.hardware import BLACKWELL, Hardware
 from rackfit.engines.interface import Engine
 from rackfit.engines.start import Start
+from rackfit.engines.version import Version
+from rackfit.errors import InvalidInput
 
 
 class Generic(Engine):
@@ -17,6 +19,15 @@ class Generic(Engine):
     )
     takes_utilization: ClassVar[bool] = False
     mixes_accelerators: ClassVar[bool] = True
+
+    def read(self, version: str | None) -> Version:
+        """None: it stands for engines that are not named."""
+        if version is None:
+            return ()
+        detail = (
+            "No engine is named, so there is no version of it; name the engine or leave it out."
+        )
+        raise InvalidInput.at("/engine/version", detail)
 
     def loads(self, scheme: str, engines: list[str]) -> bool:
         """Any scheme some engine loads."""

@@ -35,6 +35,7 @@ from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.starting import Starting
 from rackfit.engines.terms import Fixed, Limits, Term, linked
+from rackfit.engines.version import Versioned
 
 
 def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
@@ -48,7 +49,7 @@ def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
     return tuple(runs)
 
 
-class Engine(Dividing, Loading, Starting, ABC):
+class Engine(Dividing, Loading, Starting, Versioned, ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
@@ -62,6 +63,9 @@ class Engine(Dividing, Loading, Starting, ABC):
     Args:
         choice: the caller's options; None takes the engine's defaults.
         device_reserve: share of each device kept free where no engine is named.
+
+    Raises:
+        InvalidInput: at `/engine/version`, for what is no version of this engine.
     """
 
     rules: ClassVar[tuple[Rule, ...]] = WHOLE_SEQUENCES
@@ -82,6 +86,7 @@ class Engine(Dividing, Loading, Starting, ABC):
     def __init__(self, choice: EngineChoice | None, device_reserve: float) -> None:
         self.choice = choice or EngineChoice(name=self.name)
         self.device_reserve = device_reserve
+        self.version = self.read(self.choice.version)
 
     def given(self, utilization: float) -> Self:
         """This engine with another share of each device."""
@@ -296,4 +301,4 @@ class Engine(Dividing, Loading, Starting, ABC):
 
     def warnings(self) -> tuple[str, ...]:
         """What a caller should know of how this engine is planned for."""
-        return ()
+        return self.unknown_version()

@@ -1,5 +1,6 @@
 """llama.cpp: whole layers on each device, GGUF weights."""
 
+import re
 from typing import ClassVar
 
 from rackfit.engines.hardware import Hardware
@@ -11,10 +12,14 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.terms import Limits, Term
+from rackfit.engines.version import Version, read_version, shown
 
 MIB = 1 << 20
 FIT_MARGIN_BYTES = 1024 * MIB  # common/arg.cpp --fit-target: kept free on each device
 F32_BYTES = 4
+
+BUILD = re.compile(r"\s*b?\d{1,6}\s*", flags=re.ASCII)
+"""A build, by its tag or as `llama-server --version` prints it: all there was before 0.1."""
 
 
 def layers_only(_model: ServedModel, split: Split) -> Rejection | None:
@@ -36,6 +41,8 @@ class LlamaCpp(Engine):
     """llama.cpp's server with its layers on several devices."""
 
     name: ClassVar[str] = "llama.cpp"
+    current: ClassVar[Version] = (0, 5)
+    known: ClassVar[tuple[Version, Version]] = ((0, 1), (0, 5))
     reads_gguf: ClassVar[bool] = True
     hardware: ClassVar[Hardware] = Hardware(source="llama.cpp: CUDA, HIP, Vulkan back ends")
     takes_utilization: ClassVar[bool] = False
@@ -43,6 +50,19 @@ class LlamaCpp(Engine):
     rules: ClassVar[tuple[Rule, ...]] = (layers_only, *WHOLE_SEQUENCES)
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("f16", "bf16", "f32", "q8_0", "q4_0")
     batched_tokens: ClassVar[int] = 512  # common.h n_ubatch
+
+    def read(self, version: str | None) -> Version:
+        """Builds too; none of them is known to differ from the current version in memory."""
+        if version is not None and BUILD.fullmatch(version):
+            return self.current
+        return read_version(version, self.current, also=" (or a build, as in b4567)")
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say which rules builds are planned for by."""
+        build = self.choice.version
+        if build is None or not BUILD.fullmatch(build):
+            return super().warnings()
+        return (f"llama.cpp's builds are planned for by the rules of {shown(self.current)}.",)
 
     def activation_terms(
         self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool

@@ -45,13 +45,9 @@ from rackfit.engines.start import Start, reported_bytes
 from rackfit.engines.terms import Fixed, Limits, Term, linked
 from rackfit.engines.tiles import cut_tiles
 from rackfit.engines.torch_memory import allocated_bytes
-from rackfit.engines.version import Version, read_version
-from rackfit.lazy import cached_property
+from rackfit.engines.version import Version
 
 GIB = 1 << 30
-
-CURRENT: Version = (0, 5, 23)
-"""The version planned for where none is named."""
 
 BF16_TOLD: Version = (0, 5, 9)
 """From here `--kv-cache-dtype` takes bfloat16 (0.5.3 does not)."""
@@ -67,6 +63,8 @@ class Sglang(Engine):
     """SGLang 0.5; its `--tp` is our tensor x data x context, attention DP and CP lie inside."""
 
     name: ClassVar[str] = "sglang"
+    current: ClassVar[Version] = (0, 5, 23)
+    known: ClassVar[tuple[Version, Version]] = ((0, 4, 9), (0, 5, 23))
     kernel_tables: ClassVar[str | None] = "sglang"
     rules: ClassVar[tuple[Rule, ...]] = (*COMMON_RULES, experts_on_all_ranks)
     divides_prompts: ClassVar[bool] = True
@@ -91,11 +89,6 @@ class Sglang(Engine):
     even_slots: ClassVar[bool] = True
     slots_source: ClassVar[str] = "SGLang FusedMoE: num_experts % moe_ep_size == 0"
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "fp8")
-
-    @cached_property
-    def version(self) -> Version:
-        """The version that serves."""
-        return read_version(self.choice.version, CURRENT)
 
     def partition(self, layers: int, stages: int) -> tuple[int, ...]:
         """The remainder goes to the last stages."""

@@ -37,7 +37,7 @@ from rackfit.engines.tensorrt_llm.options import (
 from rackfit.engines.tensorrt_llm.pairs import PAIR_RULES
 from rackfit.engines.tensorrt_llm.phases import TensorRtLlmPhases
 from rackfit.engines.terms import Fixed, Limits, Term
-from rackfit.engines.version import Version, read_version
+from rackfit.engines.version import Version
 
 MIB = 1 << 20
 DEFAULT_FREE_SHARE = 0.9  # KvCacheConfig.free_gpu_memory_fraction
@@ -67,6 +67,8 @@ class TensorRtLlm(Engine):
     """TensorRT-LLM 1.x with its PyTorch back end."""
 
     name: ClassVar[str] = "tensorrt-llm"
+    current: ClassVar[Version] = (1, 3)
+    known: ClassVar[tuple[Version, Version]] = ((1, 0), (1, 3))
     kernel_tables: ClassVar[str | None] = "trtllm"
     rules: ClassVar[tuple[Rule, ...]] = (
         *COMMON_RULES,
@@ -99,7 +101,7 @@ class TensorRtLlm(Engine):
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Helix ranks write one token a step: they draft with an Eagle3 model alone, if at all."""
         yield from super().broken_rules(model, split)
-        if split.context > 1 and read_version(self.choice.version, HELIX_FROM) < HELIX_FROM:
+        if split.context > 1 and self.version < HELIX_FROM:
             detail = f"context = {split.context}: Helix is for TensorRT-LLM 1.3 and later."
             yield reject(split, "degree-unsupported", detail, HELIX, context=split.context)
         if split.context > 1 and self.choice.speculative_tokens:

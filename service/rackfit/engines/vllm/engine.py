@@ -35,19 +35,15 @@ from rackfit.engines.start import Start
 from rackfit.engines.terms import Limits, Term
 from rackfit.engines.tiles import cut_tiles, refines
 from rackfit.engines.torch_memory import allocated_bytes
-from rackfit.engines.version import Version, read_version
+from rackfit.engines.version import Version
 from rackfit.engines.vllm import memory, nodes, pages
 from rackfit.engines.vllm.arguments import TOLD, server_arguments
 from rackfit.engines.vllm.padding import mxfp4_padding
 from rackfit.engines.vllm.pairs import broken_pairs
 from rackfit.engines.vllm.phases import VllmPhases
-from rackfit.lazy import cached_property
 
 DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
 REFINED: Version = (0, 30)  # fused_moe/oracle/fp8.py; not in 0.28
-CURRENT: Version = (0, 19)
-"""The version planned for where none is named: the newest that tests/truth has logs of."""
-
 TOKENS_BY_REQUEST = (0, 20)
 """From here the log's token count is concurrency x context (get_kv_cache_capacity)."""
 
@@ -80,6 +76,8 @@ class Vllm(Engine):
     """vLLM; what differs by version is asked of `version`."""
 
     name: ClassVar[str] = "vllm"
+    current: ClassVar[Version] = (0, 19)  # the newest with logs of many models in tests/truth
+    known: ClassVar[tuple[Version, Version]] = ((0, 6), (0, 33))
     kernel_tables: ClassVar[str | None] = "vllm"
     drafts_from_embedding: ClassVar[bool] = True  # spec_decode/eagle.py, _maybe_share_embeddings
     hardware: ClassVar[Hardware] = Hardware(
@@ -101,11 +99,6 @@ class Vllm(Engine):
     phases: ClassVar[Phases] = VllmPhases()
     pairs_stages: ClassVar[bool] = False
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
-
-    @cached_property
-    def version(self) -> Version:
-        """The version that serves."""
-        return read_version(self.choice.version, CURRENT)
 
     @property
     def adapts_experts(self) -> bool:

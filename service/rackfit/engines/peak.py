@@ -33,6 +33,17 @@ def peak_terms(model: ServedModel, split: Split, limits: Limits, *, last: bool) 
     return (Term("hidden states", held, 0.3, source), fuller)
 
 
+class FullBatch:
+    """The part of an engine that prepares for one full batch and its sampler."""
+
+    def activation_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
+    ) -> tuple[Term, ...]:
+        """The forward pass of a full batch, or the sampler."""
+        del first
+        return peak_terms(model, split, limits, last=last)
+
+
 def _widest_layer(model: ServedModel, split: Split) -> int:
     """Elements a token takes inside the widest layer: both gated halves and their product."""
     widths = [0]

@@ -22,7 +22,7 @@ from rackfit.engines.launch import Host, Launched, Phase, flags, master_port
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.padding import AS_STORED
 from rackfit.engines.pairs import PairRule
-from rackfit.engines.peak import peak_terms
+from rackfit.engines.peak import FullBatch
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
@@ -59,7 +59,7 @@ A log on eight H200 leaves 137.9 of 139.8 GiB; one rank has no collectives.
 """
 
 
-class Sglang(Engine):
+class Sglang(FullBatch, Engine):
     """SGLang 0.5; its `--tp` is our tensor x data x context, attention DP and CP lie inside."""
 
     name: ClassVar[str] = "sglang"
@@ -181,13 +181,6 @@ class Sglang(Engine):
         """In the pools that it has for a model; `limits` say for whose kernels."""
         kept = kept_rows(model, split.tensor, limits.generation)
         return stage_cache(self.version, self.choice, model, kept, counts, limits=limits)
-
-    def activation_terms(
-        self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
-    ) -> tuple[Term, ...]:
-        """The forward pass of a chunk, or the sampler of a batch."""
-        del first
-        return peak_terms(model, split, limits, last=last)
 
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
         """What is taken before weights are loaded."""

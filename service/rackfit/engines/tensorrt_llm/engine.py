@@ -20,7 +20,7 @@ from rackfit.engines.interface import Engine, wrapped
 from rackfit.engines.launch import Host, Launched, Phase, degree
 from rackfit.engines.padding import padded, padded_slices, rounds_blocks
 from rackfit.engines.pairs import PairRule
-from rackfit.engines.peak import peak_terms
+from rackfit.engines.peak import FullBatch
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
@@ -63,7 +63,7 @@ def attention_is_tensor_or_data(_model: ServedModel, split: Split) -> Rejection 
     )
 
 
-class TensorRtLlm(Engine):
+class TensorRtLlm(FullBatch, Engine):
     """TensorRT-LLM 1.x with its PyTorch back end."""
 
     name: ClassVar[str] = "tensorrt-llm"
@@ -172,9 +172,9 @@ class TensorRtLlm(Engine):
     def activation_terms(
         self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool
     ) -> tuple[Term, ...]:
-        """The forward pass of a full batch, or the sampler."""
-        del first
-        return peak_terms(model, split, at_once(model, limits), last=last)
+        """Of prompts that are read at once all of the longest."""
+        longest = at_once(model, limits)
+        return super().activation_terms(model, split, longest, first=first, last=last)
 
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
         """The CUDA context and NCCL's buffers."""

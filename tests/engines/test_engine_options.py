@@ -208,6 +208,34 @@ def test_an_older_sampler_takes_more() -> None:
     assert older.activation_bytes > 2 * newer.activation_bytes
 
 
+@pytest.mark.parametrize(
+    ("version", "accelerator", "share", "counted"),
+    [
+        ("0.19", "NVIDIA-H100-80GB-HBM3", 0.9, False),
+        ("0.20", "NVIDIA-H100-80GB-HBM3", 0.92, True),
+        ("0.20", "AMD-Instinct-MI300X", 0.92, False),
+    ],
+)
+def test_graphs_count_from_a_version_on(
+    version: str,
+    accelerator: str,
+    share: float,
+    counted: bool,  # noqa: FBT001 (a parameter)
+) -> None:
+    """VLLM 0.20 estimates them before it sizes its cache, and takes a larger share for it."""
+    question = {
+        "model": {"id": LLAMA},
+        "engine": {"name": "vllm", "version": version},
+        "workload": {"context_tokens": 4096, "sequences": 1},
+        "accelerator": accelerator,
+    }
+    answer = truths.ask(question)
+    device = truths.catalog().accelerators[accelerator]
+    assert answer.ranks[0].budget_bytes == int(share * device.usable_bytes)
+    assert counted is ("CUDA graphs" in {term.name for term in answer.terms})
+    assert counted is (not answer.unbudgeted_terms)
+
+
 def test_smaller_devices_prepare_for_smaller_batches() -> None:
     """2,048 tokens and 256 sequences below 70 GiB, and on every A100."""
     peaks = [

@@ -249,9 +249,11 @@ class Engine(Dividing, Loading, Starting, Versioned, ABC):
         del model, split, limits
         return ()
 
-    def unbudgeted_terms(self, model: ServedModel, split: Split) -> tuple[Term, ...]:
+    def unbudgeted_terms(
+        self, model: ServedModel, split: Split, limits: Limits
+    ) -> tuple[Term, ...]:
         """What the engine takes after it has sized its cache, out of what its budget leaves."""
-        del model, split
+        del model, split, limits
         return ()
 
     @abstractmethod

@@ -44,7 +44,8 @@ def _terms(sizes: RankSizes, stage: StageMemory, number: int, sequences: int) ->
 
 def unbudgeted(sizes: RankSizes) -> tuple[MemoryTerm, ...]:
     """What the engine takes after it has sized its cache."""
-    return tuple(map(_shown, sizes.engine.unbudgeted_terms(sizes.model, sizes.split)))
+    terms = sizes.engine.unbudgeted_terms(sizes.model, sizes.split, sizes.limits)
+    return tuple(map(_shown, terms))
 
 
 def _shown(term: Term) -> MemoryTerm:

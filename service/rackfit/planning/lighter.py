@@ -142,7 +142,8 @@ class Lighter:
         own activations, and but what it takes beside its budget.
         """
         question, split = self.question, miss.split
-        beside = total(question.engine.unbudgeted_terms(question.model, split))
+        limits = question.engine.limits(miss.pool.accelerator, question.tokens)
+        beside = total(question.engine.unbudgeted_terms(question.model, split, limits))
         usable = miss.pool.accelerator.usable_bytes
         left = max(min(usable, miss.least_free) - beside, 0)
         safe = 1 - question.engine.device_reserve / 2

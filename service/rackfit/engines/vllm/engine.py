@@ -42,7 +42,8 @@ from rackfit.engines.vllm.padding import mxfp4_padding
 from rackfit.engines.vllm.pairs import broken_pairs
 from rackfit.engines.vllm.phases import VllmPhases
 
-DEFAULT_UTILIZATION = 0.9  # vllm/config/cache.py: gpu_memory_utilization
+UTILIZATION, UTILIZATION_BEFORE = 0.92, 0.9
+"""The default share since graphs count, and before (config/cache.py, gpu_memory_utilization)."""
 REFINED: Version = (0, 30)  # fused_moe/oracle/fp8.py; not in 0.28
 TOKENS_BY_REQUEST = (0, 20)
 """From here the log's token count is concurrency x context (get_kv_cache_capacity)."""
@@ -224,19 +225,22 @@ class Vllm(Engine):
         return memory.activation_terms(self.version, model, split, limits, first=first, last=last)
 
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
-        """Memory outside torch's allocator."""
-        del model
-        return memory.overhead_terms(self.version, split, limits)
+        """Memory outside torch's allocator, and graphs where they are estimated beforehand."""
+        terms = memory.overhead_terms(self.version, split, limits)
+        return (*terms, *memory.graph_terms(self.version, model, split, limits, budgeted=True))
 
-    def unbudgeted_terms(self, model: ServedModel, split: Split) -> tuple[Term, ...]:
-        """CUDA graphs, captured after the cache is sized."""
-        layers = -(-len(model.order) // split.pipeline)
-        return memory.graph_terms(layers, has_experts=model.architecture.experts is not None)
+    def unbudgeted_terms(
+        self, model: ServedModel, split: Split, limits: Limits
+    ) -> tuple[Term, ...]:
+        """CUDA graphs where they are captured after the cache is sized, and not thought of."""
+        return memory.graph_terms(self.version, model, split, limits, budgeted=False)
 
     def utilization(self, start: Start, free: int) -> float:
         """The caller's share of the total, lowered to what is free (in whole per mille)."""
         usable = start.usable
-        wanted = self.choice.gpu_memory_utilization or DEFAULT_UTILIZATION
+        counted = self.version >= memory.GRAPHS_COUNTED
+        default = UTILIZATION if counted else UTILIZATION_BEFORE
+        wanted = self.choice.gpu_memory_utilization or default
         return wanted if free >= wanted * usable else free * 1000 // usable / 1000
 
     @classmethod

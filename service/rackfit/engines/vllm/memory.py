@@ -17,6 +17,7 @@ from rackfit.architecture.model import (
 )
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.cache_layout import PLAIN_BYTES
+from rackfit.engines.hardware import AMD, INTEL
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits, Term, linked
@@ -203,9 +204,23 @@ EXPERT_GRAPHS = 2
 """Layers with experts have about twice the kernels (1.57 GiB for 27 layers)."""
 
 
-def graph_terms(layers: int, *, has_experts: bool) -> tuple[Term, ...]:
-    """CUDA graphs of a stage with so many layers."""
-    each = GRAPH_LAYER_BYTES * (EXPERT_GRAPHS if has_experts else 1)
+GRAPHS_COUNTED = (0, 20)
+"""From here what graphs take is estimated with the profile and left out of the cache.
+
+Not on AMD's and Intel's devices (gpu_worker.py, determine_available_memory; envs.py,
+VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS).
+"""
+
+
+def graph_terms(
+    version: Version, model: ServedModel, split: Split, limits: Limits, *, budgeted: bool
+) -> tuple[Term, ...]:
+    """CUDA graphs of the largest stage, if the budget has them or not, as asked."""
+    counted = version >= GRAPHS_COUNTED and limits.generation not in AMD | INTEL
+    if counted != budgeted:
+        return ()
+    layers = -(-len(model.order) // split.pipeline)
+    each = GRAPH_LAYER_BYTES * (EXPERT_GRAPHS if model.architecture.experts else 1)
     size = GRAPHS_BYTES + layers * each
     return (Term("CUDA graphs", size, 0.4, "vLLM start-up logs (graph capturing)"),)
 

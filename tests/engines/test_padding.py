@@ -7,6 +7,7 @@ from planning.asking import answer, nodes_of, request
 from rackfit.memory.answer import MemoryAnswer
 
 H100, H200 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-H200"
+RTX = "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
 BLOCKS = 128 * 3 * 2880 * 2880 * 36 * 17 // 32
 """Bytes of gpt-oss-120b's experts, all matrices of 2,880 x 2,880 in 17 bytes a block of 32."""
 
@@ -41,6 +42,10 @@ def loaded(
         ("tensorrt-llm", "NVIDIA-B200", {"tensor": 1}, (2 * 3072 + 2944) / 3, 2944),
         ("tensorrt-llm", H100, {"tensor": 8}, 2944, 8 * 384),
         ("vllm", "NVIDIA-B200", {"tensor": 8}, 3072, 8 * 512),
+        ("sglang:0.5.14", RTX, {"tensor": 1}, 3072, 2944),
+        ("tensorrt-llm", RTX, {"tensor": 1}, 2944, 2944),
+        ("vllm:0.21", RTX, {"tensor": 1}, 3072, 2944),
+        ("vllm:0.22", RTX, {"tensor": 1}, 2944, 2944),
         ("generic", H100, {"tensor": 4}, 2880, 4 * 736),
     ],
 )

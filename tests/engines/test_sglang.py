@@ -12,6 +12,7 @@ from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
 
 H100 = "NVIDIA-H100-80GB-HBM3"
+RTX = "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
 NAMES = ("sglang", "vllm")
 
 
@@ -64,7 +65,7 @@ def test_sliding_layers_of_some_models_have_a_pool(
 
 @pytest.mark.parametrize(
     ("accelerator", "row"),
-    [("NVIDIA-H200", 656), ("NVIDIA-B200", 576), ("AMD-Instinct-MI300X", 576)],
+    [("NVIDIA-H200", 656), ("NVIDIA-B200", 576), (RTX, 576), ("AMD-Instinct-MI300X", 576)],
 )
 def test_sparse_latent_rows_in_fp8_are_those_of_the_kernels(accelerator: str, row: int) -> None:
     """V3.2 measured 48,072 bytes a token on Hopper; an indexer's key is 132 everywhere."""
@@ -79,6 +80,31 @@ def test_sparse_latent_rows_in_fp8_are_those_of_the_kernels(accelerator: str, ro
         }
     )
     assert 61 * (row + 132) == answer.ranks[0].kv_cache_bytes_per_token
+
+
+@pytest.mark.parametrize(
+    ("version", "accelerator", "row"),
+    [("0.5.23", RTX, 656), ("0.5.14", RTX, 576), ("0.5.23", "NVIDIA-B200", 576)],
+)
+def test_glm_has_kernels_of_its_own_on_rtx(version: str, accelerator: str, row: int) -> None:
+    """FlashInfer's, whose rows keep their scales, on SM120 alone."""
+    rows = [
+        truths.ask(
+            {
+                "model": {"id": "zai-org/GLM-5.3-FP8"},
+                "engine": {"name": "sglang", "version": version},
+                "kv_cache_dtype": dtype,
+                "workload": {"context_tokens": 8192, "sequences": 1},
+                "split": {"tensor": 8},
+                "accelerator": accelerator,
+            }
+        )
+        .ranks[0]
+        .kv_cache_bytes_per_token
+        for dtype in ("bf16", "fp8")
+    ]
+    layers = 78
+    assert layers * (2 * 576 - row) == rows[0] - rows[1]
 
 
 def test_the_default_share_follows_the_callers_chunk() -> None:

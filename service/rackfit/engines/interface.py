@@ -34,7 +34,7 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.starting import Starting
-from rackfit.engines.terms import Fixed, Limits, Term, linked
+from rackfit.engines.terms import Fixed, Limits, Term, kernels, linked
 from rackfit.engines.version import Versioned
 
 
@@ -170,7 +170,7 @@ class Engine(Dividing, Loading, Starting, Versioned, ABC):
             batched_tokens=self.batched_tokens,
             sequences=self.sequences,
             linked=linked(accelerator),
-            generation=accelerator.generation if accelerator else "",
+            generation=kernels(accelerator),
         )
         return self.chosen(plain)
 

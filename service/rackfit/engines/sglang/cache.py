@@ -18,14 +18,20 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.sglang.compressed import compressed_cache
 from rackfit.engines.sglang.paging import page_tokens
 from rackfit.engines.sglang.states import pooled
-from rackfit.engines.terms import Limits
+from rackfit.engines.terms import RTX_BLACKWELL, Limits
 from rackfit.engines.version import Version
 
-PLAIN_SPARSE_ROWS = frozenset({"blackwell", "cdna2", "cdna3", "cdna4"})
+PLAIN_SPARSE_ROWS = frozenset({"blackwell", RTX_BLACKWELL, "cdna2", "cdna3", "cdna4"})
 """Generations whose sparse latent rows in fp8 are fp8 throughout.
 
 Source: sglang, model_runner.py, calculate_mla_kv_cache_dim, and the default of each generation's
 attention backend.
+"""
+
+SCALED_ON_RTX: Mapping[str, Version] = {"GlmMoeDsaForCausalLM": (0, 5, 18)}
+"""Models that have FlashInfer's kernels on SM120, for rows with their scales, and from when.
+
+Source: sglang/srt/arg_groups/overrides.py, _dsa_split_backend_resolution.
 """
 
 SLIDING_SHARE = Fraction(4, 5)
@@ -66,7 +72,7 @@ def stage_cache(
     attentions = [kind.attention for kind in model.kinds]
     if any(isinstance(one, CompressedAttention) for one in attentions):
         return compressed_cache(version, choice, model, counts)
-    block = page_tokens(model, limits.generation, linked=limits.linked)
+    block = page_tokens(model, limits.generation)
     cache = StageCache(terms=merged(zip(counts, kept, strict=True), block), block_tokens=block)
     if any(isinstance(one, RecurrentAttention) for one in attentions):
         return pooled(version, choice, model, cache)
@@ -78,14 +84,18 @@ def stage_cache(
     return msgspec.structs.replace(cache, terms=terms)
 
 
-def kept_rows(model: ServedModel, tensor: int, generation: str) -> list[tuple[CacheTerm, ...]]:
+def kept_rows(
+    version: Version, model: ServedModel, tensor: int, generation: str
+) -> list[tuple[CacheTerm, ...]]:
     """What each kind of layer keeps on one of `tensor` ranks.
 
     Sparse latent rows in fp8 keep scales and a rotary part in 16 bits for the kernels of
     Hopper (FlashMLA), but not for Blackwell's (TensorRT-LLM) nor AMD's (TileLang).
     """
     each = model.cache_terms(tensor)
-    if generation in PLAIN_SPARSE_ROWS or model.kv_cache_dtype != "fp8":
+    scaled = SCALED_ON_RTX.get(model.architecture.name)
+    on_rtx = generation == RTX_BLACKWELL and scaled is not None and version >= scaled
+    if (generation in PLAIN_SPARSE_ROWS and not on_rtx) or model.kv_cache_dtype != "fp8":
         return list(each)
     kinds = zip(model.kinds, each, strict=True)
     return [_with_scales(kind.attention, terms) for kind, terms in kinds]

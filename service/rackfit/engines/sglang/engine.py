@@ -42,7 +42,7 @@ from rackfit.engines.sglang.phases import SglangPhases
 from rackfit.engines.sglang.share import kept_share, static_share, tier
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start, reported_bytes
-from rackfit.engines.terms import Fixed, Limits, Term, linked
+from rackfit.engines.terms import Fixed, Limits, Term, kernels, linked
 from rackfit.engines.tiles import cut_tiles
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version
@@ -171,7 +171,7 @@ class Sglang(FullBatch, Engine):
                 batched_tokens=sizes.chunk,
                 sequences=sizes.narrow,
                 linked=linked(accelerator),
-                generation=accelerator.generation if accelerator else "",
+                generation=kernels(accelerator),
             )
         )
 
@@ -179,7 +179,7 @@ class Sglang(FullBatch, Engine):
         self, model: ServedModel, split: Split, counts: Sequence[int], limits: Limits
     ) -> StageCache:
         """In the pools that it has for a model; `limits` say for whose kernels."""
-        kept = kept_rows(model, split.tensor, limits.generation)
+        kept = kept_rows(self.version, model, split.tensor, limits.generation)
         return stage_cache(self.version, self.choice, model, kept, counts, limits=limits)
 
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:

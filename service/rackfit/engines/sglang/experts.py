@@ -12,6 +12,7 @@ from rackfit.engines.hardware import BLACKWELL, FP8_AMD
 from rackfit.engines.padding import AS_STORED, beside_fp8, padded, padded_slices
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import RTX_BLACKWELL
 from rackfit.engines.version import Version
 
 HIDDEN = 256
@@ -20,6 +21,9 @@ HIDDEN = 256
 NARROW: Version = (0, 5, 17)
 FLASHINFER_WIDTH, FLASHINFER_WIDTH_THEN = 128, 256
 """The width for FlashInfer on Blackwell, and before that version."""
+
+RTX_WIDTH = 128
+"""The width on SM120: FlashInfer's by CUTLASS, Marlin's up to 0.5.14."""
 
 SWIZZLED: Version = (0, 5, 12)
 TRITON_WIDTH, TRITON_WIDTH_THEN = 64, 32
@@ -56,6 +60,8 @@ def mxfp4_padding(version: Version, model: ServedModel, split: Split, generation
     if generation in BLACKWELL:
         width = FLASHINFER_WIDTH if version >= NARROW else FLASHINFER_WIDTH_THEN
         return across * padded_slices(model, split, width)
+    if generation == RTX_BLACKWELL:
+        return across * padded_slices(model, split, RTX_WIDTH)
     if generation in FP8_AMD:
         return across * padded_slices(model, split, HIDDEN)
     width = TRITON_WIDTH if version >= SWIZZLED else TRITON_WIDTH_THEN

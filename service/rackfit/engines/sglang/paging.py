@@ -17,12 +17,12 @@ TRTLLM_LATENT = frozenset({"DeepseekV3ForCausalLM"})
 """Latent models that have TensorRT-LLM's kernels on Blackwell; the others have FlashInfer's."""
 
 
-def page_tokens(model: ServedModel, generation: str, *, linked: bool) -> int:
-    """Tokens of a page; TensorRT-LLM's kernels are for Blackwell's parts with links (SM100)."""
+def page_tokens(model: ServedModel, generation: str) -> int:
+    """Tokens of a page; TensorRT-LLM's kernels are for SM100 alone."""
     kinds = [kind.attention for kind in model.kinds]
     if any(isinstance(one, LatentAttention) and one.indexer for one in kinds):
         return PAGE
-    if generation not in BLACKWELL or not linked:
+    if generation not in BLACKWELL:
         return SINGLE
     if any(isinstance(one, RecurrentAttention) for one in kinds):
         return SINGLE

@@ -8,7 +8,7 @@ from rackfit.engines.pairs import Handover, PairRule, tensor_ranks_divide, unequ
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import reject
 from rackfit.engines.sglang.paging import page_tokens
-from rackfit.engines.terms import linked
+from rackfit.engines.terms import kernels
 
 RANKS = "sglang/srt/disaggregation/common/conn.py, _resolve_rank_mapping"
 CHECKS = "sglang/srt/disaggregation/common/conn.py: sanity checks"
@@ -41,8 +41,7 @@ def pages_alike(pair: Handover) -> Rejection | None:
     for side in (pair.prefill, pair.decode):
         if side.accelerator is None or not side.accelerator.generation:
             return None
-        joined = linked(side.accelerator)
-        sizes.append(page_tokens(pair.model, side.accelerator.generation, linked=joined))
+        sizes.append(page_tokens(pair.model, kernels(side.accelerator)))
     reads, writes = sizes
     if reads == writes:
         return None

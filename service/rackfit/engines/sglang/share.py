@@ -19,6 +19,7 @@ from rackfit.engines.hardware import AMD, BLACKWELL, INTEL
 from rackfit.engines.served import ServedModel
 from rackfit.engines.sglang.paging import TRTLLM_LATENT
 from rackfit.engines.start import Start
+from rackfit.engines.terms import kernels
 from rackfit.engines.version import Version
 
 MIB = 1 << 20
@@ -170,7 +171,7 @@ def _reads_by_graphs(version: Version, choice: EngineChoice, start: Start) -> bo
     linear_latent = {LatentAttention, RecurrentAttention} <= kinds
     if linear_latent or CompressedAttention in kinds or split.decode_context > 1:
         return False
-    if name in TRTLLM_LATENT and start.accelerator.generation in BLACKWELL:
+    if name in TRTLLM_LATENT and kernels(start.accelerator) in BLACKWELL:
         return False  # trtllm_mla reads prompts faster without (cuda_graph_hook.py)
     return seen is None or name in BREAKABLE_WITH_TOWER
 

@@ -20,7 +20,7 @@ from rackfit.engines.cache_layout import PLAIN_BYTES
 from rackfit.engines.hardware import AMD, INTEL
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
-from rackfit.engines.terms import Limits, Term, linked
+from rackfit.engines.terms import Limits, Term, kernels, linked
 from rackfit.engines.version import Version
 
 GIB = 1 << 30
@@ -85,7 +85,7 @@ def limits(version: Version, accelerator: Accelerator | None, context_tokens: in
         batched_tokens=tokens,
         sequences=1024 if many else 256,
         linked=linked(accelerator),
-        generation=accelerator.generation if accelerator else "",
+        generation=kernels(accelerator),
     )
 
 

@@ -1,9 +1,9 @@
 """How vLLM pads MXFP4 experts for its kernels.
 
-Source: vLLM 0.19, model_executor/layers/fused_moe/oracle/mxfp4.py,
-mxfp4_round_up_hidden_size_and_intermediate_size. The padded sizes of
-gpt-oss are those of start-up logs (tests/truth): 13.7 GiB for 20b on A100, 66.0 and 64.4 GiB for
-120b on H100 with Marlin and with Triton.
+Source: vLLM 0.19 to 0.33, model_executor/layers/fused_moe/oracle/mxfp4.py,
+mxfp4_round_up_hidden_size_and_intermediate_size and what is chosen for a device. The padded sizes
+of gpt-oss are those of start-up logs (tests/truth): 13.7 GiB for 20b on A100, 66.0 and 64.4 GiB
+for 120b on H100 with Marlin and with Triton.
 """
 
 from fractions import Fraction
@@ -11,19 +11,27 @@ from fractions import Fraction
 from rackfit.engines.padding import MXFP4_VALUES, padded, padded_slices
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.terms import RTX_BLACKWELL
 from rackfit.engines.version import Version
 
 MARLIN_ONLY: Version = (0, 11)
 """Before this version Hopper used Marlin too."""
 
-WITHOUT_FP4_LAYOUT = ("volta", "turing", "ampere", "ada")
-HIDDEN, MARLIN_WIDTH, TRITON_WIDTH = 256, 128, 64
+RTX_CUTLASS: Version = (0, 22)
+"""From here SM120 has CUTLASS' kernels for MXFP8 by MXFP4; before, Marlin's."""
+
+WITHOUT_FP4_LAYOUT = ("volta", "turing", "ampere", "ada", RTX_BLACKWELL)
+HIDDEN, MARLIN_WIDTH, TRITON_WIDTH, CUTLASS = 256, 128, 64, 128
 WHOLE = ("blackwell", "cdna3", "cdna4")
 """Kernels of these generations pad both sides to 256."""
 
 
 def mxfp4_padding(model: ServedModel, split: Split, version: Version, generation: str) -> Fraction:
     """How much larger experts are as loaded than as stored."""
+    if generation == RTX_BLACKWELL and version >= RTX_CUTLASS:
+        return padded(model.architecture.hidden_size, CUTLASS) * padded_slices(
+            model, split, CUTLASS
+        )
     across = padded(model.architecture.hidden_size, HIDDEN)
     if generation in WHOLE:
         return across * padded_slices(model, split, HIDDEN)

@@ -18,7 +18,7 @@ from rackfit.engines.pairs import Handover, Side, tensor_ranks_divide, unequal
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import reject
 from rackfit.engines.served import ServedModel
-from rackfit.engines.terms import linked
+from rackfit.engines.terms import kernels
 from rackfit.engines.version import Version
 
 NIXL = "vllm/distributed/kv_transfer/kv_connector/v1/nixl"
@@ -128,15 +128,10 @@ def _chosen(model: ServedModel, side: Side) -> str | None:
         return None
     if any(isinstance(kind, LatentAttention) for kind in kinds):
         return _latent_kernels(accelerator)
-    return "FlashInfer" if _sm100(accelerator) else "FlashAttention"
+    return "FlashInfer" if kernels(accelerator) in BLACKWELL else "FlashAttention"
 
 
 def _latent_kernels(accelerator: Accelerator) -> str:
-    if _sm100(accelerator):
+    if kernels(accelerator) in BLACKWELL:
         return "FlashInfer"
     return "FlashAttention" if accelerator.generation == "hopper" else "Triton"
-
-
-def _sm100(accelerator: Accelerator) -> bool:
-    """Blackwell's parts with links; those without are of another compute capability."""
-    return accelerator.generation in BLACKWELL and linked(accelerator)

@@ -82,6 +82,27 @@ def test_sparse_latent_rows_in_fp8_are_those_of_the_kernels(accelerator: str, ro
     assert 61 * (row + 132) == answer.ranks[0].kv_cache_bytes_per_token
 
 
+@pytest.mark.parametrize("engine", NAMES)
+def test_pooled_keys_are_kept_once_a_pool(engine: str) -> None:
+    """132 bytes for four tokens of V3.2, on SGLang in pages of whole pools."""
+    config = truths.catalog().models["deepseek-ai/DeepSeek-V3.2"].config
+    assert config is not None
+    asked = {"engine": {"name": engine}, "kv_cache_dtype": "bf16"}
+    plain, pooled = (
+        truths.ask(
+            asked
+            | {"model": {"config": config | more}}
+            | {"workload": {"context_tokens": 257, "sequences": 1}}
+        ).ranks[0]
+        for more in ({}, {"index_kpool": 4})
+    )
+    assert 61 * (132 - 33) == plain.kv_cache_bytes_per_token - pooled.kv_cache_bytes_per_token
+    held = pooled.kv_cache_bytes / pooled.kv_cache_bytes_per_token
+    assert {"sglang": 512, "vllm": 272}[engine] == held
+    gate, position = 128 * 7168 * 2, 4 * 128 * 4
+    assert 61 * (gate + position) == pooled.weights_bytes - plain.weights_bytes
+
+
 @pytest.mark.parametrize(
     ("version", "accelerator", "row"),
     [("0.5.23", RTX, 656), ("0.5.14", RTX, 576), ("0.5.23", "NVIDIA-B200", 576)],

@@ -71,11 +71,15 @@ class Tensor(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Indexer(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The lightweight scorer of sparse attention: one key of `width` elements a cached row."""
+    """The lightweight scorer of sparse attention: one key of `width` elements a cached row.
+
+    Or one for `pool` of them, put together by a gate.
+    """
 
     heads: int
     width: int
     top_k: int
+    pool: int = 1
 
 
 class GroupedAttention(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="grouped"):

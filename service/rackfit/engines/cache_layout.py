@@ -133,9 +133,18 @@ def latent_terms(attention: LatentAttention, kv_cache_dtype: str) -> tuple[Cache
     return (CacheTerm(row_bytes=row),)
 
 
-def indexer_row_bytes(indexer: Indexer) -> int:
+def indexer_key_bytes(indexer: Indexer) -> int:
     """One fp8 key and its f32 scale (132 B for DeepSeek-V3.2)."""
     return indexer.width + INDEXER_ROW_EXTRA
+
+
+def indexer_row_bytes(indexer: Indexer) -> int:
+    """A cached row's part of a key, which several may share.
+
+    Source: SGLang pool_configurator.py, _compute_dsa_indexer_cell_size; vLLM
+    v1/attention/backends/mla/indexer.py, whose blocks hold a key for each pool.
+    """
+    return -(-indexer_key_bytes(indexer) // indexer.pool)
 
 
 def sparse_row_bytes(attention: LatentAttention) -> int:

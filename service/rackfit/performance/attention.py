@@ -18,7 +18,7 @@ from rackfit.architecture.model import (
 from rackfit.engines.cache_layout import (
     PLAIN_BYTES,
     compressed_row_bytes,
-    indexer_row_bytes,
+    indexer_key_bytes,
     row_bytes,
 )
 
@@ -157,16 +157,16 @@ def _compressed(attention: CompressedAttention, kv_cache_dtype: str, tensor: int
 
 
 def _scans(indexer: Indexer | None, ratio: int = 1) -> tuple[Rows, ...]:
-    """An indexer scores every row, whole on each tensor rank."""
+    """An indexer scores every key, whole on each tensor rank."""
     if indexer is None:
         return ()
     operations = OPERATIONS * indexer.heads * indexer.width
     return (
         Rows(
-            ratio=ratio,
+            ratio=ratio * indexer.pool,
             decode_operations=operations,
             prefill_operations=operations,
-            bytes=indexer_row_bytes(indexer),
+            bytes=indexer_key_bytes(indexer),
         ),
     )
 

@@ -109,6 +109,7 @@ def read_indexer(fields: Fields) -> Indexer:
         heads=fields.integer("index_n_heads"),
         width=fields.integer("index_head_dim"),
         top_k=fields.integer("index_topk"),
+        pool=fields.integer("index_kpool", default=1),
     )
 
 
@@ -158,6 +159,20 @@ def indexing(
         shape=(indexer.heads, frame.hidden),
         component="attention",
     )
+    if indexer.pool > 1:
+        yield from _pooling(at, frame, indexer)
+
+
+def _pooling(at: str, frame: Frame, indexer: Indexer) -> Iterator[Tensor]:
+    """Yield what pools keys (SGLang, layers/attention/dsa/dsa_indexer_kpool.py)."""
+    shapes = {"ape": (indexer.pool, indexer.width), "gate": (indexer.width, frame.hidden)}
+    for name, shape in shapes.items():
+        yield Tensor(
+            name=f"{at}.index_kpool_compress_{name}",
+            shape=shape,
+            component="attention",
+            dtype="f32" if name == "ape" else None,
+        )
 
 
 def feed_forwards(

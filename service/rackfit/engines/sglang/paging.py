@@ -20,8 +20,9 @@ TRTLLM_LATENT = frozenset({"DeepseekV3ForCausalLM"})
 def page_tokens(model: ServedModel, generation: str) -> int:
     """Tokens of a page; TensorRT-LLM's kernels are for SM100 alone."""
     kinds = [kind.attention for kind in model.kinds]
-    if any(isinstance(one, LatentAttention) and one.indexer for one in kinds):
-        return PAGE
+    pools = [one.indexer.pool for one in kinds if isinstance(one, LatentAttention) and one.indexer]
+    if pools:
+        return PAGE * max(pools)  # whole pools on a page
     if generation not in BLACKWELL:
         return SINGLE
     if any(isinstance(one, RecurrentAttention) for one in kinds):

@@ -31,6 +31,17 @@ MIXTURE = DENSE | {
     "num_experts_per_tok": 2,
 }
 
+LARGE = {
+    "hidden_size": 16_384,
+    "intermediate_size": 65_536,
+    "num_attention_heads": 256,
+    "num_key_value_heads": 128,
+    "head_dim": 128,
+}
+ATTENTION = LAYERS * 6 << 20
+FEED_FORWARD = LAYERS * 12 << 20
+"""Zero points of these sides, in whole steps of PyTorch's allocator."""
+
 
 def compressed(actorder: object, *, symmetric: bool = True) -> dict[str, Any]:
     """Return a section of compressed-tensors, groups of 128."""
@@ -50,9 +61,10 @@ def compressed(actorder: object, *, symmetric: bool = True) -> dict[str, Any]:
     }
 
 
-def gptq(*, desc_act: bool) -> dict[str, Any]:
+def gptq(*, desc_act: bool, sym: bool = True) -> dict[str, Any]:
     """Return a section of GPTQ, groups of 128."""
-    return {"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": desc_act}
+    section = {"quant_method": "gptq", "bits": 4, "group_size": 128}
+    return section | {"desc_act": desc_act, "sym": sym}
 
 
 def checkpoint(section: dict[str, Any], config: dict[str, Any] = DENSE) -> int:
@@ -133,8 +145,46 @@ def test_a_rank_keeps_the_tables_of_its_experts(engine: str, tensor: int, kept: 
     assert more == ordered - plain
 
 
+@pytest.mark.parametrize("desc_act", [False, True])
+def test_gptq_stores_zero_points_whether_they_say_anything(*, desc_act: bool) -> None:
+    """AutoGPTQ writes `qzeros` always."""
+    symmetric, not_ = (checkpoint(gptq(desc_act=desc_act, sym=sym)) for sym in (True, False))
+    assert symmetric == not_
+
+
+@pytest.mark.parametrize(
+    ("engine", "accelerator", "desc_act", "config", "dropped"),
+    [
+        ("vllm", "a100-80gb", False, DENSE, ATTENTION + FEED_FORWARD),
+        ("vllm", "a100-80gb", True, DENSE, ATTENTION + FEED_FORWARD),
+        ("vllm", "h100", False, DENSE, 0),
+        ("sglang", "h100", False, DENSE, ATTENTION + FEED_FORWARD),
+        ("tensorrt-llm", "h100", False, DENSE, 0),
+        ("vllm", "a100-80gb", False, MIXTURE, ATTENTION),
+    ],
+)
+def test_marlin_drops_zero_points_that_say_nothing(
+    engine: str,
+    accelerator: str,
+    *,
+    desc_act: bool,
+    config: dict[str, Any],
+    dropped: int,
+) -> None:
+    """Half a byte a group of 128, of plain matrices; experts keep theirs."""
+    symmetric, not_ = (
+        rank(gptq(desc_act=desc_act, sym=sym), 1, engine, accelerator, config | LARGE)
+        for sym in (True, False)
+    )
+    assert dropped == not_ - symmetric
+
+
 def test_a_plain_order_is_dropped_but_by_hoppers_kernels() -> None:
-    """Marlin has no use for a table that says nothing; Machete leaves it where it is."""
-    ampere, hopper = (rank(gptq(desc_act=False), 2, accelerator=a) for a in ("a100-80gb", "h100"))
+    """Marlin has no use for a table that says nothing; Machete leaves it where it is.
+
+    Zero points go the same way.
+    """
+    section = gptq(desc_act=False, sym=False)
+    ampere, hopper = (rank(section, 2, accelerator=a) for a in ("a100-80gb", "h100"))
     kept = 4 * LAYERS * (2 * HIDDEN + (HEADS * HEAD + WIDTH) // 2)
     assert kept == pytest.approx(hopper - ampere, abs=LAYERS * 4 * 512)

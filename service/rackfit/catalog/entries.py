@@ -60,9 +60,10 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A quantization scheme: how a matrix of weights is stored.
 
     A matrix of r x c elements takes r x c / `block_elements` x `block_bytes` bytes, one
-    scale of `scale_bytes` per `scale_rows` x `scale_columns` tile (0: the whole side),
-    `column_bytes` per column (input), and `tensor_bytes` once. `column_order` tells that a column's
-    bytes name its group, columns being in "plain" order or "sorted" by activations. `operands` is
+    scale of `scale_bytes` per `scale_rows` x `scale_columns` tile (0: the whole side), of which
+    `zero_bytes` are a zero point that says nothing (weights being symmetric), `column_bytes` per
+    column (input), and `tensor_bytes` once. `column_order` tells that a column's bytes name its
+    group, columns being in "plain" order or "sorted" by activations. `operands` is
     the number type its matrices are multiplied in where an accelerator has it (`"bf16"`: converted
     up before). `bits_per_weight` is the published average with scales included;
     `card_bytes_per_weight` the nominal figure of the public card's rule of thumb, where it has one.
@@ -79,6 +80,7 @@ class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     scale_rows: int = 0
     scale_columns: int = 0
     scale_bytes: float = 0
+    zero_bytes: float = 0
     column_bytes: int = 0
     column_order: Literal["none", "plain", "sorted"] = "none"
     tensor_bytes: int = 0

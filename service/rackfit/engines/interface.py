@@ -221,6 +221,14 @@ class Engine(Dividing, Loading, Starting, Versioned, ABC):
         del generation
         return scheme.column_bytes
 
+    def keeps_zeros(self, scheme: Scheme, generation: str) -> bool:
+        """Tell whether zero points of symmetric weights stay with plain matrices, once loaded.
+
+        With those of experts they do in every engine.
+        """
+        del scheme, generation
+        return True
+
     def allocated_bytes(self, size: int) -> int:
         """What is taken of a device for a tensor of `size` bytes."""
         return size

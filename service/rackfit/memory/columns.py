@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from math import ceil
 
 from rackfit.architecture.model import Tensor
-from rackfit.architecture.quantization import scale_bytes
+from rackfit.architecture.quantization import scale_bytes, tiles
 from rackfit.engines.served import StoredTensor
 from rackfit.memory.shares import Share
 
@@ -21,7 +21,7 @@ def by_columns(tensor: Tensor, hidden: int) -> bool:
     return not tensor.fused and tensor.shape[0] == hidden
 
 
-def held_bytes(stored: StoredTensor, part: Share, whole: Share, hidden: int) -> int:
+def held_bytes(stored: StoredTensor, part: Share, whole: Share, hidden: int, *, zeros: bool) -> int:
     """Bytes of a rank's part of a matrix, its table left out.
 
     Args:
@@ -29,14 +29,17 @@ def held_bytes(stored: StoredTensor, part: Share, whole: Share, hidden: int) -> 
         part: what the rank holds of it.
         whole: the copies the rank holds any part of.
         hidden: the model's width.
+        zeros: whether zero points that say nothing stay.
     """
     tensor, scheme = stored.tensor, stored.scheme
+    rows, columns = tensor.shape[-2:]
+    dropped = 0 if zeros else tensor.copies * tiles(scheme, rows, columns) * scheme.zero_bytes
     rest = stored.stored_bytes - tensor.copies * tensor.shape[-1] * scheme.column_bytes
     if scheme.column_order != "sorted" or not by_columns(tensor, hidden):
-        return ceil(rest * part[0] / part[1])
-    rows, columns = tensor.shape[-2:]
+        return ceil((rest - dropped) * part[0] / part[1])
     scales = ceil(tensor.copies * scale_bytes(scheme, rows, columns))
-    return ceil((rest - scales) * part[0] / part[1]) + ceil(scales * whole[0] / whole[1])
+    kept = (scales - dropped) * whole[0] / whole[1]
+    return ceil((rest - scales) * part[0] / part[1]) + ceil(kept)
 
 
 def table_bytes(

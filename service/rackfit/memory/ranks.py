@@ -211,7 +211,9 @@ class RankSizes:
             if stored.scheme.column_order == "none":
                 held = -(-stored.stored_bytes * part // parts)
             else:
-                held = held_bytes(stored, share, WHOLE, self.model.architecture.hidden_size)
+                zeros = self.engine.keeps_zeros(stored.scheme, self.limits.generation)
+                hidden = self.model.architecture.hidden_size
+                held = held_bytes(stored, share, WHOLE, hidden, zeros=zeros)
                 ordered.append((stored, share, WHOLE))
             if tensor.fused:
                 key = (tensor.component, tensor.fused)
@@ -247,7 +249,7 @@ class RankSizes:
                 pad = self.engine.expert_padding(self.model, s.scheme, self.split, self.limits)
                 size = -(-s.stored_bytes * held * pad.numerator // (parts * pad.denominator))
             else:
-                size = held_bytes(s, part, whole, hidden)
+                size = held_bytes(s, part, whole, hidden, zeros=True)
                 ordered.append((s, part, whole))
             sizes[key] = sizes.get(key, 0) + size
         tables = self._tables(ordered)

@@ -7,6 +7,7 @@ from rackfit.architecture.quantization.rules import (
     override,
     scale_bytes,
     stored_bytes,
+    tiles,
 )
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "read_quantization",
     "scale_bytes",
     "stored_bytes",
+    "tiles",
 ]

@@ -19,6 +19,9 @@ GPTQ = {
     **{(bits, size): f"gptq-int{bits}-g{size}" for bits in (4, 8, 3, 2) for size in (64, 32)},
     **{(bits, -1): f"gptq-int{bits}-channel" for bits in (4, 8)},
 }
+DROPPED = ("gptq-int4", "gptq-int8")
+"""Schemes that engines keep without zero points where weights are symmetric."""
+
 AWQ = {(4, 128): "awq-int4", (4, 64): "awq-int4-g64", (4, 32): "awq-int4-g32"}
 
 
@@ -39,6 +42,7 @@ class _Grouped(msgspec.Struct, frozen=True):
     q_group_size: int | None = None
     lm_head: bool = False
     desc_act: bool = False
+    sym: bool = True
     dynamic: dict[str, dict[str, Any]] | None = None
 
 
@@ -119,9 +123,15 @@ def _experts(section: Section) -> Iterator[Rule]:
 
 
 def _ordered(section: Section, fields: _Grouped) -> str:
-    """Return GPTQ's scheme; one group a row has no order."""
+    """Return GPTQ's scheme; one group a row has no order.
+
+    Zero points are stored whether they say anything or not (AutoGPTQ, nn_modules/qlinear); of 2
+    and 3 bits nothing drops those that do not.
+    """
     scheme = _grouped(section, GPTQ, fields)
-    return f"{scheme}-ordered" if fields.desc_act and not scheme.endswith("channel") else scheme
+    asymmetric = "-asym" if not fields.sym and scheme.startswith(DROPPED) else ""
+    ordered = "-ordered" if fields.desc_act and not scheme.endswith("channel") else ""
+    return f"{scheme}{asymmetric}{ordered}"
 
 
 def _grouped(section: Section, schemes: Grouped, fields: _Grouped) -> str:

@@ -185,13 +185,15 @@ def checkpoint_schemes(stored: Storage) -> frozenset[str]:
     return (stored.made_from or stored.schemes) if isinstance(stored, Quantization) else frozenset()
 
 
+def tiles(scheme: Scheme, rows: int, columns: int) -> int:
+    """Return how many tiles a matrix has, each with a scale of its own."""
+    tall, wide = scheme.scale_rows, scheme.scale_columns
+    return (-(-rows // tall) if tall else 1) * (-(-columns // wide) if wide else 1)
+
+
 def scale_bytes(scheme: Scheme, rows: int, columns: int) -> float:
     """Return the bytes of a matrix' scales and zero points."""
-    if not scheme.scale_bytes:
-        return 0
-    tall, wide = scheme.scale_rows, scheme.scale_columns
-    tiles = (-(-rows // tall) if tall else 1) * (-(-columns // wide) if wide else 1)
-    return tiles * scheme.scale_bytes
+    return tiles(scheme, rows, columns) * scheme.scale_bytes if scheme.scale_bytes else 0
 
 
 def stored_bytes(tensor: Tensor, scheme: Scheme, elements: int | None = None) -> int:

@@ -121,6 +121,11 @@ class Sglang(FullBatch, Engine):
         del generation
         return column_bytes(scheme)
 
+    def keeps_zeros(self, scheme: Scheme, generation: str) -> bool:
+        """Marlin's kernels drop them (hardware_backend/gpu/quantization/gptq_kernels.py)."""
+        del scheme, generation
+        return False
+
     def allocated_bytes(self, size: int) -> int:
         """As PyTorch's allocator rounds it."""
         return allocated_bytes(size)

@@ -73,6 +73,11 @@ def expert_parallel_or_not(model: ServedModel, split: Split) -> Rejection | None
     )
 
 
+def _by_machete(scheme: Scheme, generation: str) -> bool:
+    """Tell whether matrices whose columns are in order have Hopper's own kernels."""
+    return scheme.column_order == "plain" and generation == "hopper"
+
+
 class Vllm(Engine):
     """vLLM; what differs by version is asked of `version`."""
 
@@ -157,9 +162,11 @@ class Vllm(Engine):
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are."""
-        if scheme.column_order == "plain" and generation == "hopper":
-            return scheme.column_bytes
-        return column_bytes(scheme)
+        return scheme.column_bytes if _by_machete(scheme, generation) else column_bytes(scheme)
+
+    def keeps_zeros(self, scheme: Scheme, generation: str) -> bool:
+        """Marlin's kernels drop them, Machete's leave them (kernels/linear/mixed_precision)."""
+        return _by_machete(scheme, generation)
 
     def allocated_bytes(self, size: int) -> int:
         """As PyTorch's allocator rounds it."""

@@ -11,6 +11,7 @@ from rackfit.engines.split import Split
 from rackfit.memory.question import ModelRef
 from rackfit.memory.resolve import resolve
 
+LLAMA, FLOAT16 = "meta-llama/Llama-3.1-8B-Instruct", "microsoft/phi-2"
 ENGINES = ("vllm", "sglang", "sglang:0.5.3", "tensorrt-llm", "llama.cpp")
 
 
@@ -40,6 +41,53 @@ def test_every_other_type_that_is_taken_is_launched(engine: str, model: str, dty
     """Both models compute in bf16: what is not told would be kept in that."""
     if dtype != "bf16":
         assert told(engine, model, dtype) != ""
+
+
+@pytest.mark.parametrize(
+    ("version", "model", "dtype", "argument"),
+    [
+        ("0.10", FLOAT16, "bf16", None),
+        ("0.11", FLOAT16, "bf16", "--kv-cache-dtype=bfloat16"),
+        ("0.17", LLAMA, "f16", None),
+        ("0.18", LLAMA, "f16", "--kv-cache-dtype=float16"),
+        ("0.20", LLAMA, "nvfp4", None),
+        ("0.21", LLAMA, "nvfp4", "--kv-cache-dtype=nvfp4"),
+        ("0.33", "deepseek-ai/DeepSeek-V3", "nvfp4", None),
+    ],
+)
+def test_vllm_is_told_what_its_version_takes(
+    version: str, model: str, dtype: str, argument: str | None
+) -> None:
+    """CacheDType grew: bfloat16, float16, then FP4, which latent rows have no kernels for."""
+    assert argument == told(f"vllm:{version}", model, dtype)
+
+
+@pytest.mark.parametrize(
+    ("version", "accelerator", "held"),
+    [
+        ("0.21", "NVIDIA-B200", True),
+        ("0.21", "NVIDIA-H200", False),
+        ("0.31", "NVIDIA-GeForce-RTX-5090", False),
+        ("0.32", "NVIDIA-GeForce-RTX-5090", True),
+        ("0.32", "NVIDIA-H200", True),
+        ("0.32", "AMD-Instinct-MI355X", False),
+    ],
+)
+def test_fp4_caches_are_kept_where_kernels_read_them(
+    version: str, accelerator: str, *, held: bool
+) -> None:
+    """On SM100 at first; 9 bytes for 16 elements of a key or value."""
+    answer = truths.ask(
+        {
+            "model": {"id": LLAMA},
+            "engine": {"name": "vllm", "version": version},
+            "kv_cache_dtype": "nvfp4",
+            "workload": {"context_tokens": 8192, "sequences": 1},
+            "accelerator": accelerator,
+        }
+    )
+    assert held is ("hardware-unsupported" not in [r.code for r in answer.rejections or ()])
+    assert 32 * 8 * 2 * 128 * 9 // 16 == answer.ranks[0].kv_cache_bytes_per_token
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,11 @@ from rackfit.engines.choice import EngineChoice
 from rackfit.engines.launch import Launched, degree, flags
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.vllm.cache_types import TOLD
 from rackfit.engines.vllm.phases import NIXL
 
 ONLINE = {"fp8": "fp8", "bnb-nf4": "bitsandbytes", "bnb-int8": "bitsandbytes"}
 """Schemes a plain checkpoint is converted to while loading; others need one stored so."""
-
-
-TOLD = {"fp8": "fp8", "bf16": "bfloat16"}
-"""Types of the cache that `--kv-cache-dtype` takes beside "auto" (config/cache.py, CacheDType)."""
 
 
 def server_arguments(launched: Launched, choice: EngineChoice) -> tuple[str, ...]:
@@ -54,5 +51,5 @@ def _optional(split: Split, choice: EngineChoice) -> Iterator[str]:
 
 def _cache_argument(model: ServedModel) -> str | None:
     """`--kv-cache-dtype`, where "auto" would make it another type: always for fp8."""
-    own = model.kv_cache_dtype == model.dtype
-    return None if own else TOLD.get(model.kv_cache_dtype)
+    own = model.kv_cache_dtype == model.dtype or model.kv_cache_dtype not in TOLD
+    return None if own else TOLD[model.kv_cache_dtype][0]

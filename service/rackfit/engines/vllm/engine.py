@@ -36,8 +36,8 @@ from rackfit.engines.terms import Limits, Term
 from rackfit.engines.tiles import cut_tiles, refines
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version
-from rackfit.engines.vllm import memory, nodes, pages
-from rackfit.engines.vllm.arguments import TOLD, server_arguments
+from rackfit.engines.vllm import cache_types, memory, nodes, pages
+from rackfit.engines.vllm.arguments import server_arguments
 from rackfit.engines.vllm.padding import mxfp4_padding
 from rackfit.engines.vllm.pairs import broken_pairs
 from rackfit.engines.vllm.phases import VllmPhases
@@ -104,7 +104,7 @@ class Vllm(Engine):
     layer_list: ClassVar[str] = "VLLM_PP_LAYER_PARTITION"  # vllm/distributed/utils.py
     phases: ClassVar[Phases] = VllmPhases()
     pairs_stages: ClassVar[bool] = False
-    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8")
+    kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8", "nvfp4")
 
     @property
     def adapts_experts(self) -> bool:
@@ -156,9 +156,18 @@ class Vllm(Engine):
         return mxfp4_padding(model, split, self.version, limits.generation)
 
     def keeps(self, model: ServedModel) -> bool:
-        """What `--kv-cache-dtype` takes (config/cache.py, CacheDType), or the model's own type."""
-        told = model.kv_cache_dtype == model.dtype or model.kv_cache_dtype in TOLD
-        return told and super().keeps(model)
+        """What `--kv-cache-dtype` takes in this version, or the model's own type."""
+        return cache_types.kept(self.version, model) and super().keeps(model)
+
+    def unsupported(
+        self, model: ServedModel, split: Split, accelerator: Accelerator
+    ) -> Iterator[Rejection]:
+        """A cache besides that no kernel reads there."""
+        yield from super().unsupported(model, split, accelerator)
+        dtype = model.kv_cache_dtype
+        if not cache_types.read_on(self.version, dtype, accelerator):
+            detail = f"{self.name} cannot keep a KV cache in {dtype} on {accelerator.id}."
+            yield reject(split, "hardware-unsupported", detail, self.hardware.source)
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are."""

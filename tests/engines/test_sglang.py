@@ -82,6 +82,29 @@ def test_sparse_latent_rows_in_fp8_are_those_of_the_kernels(accelerator: str, ro
     assert 61 * (row + 132) == answer.ranks[0].kv_cache_bytes_per_token
 
 
+@pytest.mark.parametrize(
+    ("model", "version", "keys"),
+    [
+        ("zai-org/GLM-5.2", "0.5.17", 78),
+        ("zai-org/GLM-5.2", "0.5.18", 21),
+        ("deepseek-ai/DeepSeek-V3.2", "0.5.17", 61),
+        ("deepseek-ai/DeepSeek-V3", "0.5.17", 0),
+    ],
+)
+def test_layers_had_room_for_keys_they_do_not_keep(model: str, version: str, keys: int) -> None:
+    """GLM-5.2's 57 layers that read what another's indexer chose, before 0.5.18."""
+    layers = {"zai-org/GLM-5.2": 78}.get(model, 61)
+    answer = truths.ask(
+        {
+            "model": {"id": model},
+            "engine": {"name": "sglang", "version": version},
+            "kv_cache_dtype": "bf16",
+            "workload": {"context_tokens": 8192, "sequences": 1},
+        }
+    )
+    assert layers * 1152 + keys * 132 == answer.ranks[0].kv_cache_bytes_per_token
+
+
 @pytest.mark.parametrize("engine", NAMES)
 def test_pooled_keys_are_kept_once_a_pool(engine: str) -> None:
     """132 bytes for four tokens of V3.2, on SGLang in pages of whole pools."""

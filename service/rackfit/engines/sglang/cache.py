@@ -11,7 +11,7 @@ from rackfit.architecture.model import (
     LatentAttention,
     RecurrentAttention,
 )
-from rackfit.engines.cache_layout import CacheTerm, merged, sparse_row_bytes
+from rackfit.engines.cache_layout import CacheTerm, indexer_row_bytes, merged, sparse_row_bytes
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.served import ServedModel
@@ -32,6 +32,12 @@ SCALED_ON_RTX: Mapping[str, Version] = {"GlmMoeDsaForCausalLM": (0, 5, 18)}
 """Models that have FlashInfer's kernels on SM120, for rows with their scales, and from when.
 
 Source: sglang/srt/arg_groups/overrides.py, _dsa_split_backend_resolution.
+"""
+
+OWN_KEYS: Version = (0, 5, 18)
+"""From here layers keep no keys where another's indexer chooses for them; before, all had room.
+
+Source: sglang/srt/model_executor/pool_configurator.py of 0.5.14 to 0.5.18.
 """
 
 SLIDING_SHARE = Fraction(4, 5)
@@ -92,13 +98,34 @@ def kept_rows(
     Sparse latent rows in fp8 keep scales and a rotary part in 16 bits for the kernels of
     Hopper (FlashMLA), but not for Blackwell's (TensorRT-LLM) nor AMD's (TileLang).
     """
-    each = model.cache_terms(tensor)
-    scaled = SCALED_ON_RTX.get(model.architecture.name)
-    on_rtx = generation == RTX_BLACKWELL and scaled is not None and version >= scaled
-    if (generation in PLAIN_SPARSE_ROWS and not on_rtx) or model.kv_cache_dtype != "fp8":
-        return list(each)
-    kinds = zip(model.kinds, each, strict=True)
-    return [_with_scales(kind.attention, terms) for kind, terms in kinds]
+    kept = list(zip(model.kinds, model.cache_terms(tensor), strict=True))
+    scaled, key = _keeps_scales(version, model, generation), 0
+    if version < OWN_KEYS:
+        key = max(_key_bytes(kind.attention) for kind in model.kinds)
+    return [
+        _with_key(kind.attention, _with_scales(kind.attention, terms) if scaled else terms, key)
+        for kind, terms in kept
+    ]
+
+
+def _keeps_scales(version: Version, model: ServedModel, generation: str) -> bool:
+    since = SCALED_ON_RTX.get(model.architecture.name)
+    on_rtx = generation == RTX_BLACKWELL and since is not None and version >= since
+    return model.kv_cache_dtype == "fp8" and (on_rtx or generation not in PLAIN_SPARSE_ROWS)
+
+
+def _key_bytes(attention: Attention | None) -> int:
+    own = attention.indexer if isinstance(attention, LatentAttention) else None
+    return indexer_row_bytes(own) if own else 0
+
+
+def _with_key(
+    attention: Attention | None, terms: tuple[CacheTerm, ...], key: int
+) -> tuple[CacheTerm, ...]:
+    """The terms of a layer with room for a key, if it reads what another layer's indexer chose."""
+    if not isinstance(attention, LatentAttention) or attention.indexer or not attention.top_k:
+        return terms
+    return tuple(msgspec.structs.replace(t, row_bytes=t.row_bytes + key) for t in terms)
 
 
 def _in_pool(term: CacheTerm, share: Fraction) -> CacheTerm:

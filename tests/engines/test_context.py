@@ -89,6 +89,8 @@ def test_a_rank_holds_its_part_of_each_tensor(on: tuple[str, str], split: Split)
         line.bytes * held(line.name, parts) for line in lines.tensors if line.component != "draft"
     )
     found = memory(LATENT, on, msgspec.to_builtins(split))["ranks"]
+    if on is READING:  # SGLang's w_kc and w_vc, and its rotary table
+        size += 61 * 128 // split.tensor * (128 + 128) * 512 * 2 + 163_840 * 64 * 4
     assert float(size) == pytest.approx(found[0]["weights_bytes"], rel=2e-3)
 
 

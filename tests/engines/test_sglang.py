@@ -14,6 +14,8 @@ from rackfit.memory.resolve import resolve
 H100 = "NVIDIA-H100-80GB-HBM3"
 RTX = "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
 NAMES = ("sglang", "vllm")
+COMPUTED = 61 * 128 * (128 + 128) * 512 * 2 + 163_840 * 64 * 4
+"""What SGLang adds to DeepSeek-V3's weights on a rank of whole attention."""
 
 
 def capacity(weights: str, **engine: float) -> tuple[int, int]:
@@ -177,8 +179,21 @@ def test_a_rank_of_attention_dp_holds_its_part_of_the_head() -> None:
         "accelerator": "NVIDIA-H200",
     }
     head = 129_280 * 7168 * 2
-    here = truths.ask(asked).ranks[0].weights_bytes
+    here = truths.ask(asked).ranks[0].weights_bytes - COMPUTED
     assert here + head * 7 / 8 == pytest.approx(90.867 * truths.GIB, rel=0.001)
+
+
+def test_latent_projections_are_kept_twice_and_rotary_tables_in_f32() -> None:
+    """Of V3 61 x 128 heads x (128 + 128) x 512 in bf16, and 163,840 positions of 64."""
+    sizes = []
+    for engine in ({"name": "generic"}, {"name": "sglang"}):
+        asked = {
+            "model": {"id": "deepseek-ai/DeepSeek-V3"},
+            "engine": engine,
+            "workload": {"context_tokens": 8192, "sequences": 1},
+        }
+        sizes.append(truths.ask(asked).ranks[0].weights_bytes)
+    assert COMPUTED == pytest.approx(sizes[1] - sizes[0], rel=0.2)  # the allocator's steps besides
 
 
 H100_MIB, H100_USABLE = 81_559, 79.19 * 1024

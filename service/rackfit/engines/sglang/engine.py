@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
+from rackfit.architecture.model import Attention
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.computed import absorbed_bytes, rotary_bytes
 from rackfit.engines.context import experts_on_all_ranks
 from rackfit.engines.hardware import (
     AMD,
@@ -129,6 +131,16 @@ class Sglang(FullBatch, Engine):
     def allocated_bytes(self, size: int) -> int:
         """As PyTorch's allocator rounds it."""
         return allocated_bytes(size)
+
+    def computed_bytes(self, model: ServedModel) -> int:
+        """Rotary tables, kept in f32 (sglang/srt/layers/rotary_embedding/base.py)."""
+        return rotary_bytes(model.architecture, "f32")
+
+    def layer_computed_bytes(
+        self, model: ServedModel, attention: Attention | None, split: Split
+    ) -> int:
+        """w_kc and w_vc (models/deepseek_common/deepseek_weight_loader.py, post_load_weights)."""
+        return absorbed_bytes(attention, split, model.dtype)
 
     def vision_parts(self, split: Split) -> int:
         """Towers are divided as attention is."""

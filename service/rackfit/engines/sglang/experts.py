@@ -40,7 +40,7 @@ BYTE_SCALES: Version = (0, 5, 16)
 AGAIN, AGAIN_IN_F32 = Fraction(1, 17), Fraction(4, 17)
 """Marlin makes scales of its own and keeps the loaded ones, bytes since that version, then f32.
 
-With f32 DeepSeek-V4-Pro's 102.0 GiB at TP8 are 124.6; a log has 125.65 (InferenceX 2128).
+With f32 DeepSeek-V4-Pro's 102.5 GiB at TP8 are 125.1; a log has 125.65 (InferenceX 2128).
 """
 
 

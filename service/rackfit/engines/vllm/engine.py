@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 
 from rackfit.architecture.model import (
     Attention,
-    LatentAttention,
     RecurrentAttention,
 )
 from rackfit.catalog.entries import Accelerator, Scheme
-from rackfit.engines.cache_layout import PLAIN_BYTES
 from rackfit.engines.cache_pool import StageCache
+from rackfit.engines.computed import absorbed_bytes, rotary_bytes
 from rackfit.engines.hardware import (
     AMD,
     FP8_AMD,
@@ -213,26 +212,14 @@ class Vllm(Engine):
         return max(2, split.pipeline) if self.version >= BATCHES_IN_FLIGHT else 1
 
     def computed_bytes(self, model: ServedModel) -> int:
-        """One table of cosines and sines for each distinct rotary embedding.
-
-        vLLM RotaryEmbedding._compute_cos_sin_cache: positions x rotary dimension, in the
-        model's type.
-        """
-        element = PLAIN_BYTES[model.dtype]
-        return sum(r.positions * r.width * element for r in model.architecture.rotaries)
+        """Rotary tables in the model's type (vLLM RotaryEmbedding._compute_cos_sin_cache)."""
+        return rotary_bytes(model.architecture, model.dtype)
 
     def layer_computed_bytes(
         self, model: ServedModel, attention: Attention | None, split: Split
     ) -> int:
-        """The up-projections of latent attention once more, unpacked for absorbed decoding.
-
-        vLLM MLACommonImpl.process_weights_after_loading: W_UK_T and W_UV.
-        """
-        if not isinstance(attention, LatentAttention):
-            return 0
-        widths = attention.nope_width + attention.value_width
-        elements = attention.heads // split.tensor * widths * attention.latent_width
-        return elements * PLAIN_BYTES[model.dtype]
+        """W_UK_T and W_UV (vLLM MLACommonImpl.process_weights_after_loading)."""
+        return absorbed_bytes(attention, split, model.dtype)
 
     def activation_terms(
         self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool

@@ -42,6 +42,8 @@ def loaded(
         ("tensorrt-llm", "NVIDIA-B200", {"tensor": 1}, (2 * 3072 + 2944) / 3, 2944),
         ("tensorrt-llm", H100, {"tensor": 8}, 2944, 8 * 384),
         ("vllm", "NVIDIA-B200", {"tensor": 8}, 3072, 8 * 512),
+        ("vllm:0.27", "NVIDIA-B200", {"tensor": 1}, 3072, 2944),
+        ("vllm:0.27", "AMD-Instinct-MI355X", {"tensor": 8}, 3072, 8 * 512),
         ("sglang:0.5.14", RTX, {"tensor": 1}, 3072, 2944),
         ("tensorrt-llm", RTX, {"tensor": 1}, 2944, 2944),
         ("vllm:0.21", RTX, {"tensor": 1}, 3072, 2944),

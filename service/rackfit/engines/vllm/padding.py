@@ -8,6 +8,7 @@ for 120b on H100 with Marlin and with Triton.
 
 from fractions import Fraction
 
+from rackfit.engines.hardware import BLACKWELL
 from rackfit.engines.padding import MXFP4_VALUES, padded, padded_slices
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
@@ -25,6 +26,10 @@ HIDDEN, MARLIN_WIDTH, TRITON_WIDTH, CUTLASS = 256, 128, 64, 128
 WHOLE = ("blackwell", "cdna3", "cdna4")
 """Kernels of these generations pad both sides to 256."""
 
+NARROW: Version = (0, 27)
+NARROW_WIDTH = 128
+"""From here TensorRT-LLM's, on SM100, pad the width to less."""
+
 
 def mxfp4_padding(model: ServedModel, split: Split, version: Version, generation: str) -> Fraction:
     """How much larger experts are as loaded than as stored."""
@@ -34,7 +39,8 @@ def mxfp4_padding(model: ServedModel, split: Split, version: Version, generation
         )
     across = padded(model.architecture.hidden_size, HIDDEN)
     if generation in WHOLE:
-        return across * padded_slices(model, split, HIDDEN)
+        narrow = generation in BLACKWELL and version >= NARROW
+        return across * padded_slices(model, split, NARROW_WIDTH if narrow else HIDDEN)
     if generation in WITHOUT_FP4_LAYOUT or version < MARLIN_ONLY:
         return across * padded_slices(model, split, MARLIN_WIDTH)
     return (1 + (across - 1) * MXFP4_VALUES) * padded_slices(model, split, TRITON_WIDTH)

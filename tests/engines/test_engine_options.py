@@ -236,6 +236,14 @@ def test_graphs_count_from_a_version_on(
     assert counted is (not answer.unbudgeted_terms)
 
 
+@pytest.mark.parametrize(("version", "large"), [("0.32", True), ("0.33", False)])
+def test_a_gb10_is_a_small_device_from_a_version_on(version: str, *, large: bool) -> None:
+    """For its memory it was a large one."""
+    device = truths.catalog().accelerators["NVIDIA-GB10"]
+    limits = engine_for(EngineChoice(name="vllm", version=version), 0.1).limits(device, 8192)
+    assert ((8192, 1024) if large else (2048, 256)) == (limits.batched_tokens, limits.sequences)
+
+
 def test_smaller_devices_prepare_for_smaller_batches() -> None:
     """2,048 tokens and 256 sequences below 70 GiB, and on every A100."""
     peaks = [

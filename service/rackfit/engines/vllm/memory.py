@@ -6,7 +6,7 @@ _dummy_sampler_run), v1/worker/gpu_worker.py (determine_available_memory),
 v1/sample/ops/topk_topp_sampler.py. Checked against start-up logs (tests/truth).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rackfit.architecture.model import (
     DenseFeedForward,
@@ -27,7 +27,10 @@ GIB = 1 << 30
 MIB = 1 << 20
 
 LARGE_DEVICE = 70 * GIB
-"""From here vLLM prepares for larger batches, A100 excepted (EngineArgs.get_batch_defaults)."""
+"""From here vLLM prepares for larger batches (EngineArgs.get_batch_defaults)."""
+
+SLOW: Mapping[str, Version] = {"A100": (0, 0), "GB10": (0, 33)}
+"""Large devices that are excepted from a version on."""
 
 LARGEST_DEVICE, LARGEST_BATCH = 160 * GIB, (0, 28)
 """From here, and from this version, 16,384 tokens are batched."""
@@ -73,7 +76,8 @@ NON_TORCH_PCIE = {1: 0.25}
 def limits(version: Version, accelerator: Accelerator | None, context_tokens: int) -> Limits:
     """The batch vLLM prepares for on a device (EngineArgs.get_batch_defaults)."""
     large = accelerator is None or (
-        accelerator.usable_bytes >= LARGE_DEVICE and "A100" not in accelerator.id
+        accelerator.usable_bytes >= LARGE_DEVICE
+        and not any(name in accelerator.id and version >= v for name, v in SLOW.items())
     )
     tokens = 8192 if large else 2048
     if accelerator and accelerator.usable_bytes >= LARGEST_DEVICE and version >= LARGEST_BATCH:

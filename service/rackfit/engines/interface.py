@@ -7,21 +7,20 @@ its source.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from typing import Any, ClassVar, Self
 
 import msgspec
 
-from rackfit.architecture.model import Attention, ExpertFeedForward
-from rackfit.catalog.entries import Accelerator, Scheme
+from rackfit.architecture.model import ExpertFeedForward
+from rackfit.catalog.entries import Accelerator
 from rackfit.engines.cache_layout import merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.dividing import Dividing
 from rackfit.engines.hardware import Hardware
+from rackfit.engines.holding import Holding
 from rackfit.engines.launch import Phase
 from rackfit.engines.loading import Loading
-from rackfit.engines.padding import AS_STORED, padded_slices, rounds_blocks, scheme_block
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import (
     COMMON_PIPELINE_RULES,
@@ -49,7 +48,7 @@ def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
     return tuple(runs)
 
 
-class Engine(Dividing, Loading, Starting, Versioned, ABC):
+class Engine(Dividing, Holding, Loading, Starting, Versioned, ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
@@ -207,43 +206,6 @@ class Engine(Dividing, Loading, Starting, Versioned, ABC):
         each = model.cache_terms(split.tensor)
         terms = merged(zip(counts, each, strict=True), block)
         return StageCache(terms=terms, block_tokens=block)
-
-    def expert_padding(
-        self, model: ServedModel, scheme: Scheme, split: Split, limits: Limits
-    ) -> Fraction:
-        """How much larger routed experts are as loaded than as stored: by whole blocks, if any."""
-        del limits
-        rounded = rounds_blocks(model, scheme)
-        return padded_slices(model, split, scheme_block(scheme)) if rounded else AS_STORED
-
-    def column_bytes(self, scheme: Scheme, generation: str) -> int:
-        """Bytes kept of the group of each column of a matrix, on devices of a generation."""
-        del generation
-        return scheme.column_bytes
-
-    def keeps_zeros(self, scheme: Scheme, generation: str) -> bool:
-        """Tell whether zero points of symmetric weights stay with plain matrices, once loaded.
-
-        With those of experts they do in every engine.
-        """
-        del scheme, generation
-        return True
-
-    def allocated_bytes(self, size: int) -> int:
-        """What is taken of a device for a tensor of `size` bytes."""
-        return size
-
-    def computed_bytes(self, model: ServedModel) -> int:
-        """What is computed at loading and kept beside the checkpoint's weights on each rank."""
-        del model
-        return 0
-
-    def layer_computed_bytes(
-        self, model: ServedModel, attention: Attention | None, split: Split
-    ) -> int:
-        """The same of one layer."""
-        del model, attention, split
-        return 0
 
     def activation_terms(
         self, model: ServedModel, split: Split, limits: Limits, *, first: bool, last: bool

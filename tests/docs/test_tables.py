@@ -24,7 +24,7 @@ from rackfit.memory.refusals import MAX_RANKS
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
 from rackfit.planning.placement import MAX_LISTED
 from rackfit.planning.question import PlanRequest
-from rackfit.server.bounds import MAX_HEAD_BYTES, MAX_TARGET_BYTES
+from rackfit.server.heads import MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from rackfit.settings import Settings, read_settings
 
 README = (ROOT / "README.md").read_text()

@@ -66,8 +66,8 @@ def test_five_slots_or_more_are_as_good_as_even(name: str) -> None:
 
 
 def test_three_slots_reach_99_percent() -> None:
-    """Where EPLB reaches 95."""
-    assert placed("zipf 0.5, 384 experts, 432 / 144")["balancedness"]["mean"] >= 0.990
+    """And 99.7, where EPLB reaches 95."""
+    assert placed("zipf 0.5, 384 experts, 432 / 144")["balancedness"]["mean"] >= 0.997
 
 
 @pytest.mark.parametrize("name", ["zipf 0.5, 288 / 144", "lognormal 0.5, 288 / 144"])

@@ -14,7 +14,7 @@ from rackfit.balancing.counts import (
 )
 from rackfit.balancing.eased import FIRST, OTHERS, ease, least_peak
 from rackfit.balancing.floor import pack_replicas
-from rackfit.balancing.packing import Packing, counted, packed, times
+from rackfit.balancing.packing import Packing, counted, packed, shared_replicas, times
 from rackfit.balancing.pairs import search_counts
 from rackfit.balancing.starts import deal, redeal, start
 from rackfit.balancing.sweeps import sweep
@@ -29,13 +29,18 @@ CLOSE = 0.0015
 PARTING = 0.0005
 """What balance may be given for not having an expert twice on one rank."""
 
-_STUCK = 0.01
-"""How far above the goal exchanges may end before other counts are tried."""
+_STUCK, _BEYOND = 0.005, 0.05
+"""How far above the goal dealing out may end before other counts are tried, and how far a replica
+that nothing makes smaller may be for them to help.
+"""
 
 PAIRS, _FEW, _MOST = 2, 3, 128
 """Slots a rank where counts decide, up to which every exchange is weighed, and up to which
 dealing replicas out once is not enough.
 """
+
+_FAR = 0.005
+"""How far above the goal a rank's time must be for that, as it takes long."""
 
 
 class Packed(NamedTuple):
@@ -64,7 +69,7 @@ def pack(task: Task, goal: Floats, expired: Expired, measured: Floats | None = N
         return Packed(found.placed(), unknown)
     if task.is_alike:
         hot = _least(found) > goal * (1 + CLOSE)
-        placed = _with_other_counts(found, goal, hot, expired)
+        placed = _with_other_counts(found, goal, hot, expired).placed()
     else:
         placed = _of_speeds(found, goal, expired)
     return Packed(_no_worse_than_on_average(task, placed, goal, expired), unknown)
@@ -107,7 +112,9 @@ def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) 
     counts = greedy_counts(task, measured)
     own = (counts < task.ranks).all(axis=1)  # else EPLB may have more of them
     packing = Packing(task, counts)
-    goal = np.maximum(goal, _least(packing, 0))
+    alone = _least(packing, 0)
+    near = goal * (1 + _BEYOND)
+    goal = np.maximum(goal, alone)
     least = _least(packing)
     hot = least > goal * (1 + CLOSE)
     rows = np.flatnonzero(hot)
@@ -119,9 +126,11 @@ def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) 
     if len(rows):
         packing.put_better(eased, rows)
         floors[rows] = np.where(own & (measured is not None), least, 0)[rows]
+    redeal(packing, goal * (1 + CLOSE), expired)
+    stuck = (packing.peaks() > goal * (1 + _STUCK)) & (alone <= near)
+    packing = _with_other_counts(packing, goal, stuck, expired)
     tidy(packing, goal, expired)
-    stuck = packing.peaks() > goal * (1 + _STUCK)
-    return Packed(_with_other_counts(packing, goal, stuck, expired), floors)
+    return Packed(packing.placed(), floors)
 
 
 def _least(packing: Packing, most: int | None = None) -> Floats:
@@ -131,17 +140,24 @@ def _least(packing: Packing, most: int | None = None) -> Floats:
     return least_peak(packing.mean.reshape(task.rows, -1), task.ranks, task.slots, most)
 
 
-def _with_other_counts(packing: Packing, goal: Floats, rows: Bools, expired: Expired) -> Ints:
-    """Try other counts for some `rows` [rows], keep what is better: [rows, ranks, slots]."""
-    placed, tried = packing.placed(), np.flatnonzero(rows)
-    if len(tried) and not expired():
-        task = packing.task.select(tried)
-        on_average = task._replace(loads=task.loads.mean(axis=0, keepdims=True))
-        other = packed(task, ease(on_average, goal[tried], OTHERS))
+def _with_other_counts(packing: Packing, goal: Floats, rows: Bools, expired: Expired) -> Packing:
+    """Try other counts for some `rows` [rows]; return what is better of both."""
+    tried = np.flatnonzero(rows)
+    if not len(tried) or expired():
+        return packing
+    task = packing.task.select(tried)
+    on_average = task._replace(loads=task.loads.mean(axis=0, keepdims=True))
+    other = packed(task, ease(on_average, goal[tried], OTHERS))
+    if task.is_plain:
+        redeal(other, goal[tried] * (1 + CLOSE), expired)
+    else:
         tidy(other, goal[tried], expired)
-        better = other.peaks() < packing.peaks()[tried]
-        placed[tried[better]] = other.placed()[better]
-    return placed
+    better = other.peaks() < packing.peaks()[tried]
+    if not better.any():
+        return packing
+    placed = packing.placed()
+    placed[tried[better]] = other.placed()[better]
+    return packed(packing.task, placed)
 
 
 def _dealt(task: Task, counts: Ints, goal: Floats, expired: Expired) -> Packing:
@@ -152,16 +168,28 @@ def _dealt(task: Task, counts: Ints, goal: Floats, expired: Expired) -> Packing:
 
 
 def tidy(packing: Packing, goal: Floats, expired: Expired) -> None:
-    """Part what lies together and exchange replicas, by turns."""
-    task = packing.task
-    if task.is_plain and PAIRS < task.slots <= _MOST:
-        redeal(packing, goal * (1 + CLOSE), expired)
-    for allowance in (CLOSE if task.slots > PAIRS else PARTING, PARTING):
-        allowed = np.maximum(packing.peaks(), goal) * (1 + allowance)
-        left = part(packing, allowed, expired)
-        exchange(packing, goal, expired)
-        if not left:
-            break
+    """Part what lies together and exchange replicas; part the rest as well where it can be."""
+    allowed = np.maximum(packing.peaks(), goal)
+    close = CLOSE if packing.task.slots > PAIRS else PARTING
+    left = part(packing, allowed * (1 + close), expired)
+    exchange(packing, goal, expired)
+    if left:  # exchanges may have parted it
+        _part_first(packing, goal, expired)
+
+
+def _part_first(packing: Packing, goal: Floats, expired: Expired) -> None:
+    """Part at any price, and keep that of the rows that exchanges make as even again."""
+    rows = np.flatnonzero(shared_replicas(packing.placed()))
+    if not len(rows):
+        return
+    before = packing.placed()[rows]
+    other = packed(packing.task.select(rows), before)
+    part(other, np.full(len(rows), np.inf), expired)
+    exchange(other, goal[rows], expired)
+    placed = other.placed()
+    kept = other.peaks() <= np.maximum(packing.peaks(), goal)[rows] * (1 + PARTING)
+    kept &= shared_replicas(placed) < shared_replicas(before)
+    packing.put_rows(placed[kept], rows[kept])
 
 
 def exchange(packing: Packing, goal: Floats, expired: Expired) -> None:
@@ -170,5 +198,7 @@ def exchange(packing: Packing, goal: Floats, expired: Expired) -> None:
     if task.slots == PAIRS and task.is_plain:
         return
     aim(packing, goal, limit, expired, 10)
-    if not task.is_plain or task.slots <= _FEW:
+    if not task.is_plain:
         sweep(packing, limit, expired, 30)
+    elif task.slots <= _FEW:
+        sweep(packing, goal * (1 + _FAR), expired, 12)

@@ -4,6 +4,9 @@ import numpy as np
 
 from rackfit.balancing.task import Bools, Floats, Ints, Task
 
+_ALIKE = 1e-280
+"""Values that differ by less are in the order of their numbers: a share of it would overflow."""
+
 
 class Packing:
     """Replicas in the slots of all ranks of all rows: the one thing that changes in a search.
@@ -27,7 +30,7 @@ class Packing:
         mean = share[0] if len(share) == 1 else share.mean(axis=0)
         self.task = task
         self.counts = counts
-        self.order = np.argsort(mean, axis=1, kind="stable")
+        self.order = ascending(mean)
         first = np.arange(task.rows)[:, None] * task.experts
         of_row = np.take_along_axis(counts, self.order, axis=1)
         flat = np.repeat((self.order + first).ravel(), of_row.ravel())
@@ -58,11 +61,18 @@ class Packing:
         held = self.numbered(placed, rows) + rows[:, None, None] * self.replicas
         peak = self.mean.take(held).sum(axis=2).max(axis=1)
         better = peak < self.peaks()[rows]
-        ranks = (rows[better, None] * self.task.ranks + np.arange(self.task.ranks)).ravel()
-        self.held[:, ranks] = held[better].reshape(-1, self.task.slots).T
+        self._put_rows(held[better], rows[better])
+        return np.asarray(peak)
+
+    def put_rows(self, placed: Ints, rows: Ints) -> None:
+        """Put `rows` [n] where `placed` [n, ranks, slots] has their experts."""
+        self._put_rows(self.numbered(placed, rows) + rows[:, None, None] * self.replicas, rows)
+
+    def _put_rows(self, held: Ints, rows: Ints) -> None:
+        ranks = (rows[:, None] * self.task.ranks + np.arange(self.task.ranks)).ravel()
+        self.held[:, ranks] = held.reshape(-1, self.task.slots).T
         self.rank[self.held[:, ranks]] = ranks
         self.total[:, ranks] = self.load.take(self.held[:, ranks], axis=1).sum(axis=1)
-        return np.asarray(peak)
 
     def put_experts(self, placed: Ints) -> None:
         """Put replicas where `placed` [rows, ranks, slots] has their experts."""
@@ -76,7 +86,7 @@ class Packing:
         order = self.order[rows]
         place = np.empty_like(order)
         np.put_along_axis(place, order, np.arange(self.task.experts)[None], axis=1)
-        keys = np.take_along_axis(place, placed.reshape(len(rows), -1), axis=1)
+        keys = np.take_along_axis(place, placed.reshape(len(rows), self.replicas), axis=1)
         slots = np.argsort(keys, axis=1, kind="stable")
         held = np.empty_like(slots)
         np.put_along_axis(held, slots, np.arange(self.replicas)[None], axis=1)
@@ -128,6 +138,23 @@ def packed(task: Task, placed: Ints) -> Packing:
     return packing
 
 
+def ascending(values: Floats) -> Ints:
+    """Return the order of `values` [rows, n], ascending, of equal ones by their number: [rows, n].
+
+    numpy sorts whole numbers several times as fast as it finds an order, so each value becomes one
+    with its number behind it; what differs by less than 2^-49 of all there is counts as equal.
+    """
+    bits = (values.shape[1] - 1).bit_length()
+    low = values.min(initial=0)
+    span = values.max(initial=0) - low
+    scale = 2.0 ** (62 - bits) / span if span > _ALIKE else 0.0
+    key = ((values - low) * scale).astype(np.int64)
+    key <<= bits
+    key |= np.arange(values.shape[1])
+    key.sort(axis=1)
+    return np.asarray(key & ((1 << bits) - 1))
+
+
 def counted(placed: Ints, experts: int) -> Ints:
     """Count each expert's replicas in `placed` [rows, ranks, slots]: [rows, experts]."""
     rows = len(placed)
@@ -135,13 +162,16 @@ def counted(placed: Ints, experts: int) -> Ints:
     return np.bincount(number.ravel(), minlength=rows * experts).reshape(rows, experts)
 
 
+def loads_of(task: Task, placed: Ints) -> Floats:
+    """Return what each slot's replica carries in each window: [windows, rows, ranks, slots]."""
+    rows = np.arange(task.rows)[:, None, None] * task.experts
+    share = (task.loads / counted(placed, task.experts)).reshape(len(task.loads), -1)
+    return share.take((placed + rows).ravel(), axis=1).reshape(len(share), *placed.shape)
+
+
 def times(task: Task, placed: Ints) -> Floats:
     """Return each rank's time in each window: [windows, rows, ranks]."""
-    rows = np.arange(task.rows)[:, None, None] * task.experts
-    number = (placed + rows).ravel()
-    share = (task.loads / counted(placed, task.experts)).reshape(len(task.loads), -1)
-    load = share.take(number, axis=1).reshape(len(share), *placed.shape).sum(axis=3)
-    return np.asarray(load / task.speeds)
+    return np.asarray(loads_of(task, placed).sum(axis=3) / task.speeds)
 
 
 def shared_replicas(placed: Ints) -> Ints:

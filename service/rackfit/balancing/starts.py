@@ -1,16 +1,20 @@
 """First packings of replicas, to be improved: dealt out in rounds, one for each slot."""
 
 from collections.abc import Callable
-from itertools import cycle, islice
 
 import numpy as np
 
 from rackfit.balancing.floor import Shape, floor, rounds_of
-from rackfit.balancing.packing import Packing
-from rackfit.balancing.task import Bools, Floats
+from rackfit.balancing.packing import Packing, ascending
+from rackfit.balancing.task import Bools, Floats, Ints, Task
 
-_TURNS = 16
-"""Slots that are dealt out again at most, by turns: more gain little."""
+_TURNS, _IDLE = 40, 4
+"""Turns in which a slot of each rank is dealt out again, and rounds of them without a gain."""
+
+_FEW, _WHOLE = 4, 2
+"""Slots a rank up to which it is never all ranks' smallest replicas, with more for two rounds:
+these are small enough to even out what the others leave.
+"""
 
 _LOWER = 1 - 1e-5
 """What a peak must fall to for a row to be worth another turn of each slot."""
@@ -50,33 +54,54 @@ def deal(packing: Packing) -> None:
     held = np.empty((task.rows, task.ranks, task.slots), np.int64)
     row = np.arange(task.rows)[:, None]
     for slot in range(task.slots):
-        rank = np.argsort(-room, axis=1, kind="stable")
+        rank = ascending(-room)
         held[row, rank, slot] = number[slot]
         room[row, rank] -= load[:, slot]
     packing.put(held)
 
 
 def redeal(packing: Packing, limit: Floats, expired: Callable[[], bool]) -> None:
-    """Deal slots out again, one after the other, until times are below `limit` [rows].
+    """Deal slots out again, one of each rank at a time, until times are below `limit` [rows].
 
-    What the ranks have in one slot goes to them anew, the largest replica to the rank that the
-    other slots leave most room: of all ways to do so that has the lowest peak. There is one
-    window, and ranks are equally fast.
+    No turn raises a peak. There is one window, and ranks are equally fast.
     """
-    task, mean = packing.task, packing.mean
-    held = packing.held.reshape(task.slots, task.rows, task.ranks)
-    total = packing.total.reshape(task.rows, task.ranks)
-    smallest_first = np.argsort(mean.take(packing.held).sum(axis=1), kind="stable")
+    task = packing.task
     peaks, idle = packing.peaks(), np.zeros(task.rows, np.int64)
-    for slot in islice(cycle(smallest_first), _TURNS):
-        rows = np.flatnonzero((peaks > limit) & (idle < task.slots))
+    for turn in range(_TURNS):
+        rows = np.flatnonzero((peaks > limit) & (idle < _IDLE * task.slots))
         if not len(rows) or expired():
             break
-        rest = total[rows] - mean.take(held[slot, rows])
-        falling = np.argsort(-rest, axis=1, kind="stable")
-        held[slot, rows[:, None], falling] = np.sort(held[slot, rows], axis=1)
-        total[rows] = rest + mean.take(held[slot, rows])
-        lower = total[rows].max(axis=1)
+        lower = _deal_again(packing, rows, _chosen(task, turn))
         idle[rows] = np.where(lower < peaks[rows] * _LOWER, 0, idle[rows] + 1)
         peaks[rows] = lower
     packing.rank[packing.held] = np.arange(task.rows * task.ranks)
+
+
+def _chosen(task: Task, turn: int) -> Ints:
+    """Return which slot of each rank is dealt out in a turn: [ranks].
+
+    The same of all, or one, two, three further on from rank to rank, so that with each round
+    others are dealt out together.
+    """
+    round_, first = divmod(turn, task.slots)
+    step = round_ + 1 if task.slots <= _FEW else max(0, round_ + 1 - _WHOLE)
+    return (np.arange(task.ranks) * step - 1 - first) % task.slots
+
+
+def _deal_again(packing: Packing, rows: Ints, slot: Ints) -> Floats:
+    """Deal out again what the ranks of `rows` [n] have in a `slot` each [ranks]: peaks [n].
+
+    The largest replica goes to the rank that the others leave most room: of all ways to deal them
+    out that has the lowest peak. Where each replica is, is not kept.
+    """
+    ranks, held, total = packing.task.ranks, packing.held.reshape(-1), packing.total.reshape(-1)
+    at = rows[:, None] * ranks + np.arange(ranks)
+    place = at + slot * len(total)
+    dealt = held.take(place)
+    rest = total.take(at) - packing.mean.take(dealt)
+    dealt.sort(axis=1)
+    falling = ascending(-rest) + np.arange(len(rows))[:, None] * ranks
+    now = rest.take(falling) + packing.mean.take(dealt)
+    held[place.take(falling)] = dealt
+    total[at.take(falling)] = now
+    return np.asarray(now.max(axis=1))

@@ -7,7 +7,8 @@ import numpy as np
 from rackfit.balancing.packing import Packing
 from rackfit.balancing.task import Bools, Floats, Ints
 
-_PASSES = 8
+_PASSES = 40
+"""Replicas of a row that are parted at most: very hot experts are on nearly every rank."""
 
 _COMPARED_ALL = 64
 """Slots a rank up to which all of its experts are compared, which is faster than sorting them."""

@@ -14,9 +14,10 @@ import numpy as np
 
 from rackfit.balancing.aimed import GAIN
 from rackfit.balancing.bounds import balancedness
+from rackfit.balancing.covers import cover
 from rackfit.balancing.floor import Shape
 from rackfit.balancing.pack import CLOSE
-from rackfit.balancing.packing import Packing, packed, times
+from rackfit.balancing.packing import Packing, loads_of, packed, times
 from rackfit.balancing.place import Problem
 from rackfit.balancing.rounds import MOST_SLOTS, best_rounds, pass_on
 from rackfit.balancing.task import Bools, Ints, Task
@@ -25,10 +26,11 @@ from rackfit.balancing.unshare import COMPARED, exchange_peaks
 _AT_ONCE = 2_000_000
 """Experts compared between looks at the clock."""
 
-AIMS = (None, 0.007, 0.011)
-"""How far above the mean rounds of three may leave their ranks, path by path; None: no rounds.
+ROUNDS = (0.007, 0.011)
+COVERS = (0.004, 0.006, 0.008, 0.01, 0.0125, 0.016, 0.021, 0.028)
+"""How far above the mean rounds of three, and slots dealt out anew, may leave ranks, way by way.
 
-How little is moved for a balance depends on it, and the best of the paths is followed.
+How little is moved for a balance depends on it, and the best of the ways is followed.
 """
 
 
@@ -56,10 +58,9 @@ def paths(
         [Stop(0, here, placed)] if _keeps_groups(shape, placed) else []
         for here, placed in zip(balance, current, strict=True)
     ]
-    for aim in AIMS if task.slots <= MOST_SLOTS and alike else AIMS[:1]:
-        for placed, rows in _exchanges(task, current, shape.nodes, aim, expired):
-            going_on = rows[[bool(found[row]) for row in rows]]
-            _stop_at(found, task, going_on, current, placed)
+    for placed, rows in _ways(task, current, shape.nodes, expired, alike=alike):
+        going_on = rows[[bool(found[row]) for row in rows]]
+        _stop_at(found, task, going_on, current, placed)
     ends = fresh.copy()
     for row in range(task.rows if alike else 0):
         if expired():
@@ -67,6 +68,37 @@ def paths(
         ends[row] = _relabelled(fresh[row], current[row])
     _stop_at(found, task, np.arange(task.rows), current, ends)
     return found
+
+
+def _ways(
+    task: Task, current: Ints, nodes: int, expired: Callable[[], bool], *, alike: bool
+) -> Iterator[tuple[Ints, Ints]]:
+    """Yield placements of all layers on their ways from `current`, and the layers just changed."""
+    yield from _exchanges(task, current, nodes, expired)
+    if not alike:
+        return
+    if len(task.loads) > 1:
+        for aim in ROUNDS if task.slots <= MOST_SLOTS else ():
+            yield from _exchanges(task, current, nodes, expired, aim=aim)
+        return
+    for aim in COVERS:
+        covered, rows = _covered(task, current, 1 + aim, expired)
+        yield covered, rows
+        yield from _exchanges(task, covered, nodes, expired, enough=1 + aim)
+
+
+def _covered(
+    task: Task, current: Ints, aim: float, expired: Callable[[], bool]
+) -> tuple[Ints, Ints]:
+    """Deal out few slots of each layer anew for a peak of `aim`; return the layers changed."""
+    load = loads_of(task, current)[0]
+    placed, rows = current.copy(), []
+    for row in range(task.rows):
+        found = None if expired() else cover(load[row], current[row], aim, expired)
+        if found is not None:
+            placed[row] = found
+            rows.append(row)
+    return placed, np.array(rows, np.int64)
 
 
 def _keeps_groups(shape: Shape, placed: Ints) -> bool:
@@ -133,17 +165,23 @@ def moved_slots(old: Ints, new: Ints) -> int:
 
 
 def _exchanges(
-    task: Task, current: Ints, nodes: int, aim: float | None, expired: Callable[[], bool]
+    task: Task,
+    current: Ints,
+    nodes: int,
+    expired: Callable[[], bool],
+    *,
+    aim: float | None = None,
+    enough: float = 1 + CLOSE,
 ) -> Iterator[tuple[Ints, Ints]]:
-    """Relieve each layer's hottest rank by one exchange, or round, after the other.
+    """Relieve each layer's hottest rank by one exchange, or with an `aim` round, after the other.
 
     Yields all placements and the layers just changed. It ends where no exchange helps, or the
-    hottest rank is close to the mean.
+    hottest rank's time is `enough`.
     """
     packing = packed(task, current)
     rows = np.arange(task.rows)
     for _ in range(2 * task.ranks):
-        rows = rows[packing.peaks()[rows] > 1 + CLOSE]
+        rows = rows[packing.peaks()[rows] > enough]
         if not len(rows) or expired():
             return
         cost = packing.task.slots**2 * packing.replicas

@@ -53,7 +53,7 @@ def answer_placement(request: PlacementRequest, expired: Callable[[], bool]) -> 
     layers = tuple(
         map(_layer, placed, balance.tolist(), bound.tolist(), [problem.task.experts] * len(placed))
     )
-    moved = None if current is None else sum(map(moved_slots, current, placed))
+    moved = None if current is None else int(moved_slots(current, placed).sum())
     size = request.expert_bytes
     return PlacementAnswer(
         layers=layers,

@@ -36,7 +36,7 @@ def cover(load: Floats, expert: Ints, aim: float, expired: Callable[[], bool]) -
     search = _Cover(load, aim)
     while search.todo.any() and not expired() and search.add_cold():
         pass
-    search.join_cold()
+    search.join_cold(expired)
     ranks = np.flatnonzero(search.slot >= 0)
     if not len(ranks) or expired():
         return None
@@ -120,10 +120,12 @@ class _Cover:
         self.todo[rank] = self.free[rank] = False
         self.spare[self.low[rank, slot] : self.high[rank, slot]] += by
 
-    def join_cold(self) -> None:
+    def join_cold(self, expired: Callable[[], bool]) -> None:
         """Cover what is left, the hottest first, by what is spare and the fewest cold ranks."""
         left = np.flatnonzero(self.todo)
         for rank in left[np.argsort(-self.excess[left], kind="stable")].tolist():
+            if expired():
+                return
             tried = [self._joined(rank, slot) for slot in range(self.low.shape[1])]
             fewest = min(tried, key=lambda cold: _JOINED + 1 if cold is None else len(cold))
             if fewest is not None:

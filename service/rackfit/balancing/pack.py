@@ -43,6 +43,10 @@ _FAR = 0.005
 """How far above the goal a rank's time must be for that, as it takes long."""
 
 
+_AT_ONCE = 100_000
+"""Slots for which other counts are tried between looks at the clock."""
+
+
 class Packed(NamedTuple):
     """The expert in every slot [rows, ranks, slots], and what EPLB's peak is at least [rows].
 
@@ -142,22 +146,26 @@ def _least(packing: Packing, most: int | None = None) -> Floats:
 
 def _with_other_counts(packing: Packing, goal: Floats, rows: Bools, expired: Expired) -> Packing:
     """Try other counts for some `rows` [rows]; return what is better of both."""
-    tried = np.flatnonzero(rows)
-    if not len(tried) or expired():
-        return packing
-    task = packing.task.select(tried)
+    tried, several = np.flatnonzero(rows), max(1, _AT_ONCE // packing.replicas)
+    placed, changed = packing.placed(), False
+    for chunk in (tried[at : at + several] for at in range(0, len(tried), several)):
+        if expired():
+            break
+        other = _eased(packing.task.select(chunk), goal[chunk], expired)
+        better = other.peaks() < packing.peaks()[chunk]
+        placed[chunk[better]] = other.placed()[better]
+        changed |= bool(better.any())
+    return packed(packing.task, placed) if changed else packing
+
+
+def _eased(task: Task, goal: Floats, expired: Expired) -> Packing:
     on_average = task._replace(loads=task.loads.mean(axis=0, keepdims=True))
-    other = packed(task, ease(on_average, goal[tried], OTHERS))
+    other = packed(task, ease(on_average, goal, OTHERS))
     if task.is_plain:
-        redeal(other, goal[tried] * (1 + CLOSE), expired)
+        redeal(other, goal * (1 + CLOSE), expired)
     else:
-        tidy(other, goal[tried], expired)
-    better = other.peaks() < packing.peaks()[tried]
-    if not better.any():
-        return packing
-    placed = packing.placed()
-    placed[tried[better]] = other.placed()[better]
-    return packed(packing.task, placed)
+        tidy(other, goal, expired)
+    return other
 
 
 def _dealt(task: Task, counts: Ints, goal: Floats, expired: Expired) -> Packing:

@@ -13,7 +13,7 @@ _PASSES = 40
 _COMPARED_ALL = 64
 """Slots a rank up to which all of its experts are compared, which is faster than sorting them."""
 
-COMPARED = 10_000_000
+COMPARED = 3_000_000
 """Experts compared at once to see whether an exchange brings two of a kind together."""
 
 

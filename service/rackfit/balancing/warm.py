@@ -23,7 +23,7 @@ from rackfit.balancing.rounds import MOST_SLOTS, best_rounds, pass_on
 from rackfit.balancing.task import Bools, Ints, Task
 from rackfit.balancing.unshare import COMPARED, exchange_peaks
 
-_AT_ONCE = 2_000_000
+_AT_ONCE = 1_000_000
 """Experts compared between looks at the clock."""
 
 ROUNDS = (0.007, 0.011)
@@ -82,6 +82,8 @@ def _ways(
             yield from _exchanges(task, current, nodes, expired, aim=aim)
         return
     for aim in COVERS:
+        if expired():
+            return
         covered, rows = _covered(task, current, 1 + aim, expired)
         yield covered, rows
         yield from _exchanges(task, covered, nodes, expired, enough=1 + aim)
@@ -149,19 +151,27 @@ def _gain(before: Stop, after: Stop) -> float:
 def _stop_at(found: list[list[Stop]], task: Task, rows: Ints, current: Ints, placed: Ints) -> None:
     """Add a stop to the paths of some layers."""
     there = placed[rows]
-    balance = balancedness(times(task.select(rows), there)).min(axis=0)
-    for row, reached, held in zip(rows.tolist(), balance.tolist(), there, strict=True):
-        found[row].append(Stop(moved_slots(current[row], held), reached, held))
+    balance = balancedness(times(task.select(rows), there)).min(axis=0).tolist()
+    moved = moved_slots(current[rows], there).tolist()
+    for row, *stop in zip(rows.tolist(), moved, balance, there, strict=True):
+        found[row].append(Stop(*stop))
 
 
-def moved_slots(old: Ints, new: Ints) -> int:
-    """Return how many slots of `new` [ranks, slots] hold what their rank did not have."""
-    most = int(max(old.max(), new.max())) + 1
-    rank = np.arange(len(old))[:, None] * most
-    before, after = (
-        np.bincount((placed + rank).ravel(), minlength=most * len(old)) for placed in (old, new)
-    )
-    return int(np.maximum(after - before, 0).sum())
+def moved_slots(old: Ints, new: Ints) -> Ints:
+    """Return how many slots of `new` [layers, ranks, slots] hold what their rank did not have."""
+    kept = np.sort(np.concatenate((_told_apart(old), _told_apart(new)), axis=2), axis=2)
+    stayed = (kept[:, :, 1:] == kept[:, :, :-1]).sum(axis=(1, 2))
+    return np.asarray(new.shape[1] * new.shape[2] - stayed)
+
+
+def _told_apart(placed: Ints) -> Ints:
+    """Number what each rank holds so that several replicas of one expert differ."""
+    held = np.sort(placed, axis=2)
+    slots = held.shape[2]
+    turn = np.broadcast_to(np.arange(slots), held.shape)
+    first = turn.copy()
+    first[:, :, 1:][held[:, :, 1:] == held[:, :, :-1]] = 0
+    return np.asarray(held * slots + turn - np.maximum.accumulate(first, axis=2))
 
 
 def _exchanges(
@@ -244,11 +254,14 @@ def _relabelled(new: Ints, old: Ints) -> Ints:
     for presence, placed in zip(has, (new, old), strict=True):
         np.put_along_axis(presence, placed, 1, axis=1)
     common = has[0] @ has[1].T
-    chosen = np.empty(len(old), np.int64)
-    for _ in range(len(old)):
-        rank, place = np.unravel_index(common.argmax(), common.shape)
-        chosen[place] = rank
-        common[rank], common[:, place] = -1, -1
+    pairs = np.nonzero(common)
+    most_first = np.argsort(-common[pairs], kind="stable")
+    chosen = np.full(len(old), -1)
+    free = np.ones(len(old), bool)
+    for rank, place in zip(*(of[most_first].tolist() for of in pairs), strict=True):
+        if free[rank] and chosen[place] < 0:
+            chosen[place], free[rank] = rank, False
+    chosen[chosen < 0] = np.flatnonzero(free)
     return np.asarray(new[chosen])
 
 

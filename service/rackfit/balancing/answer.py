@@ -96,7 +96,9 @@ def proved(
     task, shape = problem.task, problem.shape
     bound = simple_bound(task)
     if shape.nodes > 1:
-        bound = np.maximum(bound, partition_bound(group_task(task, shape.nodes, shape.groups)))
+        room = shape.slots // shape.nodes // (task.experts // shape.groups)
+        groups = group_task(task, shape.nodes, shape.groups)
+        bound = np.maximum(bound, partition_bound(groups, room))
     if prove:
         peak = times(task, placed).max(axis=(0, 2))
         bound, suggested = certify(task, bound, peak, expired)

@@ -31,20 +31,36 @@ def simple_bound(task: Task) -> Floats:
     return np.asarray(np.maximum(even, alone / fastest))
 
 
-def partition_bound(groups: Task) -> Floats:
-    """Return the time [rows] of the slowest node in the best spread of groups over nodes."""
+def partition_bound(groups: Task, most: int) -> Floats:
+    """Return a time [rows] below which no spread of groups has its slowest node.
+
+    A node has room for up to `most` groups; where that is as many as there are for each, all nodes
+    have equally many. It is the time of the best spread if there are few spreads, or then one or
+    two groups a node.
+    """
     even = groups.loads.sum(axis=2).max(axis=0) / groups.speeds.sum(axis=1)
-    ways = factorial(groups.experts) // factorial(groups.slots) ** groups.ranks
-    if len(groups.loads) == 1 and groups.is_alike and groups.slots <= _FOLDED:
+    ways, equal = groups.ranks**groups.experts, most == groups.slots
+    if equal:
+        ways = factorial(groups.experts) // factorial(groups.slots) ** groups.ranks
+    if len(groups.loads) == 1 and groups.is_alike and groups.slots <= _FOLDED and equal:
         return np.asarray(np.maximum(even, _folded(groups)))
     if ways > _ARRANGEMENTS:
-        return np.asarray(even)
+        return np.asarray(np.maximum(even, _crowded(groups)))
     best = np.full(groups.rows, np.inf)
-    for node in _arrangements(groups.experts, groups.ranks, groups.slots):
-        on = groups.loads[:, :, np.argsort(node, kind="stable")]
-        times = on.reshape(*on.shape[:2], groups.ranks, groups.slots).sum(axis=3) / groups.speeds
-        best = np.minimum(best, times.max(axis=(0, 2)))
+    for node in _arrangements(groups.experts, groups.ranks, most):
+        on = groups.loads @ (node[:, None] == np.arange(groups.ranks)).astype(np.float64)
+        best = np.minimum(best, (on / groups.speeds).max(axis=(0, 2)))
     return np.asarray(np.maximum(even, best))
+
+
+def _crowded(groups: Task) -> Floats:
+    """Return what some node carries at least: of k x nodes + 1 groups, one has k + 1 of them."""
+    load = -np.sort(-groups.loads, axis=2)
+    least = np.zeros(groups.rows)
+    for others in range((groups.experts - 1) // groups.ranks + 1):
+        last = others * groups.ranks
+        least = np.maximum(least, load[:, :, last - others : last + 1].sum(axis=2).max(axis=0))
+    return np.asarray(least / groups.speeds.max(axis=1))
 
 
 def _folded(groups: Task) -> Floats:
@@ -56,11 +72,11 @@ def _folded(groups: Task) -> Floats:
     return np.asarray(pairs.max(axis=1) / groups.speeds[:, 0])
 
 
-def _arrangements(groups: int, nodes: int, each: int) -> Ints:
-    """Return every way to give each of `nodes` so many groups: [ways, groups]."""
+def _arrangements(groups: int, nodes: int, most: int) -> Ints:
+    """Return every way to give each of `nodes` up to so many groups: [ways, groups]."""
     found: list[list[int]] = [[]]
     for _ in range(groups):
-        found = [[*way, node] for way in found for node in range(nodes) if way.count(node) < each]
+        found = [[*way, node] for way in found for node in range(nodes) if way.count(node) < most]
     return np.array(found)
 
 

@@ -25,7 +25,7 @@ PASSES = 2
 _STEPS = 1024
 """Most steps of the grid in which replicas are found by load; else two for each replica."""
 
-_WORTH = 0.05
+_WORTH = 0.1
 """Share of the hot ranks that must find an exchange for there to be another round."""
 
 GAIN = 1e-9

@@ -20,7 +20,7 @@ from rackfit.balancing.question import Balance, PlacedLayer, PlacementAnswer, Pl
 from rackfit.balancing.task import Floats, Ints, scaled
 from rackfit.balancing.warm import arranged, choose, moved_slots, paths
 
-PRICE = 0.12
+PRICE = 0.118
 """What moving a layer's slots must gain where the caller names no price."""
 
 

@@ -37,6 +37,7 @@ def cover(load: Floats, expert: Ints, aim: float, expired: Callable[[], bool]) -
     while search.todo.any() and not expired() and search.add_cold():
         pass
     search.join_cold(expired)
+    search.leave_out()
     ranks = np.flatnonzero(search.slot >= 0)
     if not len(ranks) or expired():
         return None
@@ -132,6 +133,15 @@ class _Cover:
                 self._choose(rank, tried.index(fewest), -1)
                 for cold, slot in fewest:
                     self._choose(cold, slot, 1)
+
+    def leave_out(self) -> None:
+        """Leave out cold ranks of which all is spare in the end, the least useful first."""
+        chosen = np.flatnonzero((self.slot >= 0) & (self.excess < 0))
+        for rank in chosen[np.argsort(-self.excess[chosen], kind="stable")].tolist():
+            span = slice(self.low[rank, self.slot[rank]], self.high[rank, self.slot[rank]])
+            if (self.spare[span] > 0).all():
+                self.spare[span] -= 1
+                self.slot[rank] = -1
 
     def _joined(self, rank: int, slot: int) -> list[tuple[int, int]] | None:
         """Return cold ranks and slots that cover one of a hot rank, None where too few do."""

@@ -205,7 +205,7 @@ def exchange(packing: Packing, goal: Floats, expired: Expired) -> None:
     task, limit = packing.task, goal * (1 + CLOSE)
     if task.slots == PAIRS and task.is_plain:
         return
-    aim(packing, goal, limit, expired, 10)
+    aim(packing, goal, limit, expired, 6)
     if not task.is_plain:
         sweep(packing, limit, expired, 30)
     elif task.slots <= _FEW:

@@ -35,7 +35,7 @@ class PlacementRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         speeds: how fast each rank is relative to the others, 0.001 to 1,000.
         current: the expert in each slot now, by layer.
         move_price: how much balancedness a layer must gain for moving as many slots as it has;
-            a layer that gains less a slot stays as it is. 0.12 where left out; 0 moves for any
+            a layer that gains less a slot stays as it is. 0.118 where left out; 0 moves for any
             gain.
         move_limit: most slots to move, over all layers; a layer whose groups are not yet on one
             node each, as they are to be, moves regardless.

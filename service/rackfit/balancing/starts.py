@@ -8,12 +8,14 @@ from rackfit.balancing.floor import Shape, floor, rounds_of
 from rackfit.balancing.packing import Packing, ascending
 from rackfit.balancing.task import Bools, Floats, Ints, Task
 
-_TURNS, _IDLE = 40, 4
-"""Turns in which a slot of each rank is dealt out again, and rounds of them without a gain."""
+_SHORT, _LONG = (24, 2), (40, 4)
+"""Turns in which a slot of each rank is dealt out again, and rounds of them without a gain: the
+latter with three slots, where exchanges find less.
+"""
 
-_FEW, _WHOLE = 4, 2
-"""Slots a rank up to which it is never all ranks' smallest replicas, with more for two rounds:
-these are small enough to even out what the others leave.
+_LEAST, _FEW, _WHOLE = 3, 4, 2
+"""Slots a rank with which it takes long, and up to which it is never all ranks' smallest replicas
+that are dealt out; with more it is in two rounds, as these are small enough to even out the rest.
 """
 
 _LOWER = 1 - 1e-5
@@ -67,8 +69,9 @@ def redeal(packing: Packing, limit: Floats, expired: Callable[[], bool]) -> None
     """
     task = packing.task
     peaks, idle = packing.peaks(), np.zeros(task.rows, np.int64)
-    for turn in range(_TURNS):
-        rows = np.flatnonzero((peaks > limit) & (idle < _IDLE * task.slots))
+    turns, rounds = _SHORT if task.slots > _LEAST else _LONG
+    for turn in range(turns):
+        rows = np.flatnonzero((peaks > limit) & (idle < rounds * task.slots))
         if not len(rows) or expired():
             break
         lower = _deal_again(packing, rows, _chosen(task, turn))

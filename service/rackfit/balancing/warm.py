@@ -27,7 +27,7 @@ _AT_ONCE = 1_000_000
 """Experts compared between looks at the clock."""
 
 ROUNDS = (0.007, 0.011)
-COVERS = (0.004, 0.006, 0.008, 0.01, 0.0125, 0.016, 0.021, 0.028)
+COVERS = (0.004, 0.006, 0.0075, 0.009, 0.01, 0.011, 0.0125, 0.0145, 0.018, 0.023, 0.03)
 """How far above the mean rounds of three, and slots dealt out anew, may leave ranks, way by way.
 
 How little is moved for a balance depends on it, and the best of the ways is followed.

@@ -42,7 +42,6 @@ dealing replicas out once is not enough.
 _FAR = 0.005
 """How far above the goal a rank's time must be for that, as it takes long."""
 
-
 _AT_ONCE = 100_000
 """Slots for which other counts are tried between looks at the clock."""
 

@@ -43,9 +43,9 @@ def test_dealing_again_never_raises_a_peak(
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 1 << 32), spread=st.floats(0.1, 2), slots=st.integers(2, 4))
+@given(seed=st.integers(0, 1 << 32), spread=st.floats(0.1, 2), slots=st.integers(2, 3))
 def test_no_other_way_to_deal_a_slot_is_better(seed: int, spread: float, slots: int) -> None:
-    """Once turns gain nothing, no permutation of one slot does."""
+    """Once turns gain nothing, no permutation of one slot does: with so few all are tried."""
     packing = dealt(seed, spread, 4, slots)
     for _ in range(20):
         redeal(packing, np.ones(2), lambda: False)

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from counting import Counted
 from rackfit.catalog import Catalog, load_catalog
 from servers import RedisServer, redis_server, shared_redis_url
+
+settings.register_profile("untimed", deadline=None)  # machines are shared: no test asserts a time
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

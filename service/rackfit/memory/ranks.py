@@ -5,8 +5,8 @@ expert ranks where the experts do not divide), so a stage is counted once or twi
 rank.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from operator import add, mul, sub
+from collections.abc import Hashable, Iterable, Sequence
+from operator import add, mul
 from typing import Self
 
 import msgspec
@@ -45,25 +45,28 @@ class RankSizes:
         self.split = split
         self.limits = limits
         self._caches = {} if caches is None else caches
+        self._taken: dict[int, Taken] = {}
 
     def caching(self, model: ServedModel, caches: dict[tuple[int, ...], StageCache]) -> Self:
         """The same ranks with the same weights, whose `model` has a KV cache of another type."""
         other = type(self)(model, self.engine, self.split, self.limits, caches)
-        kept = {n: v for n, v in vars(self).items() if n not in {"model", "_caches", "taken"}}
-        vars(other).update(kept)
-        return other
+        return self._known_to(other, "model")
 
     def preparing(self, limits: Limits) -> Self:
         """The same ranks with the same weights, whose engine prepares for another batch."""
-        other = type(self)(self.model, self.engine, self.split, limits)
-        kept = {n: v for n, v in vars(self).items() if n not in {"limits", "_caches", "taken"}}
-        vars(other).update(kept)
+        return self._known_to(type(self)(self.model, self.engine, self.split, limits), "limits")
+
+    def _known_to(self, other: Self, changed: str) -> Self:
+        own = {changed, "_caches", "_taken"}
+        vars(other).update({n: v for n, v in vars(self).items() if n not in own})
         return other
 
-    @cached_property
-    def taken(self) -> Taken:
-        """What the engine takes besides."""
-        return Taken(self.model, self.engine, self.split, self.limits)
+    def taken(self, split: Split) -> Taken:
+        """What the engine takes besides, on ranks of `split`: graphs go by a stage's layers."""
+        found = self._taken.get(split.pipeline)
+        if found is None:
+            found = self._taken[split.pipeline] = Taken(self.model, self.engine, split, self.limits)
+        return found
 
     @cached_property
     def layer_bytes(self) -> tuple[tuple[int, int, int], ...]:
@@ -287,16 +290,3 @@ class RankSizes:
         engine, split = self.engine, self.split
         parts = engine.head_parts(split) if is_head else engine.embedding_parts(split)
         return self.engine.allocated_bytes(-(-padded // (rows * parts)))
-
-
-def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """Yield how many layers of each kind stand on each stage of a partition of the layers."""
-    if len(partition) == 1:
-        yield model.kind_counts
-        return
-    cut, before = 0, model.counts_before[0]
-    for layers in partition:
-        cut += layers
-        after = model.counts_before[cut]
-        yield tuple(map(sub, after, before))
-        before = after

@@ -1,6 +1,7 @@
 """Memory of each pipeline stage of a split, each distinct stage counted once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import sub
 
 import msgspec
 
@@ -11,7 +12,7 @@ from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed
 from rackfit.memory.question import Capacity, RankMemory
-from rackfit.memory.ranks import RankSizes, stage_counts
+from rackfit.memory.ranks import RankSizes
 
 UNBOUNDED = 1_000_000_000
 """Sequences a rank without any cache holds: as many as anyone asks for."""
@@ -124,6 +125,19 @@ def layout_of(model: ServedModel, partition: tuple[int, ...]) -> Layout:
     return Layout(tuple(found), tuple(map(places.count, found.values())), tuple(places))
 
 
+def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """Yield how many layers of each kind stand on each stage of a partition of the layers."""
+    if len(partition) == 1:
+        yield model.kind_counts
+        return
+    cut, before = 0, model.counts_before[0]
+    for layers in partition:
+        cut += layers
+        after = model.counts_before[cut]
+        yield tuple(map(sub, after, before))
+        before = after
+
+
 def stage_memories(sizes: RankSizes, split: Split, tokens: int) -> tuple[StageMemory, ...]:
     """Memory of every stage of `split` for sequences of `tokens` tokens; alike ones are the same.
 
@@ -156,8 +170,8 @@ def _stage(sizes: RankSizes, split: Split, shape: Shape, tokens: int) -> StageMe
     return StageMemory(
         weights_bytes=sizes.weights_bytes(counts, first=first, last=last),
         extra_expert_bytes=sizes.extra_expert_bytes(counts),
-        activation_bytes=sizes.taken.activation_bytes(first=first, last=last),
-        overhead_bytes=sizes.taken.overhead_bytes,
+        activation_bytes=sizes.taken(split).activation_bytes(first=first, last=last),
+        overhead_bytes=sizes.taken(split).overhead_bytes,
         sequence_bytes=cache.sequence_bytes(tokens),
         cache=cache,
         tokens=tokens,

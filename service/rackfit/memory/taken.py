@@ -1,4 +1,4 @@
-"""What an engine takes of a rank besides weights and cache, whatever layers a stage has."""
+"""What an engine takes of a rank besides weights and cache, whichever layers its stage has."""
 
 from itertools import product
 
@@ -10,10 +10,7 @@ from rackfit.lazy import cached_property
 
 
 class Taken:
-    """Bytes of activations and of the engine itself, each worked out once.
-
-    The pipeline degree of `split` is not looked at: a stage is at an end or it is not.
-    """
+    """Bytes of activations and of the engine itself on ranks of a split, each worked out once."""
 
     def __init__(self, model: ServedModel, engine: Engine, split: Split, limits: Limits) -> None:
         self._model = model

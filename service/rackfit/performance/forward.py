@@ -10,7 +10,8 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
-from rackfit.memory.ranks import RankSizes, stage_counts
+from rackfit.memory.ranks import RankSizes
+from rackfit.memory.stages import stage_counts
 from rackfit.performance.attention import Core
 from rackfit.performance.device import Device
 from rackfit.performance.experts import Experts

@@ -27,7 +27,7 @@ class Bounds:
     def surely_short(self, split: Split, pool: Pool) -> int:
         """The same with what the engine takes of each device: more to work out, and nearer."""
         sizes = self.sizing.prepared(pool.accelerator, self.question.tokens).sizes(split)
-        left = pool.most_free - sizes.taken.least_bytes
+        left = pool.most_free - sizes.taken(split).least_bytes
         return self.least_bytes(split) - split.devices_per_replica * left
 
     def least_bytes(self, split: Split) -> int:

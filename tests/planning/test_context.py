@@ -21,7 +21,7 @@ from rackfit.memory.answer import answer_memory
 from rackfit.memory.question import MemoryRequest
 from rackfit.memory.resolve import resolve_request
 from rackfit.performance.estimate import Speeds
-from rackfit.planning.demand import Question
+from rackfit.planning.asked import Question
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.pools import read_pools
 from rackfit.planning.question import Constraints

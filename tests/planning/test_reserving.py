@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from planning.asking import RESERVE, answer, nodes_of, request
 from rackfit.catalog import load_catalog
 from rackfit.engines.split import Split
-from rackfit.planning.demand import Question
+from rackfit.planning.asked import Question
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.outcomes import Miss
 from rackfit.planning.plan import subject

@@ -55,6 +55,11 @@ class Accelerator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sources: list[str] = []
     notes: list[str] = []
 
+    @property
+    def printed_bytes(self) -> int:
+        """What the driver's tool prints; where it prints none, what an engine sees."""
+        return self.reported_bytes or self.usable_bytes
+
 
 class Scheme(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A quantization scheme: how a matrix of weights is stored.

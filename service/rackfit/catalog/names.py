@@ -181,7 +181,7 @@ def _has_capacity(accelerator: Accelerator, wanted_gb: int) -> bool:
 
 def capacity_gb(accelerator: Accelerator) -> int:
     """Return the capacity a part is sold by, or its memory in whole GiB where that is not told."""
-    total_bytes = accelerator.reported_bytes or accelerator.usable_bytes
+    total_bytes = accelerator.printed_bytes
     return accelerator.capacity_gb or -(-total_bytes // _GIB)
 
 
@@ -195,7 +195,7 @@ def _nearest(parts: Parts, memory_bytes: int) -> Parts:
 
 
 def _distance(accelerator: Accelerator, memory_bytes: int) -> float:
-    expected = accelerator.reported_bytes or accelerator.usable_bytes
+    expected = accelerator.printed_bytes
     return abs(memory_bytes - expected) / expected
 
 

@@ -23,9 +23,4 @@ class Start(msgspec.Struct, frozen=True, gc=False):
     @property
     def reported(self) -> int:
         """Bytes that the driver's tool prints; what the engine sees where it prints none."""
-        return reported_bytes(self.accelerator)
-
-
-def reported_bytes(accelerator: Accelerator) -> int:
-    """The same of any accelerator."""
-    return accelerator.reported_bytes or accelerator.usable_bytes
+        return self.accelerator.printed_bytes

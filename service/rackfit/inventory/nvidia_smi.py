@@ -104,7 +104,7 @@ def _free(accelerator: Accelerator, gpu: Gpu) -> int:
 
     It is held to the catalog's total: with ECC off a GPU has more, and a plan refuses that.
     """
-    most = accelerator.reported_bytes or accelerator.usable_bytes
+    most = accelerator.printed_bytes
     if gpu.free_bytes is not None:
         return min(gpu.free_bytes, most)
     total_bytes = most if gpu.total_bytes is None else gpu.total_bytes

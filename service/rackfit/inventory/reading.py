@@ -116,7 +116,7 @@ class Products:
 
     def _compare_memory(self, accelerator: Accelerator, seen_bytes: int) -> None:
         """Warn if a device's total memory is not what the catalog says."""
-        expected = accelerator.reported_bytes or accelerator.usable_bytes
+        expected = accelerator.printed_bytes
         if abs(seen_bytes - expected) <= MEMORY_TOLERANCE * expected:
             return
         warning = (

@@ -111,7 +111,7 @@ def _free_bytes(line: int, text: str, count: int, accelerator: Accelerator) -> l
     if not all(_BYTES.fullmatch(part) for part in given) or len(given) not in {1, count}:
         detail = f"Line {line}: free_bytes is one whole number, or {count} with `;` between them."
         raise InvalidInput.at("", detail)
-    most = accelerator.reported_bytes or accelerator.usable_bytes
+    most = accelerator.printed_bytes
     if any(int(part) > most for part in given):
         raise InvalidInput.at("", f"Line {line}: {accelerator.id} has {most:,} bytes at most.")
     free = [int(part) for part in given]

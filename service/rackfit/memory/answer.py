@@ -27,7 +27,12 @@ from rackfit.memory.rank_order import positions
 from rackfit.memory.ranks import RankSizes
 from rackfit.memory.refusals import check_options, check_ranks, memory_rejection, sequence_limit
 from rackfit.memory.resolve import Resolved, check_context, resolve_request, rule_scheme
-from rackfit.memory.reverse import Deployment, longest_context, smallest_utilization
+from rackfit.memory.reverse import (
+    PER_MILLE,
+    Deployment,
+    longest_context,
+    smallest_utilization,
+)
 from rackfit.memory.rule_of_thumb import RuleOfThumb, rule_of_thumb, token_bytes
 from rackfit.memory.stages import (
     RankLoad,
@@ -178,10 +183,11 @@ def _reach(
             most_sequences=most_sequences,
             smallest_gpu_memory_utilization=None,
         )
+    share = smallest_utilization(deployment)
     return Reach(
         longest_context_tokens=longest_context(deployment, model.architecture.context_tokens),
         most_sequences=most_sequences,
-        smallest_gpu_memory_utilization=smallest_utilization(deployment),
+        smallest_gpu_memory_utilization=None if share is None else share / PER_MILLE,
     )
 
 

@@ -105,8 +105,8 @@ def _guess(deployment: Deployment, most: int) -> int:
     return guess - guess % max(stage.cache.block_tokens for stage, _ in rooms)
 
 
-def smallest_utilization(deployment: Deployment, most: int = PER_MILLE) -> float | None:
-    """The least share of each device the engine must be given, in whole per mille.
+def smallest_utilization(deployment: Deployment, most: int = PER_MILLE) -> int | None:
+    """The least share of each device the engine must be given, in per mille.
 
     None where no share up to `most` per mille does, or the engine is not given one.
     """
@@ -125,7 +125,7 @@ def smallest_utilization(deployment: Deployment, most: int = PER_MILLE) -> float
         return None
     needed = [s.largest_fixed_bytes + deployment.sequences * s.sequence_bytes for s in stages]
     shares = map(_line, needed, budgets(1), budgets(PER_MILLE))
-    return (largest_that(most, lacks, max(shares) - 1) + 1) / PER_MILLE
+    return largest_that(most, lacks, max(shares) - 1) + 1
 
 
 def _line(needed: int, least: int, most: int) -> int:

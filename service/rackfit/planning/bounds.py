@@ -2,7 +2,7 @@
 
 from rackfit.engines.split import Split
 from rackfit.lazy import cached_property
-from rackfit.planning.demand import Question
+from rackfit.planning.asked import Question
 from rackfit.planning.pools import Pool
 from rackfit.planning.sizing import Sizing
 

@@ -9,23 +9,31 @@ matched anew by them, as far as they cover both sides.
 
 from collections.abc import Callable, Mapping
 from itertools import product
+from typing import NamedTuple
 
 import msgspec
 
 from rackfit.engines.launch import Phase
 from rackfit.memory.question import Workload
 from rackfit.memory.stages import UNBOUNDED, sequences_held
+from rackfit.performance.run import Estimate
 from rackfit.performance.tabled import TabledSpeeds
+from rackfit.planning.asked import Question
 from rackfit.planning.cells import without
-from rackfit.planning.demand import Question
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.launching import router
-from rackfit.planning.matching import Pair, Rates, in_flight, of_first
+from rackfit.planning.matching import Pair, Rates, Reading, aim, in_flight, of_first
 from rackfit.planning.outcomes import Fit, Miss
 from rackfit.planning.placement import chosen_cells, settled
 from rackfit.planning.pools import Pool
-from rackfit.planning.question import Disaggregated, Objective, PlanRequest, performance
+from rackfit.planning.question import (
+    Disaggregated,
+    Objective,
+    Performance,
+    PlanRequest,
+    performance,
+)
 from rackfit.planning.ranking import Order
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.telling import Told, as_plan
@@ -37,6 +45,13 @@ CANDIDATES, FEWEST = 48, 4
 
 TRIED = 64
 """Pairs tried on the inventory, best first, before it is given up."""
+
+
+class Found(NamedTuple):
+    """Pairs by the roofline, best first: all that were matched, and those on the inventory."""
+
+    matched: list[Pair]
+    placed: list[Pair]
 
 
 class Disaggregator:
@@ -83,26 +98,24 @@ class Disaggregator:
         self._tabled = None if tabled is None else self._rates.by(tabled)
         self._writer = evaluator.asking(self._question(evaluator, "decode", workload))
         self._reader = evaluator.asking(self._question(evaluator, "prefill", prompt))
-        self._matched: list[Pair] = []
-        self._found: list[Pair] = []
 
-    def search(self) -> None:
+    def search(self) -> "Found":
         """Look for pairs by the roofline, which takes little time whatever is looked up later."""
-        self._matched = self._pairs()
-        self._found = self._with_room(self._matched)
+        matched = self._pairs()
+        return Found(matched, self._with_room(matched))
 
-    def best(self) -> list[Pair]:
+    def best(self, found: "Found") -> list[Pair]:
         """Pairs that find room together, best first by the objective, at most `limit`.
 
-        Where the tables take all the time there is, those that the roofline found.
+        Where the tables take all the time there is, those that the roofline `found`.
         """
         if self._tabled is None:
-            return self._found
-        timed = self._timed(self._matched, self._tabled)
+            return found.placed
+        timed = self._timed(found.matched, self._tabled)
         if self.expired():
             self.complete = False
-            return self._found
-        return self._with_room(timed) or self._found
+            return found.placed
+        return self._with_room(timed) or found.placed
 
     def _with_room(self, pairs: list[Pair]) -> list[Pair]:
         """Pairs placed on the inventory; the first is tried even where time is up."""
@@ -201,21 +214,7 @@ class Disaggregator:
         """What the objective makes of a pair; then fewer accelerators, then less time."""
         seconds = pair.seconds_per_output_token, pair.seconds_to_first_token
         spare = min(self._writing.headroom(pair.decode), self._reading.headroom(pair.prefill))
-        return (self._aim(pair, spare), pair.accelerators, *seconds, -spare)
-
-    def _aim(self, pair: Pair, spare: int) -> float:
-        order = self._writing
-        match order.objective:
-            case "fewest-accelerators":
-                return pair.accelerators
-            case "lowest-cost":
-                return order.price(pair.prefill) + order.price(pair.decode)
-            case "most-headroom":
-                return -spare
-            case "lowest-latency":
-                return pair.seconds_per_output_token
-            case "highest-throughput":
-                return -pair.requests_per_second
+        return (aim(pair, self._writing, spare), pair.accelerators, *seconds, -spare)
 
     def _placed(self, pair: Pair) -> list[Pair]:
         """The pair on devices of which none is used twice; nothing if there are too few."""
@@ -242,39 +241,15 @@ class Disaggregator:
 
     def told(self, pair: Pair) -> Disaggregated:
         """Put a pair into words: two plans, and what they do together."""
-        request, prefill, decode = self.request, pair.prefill, pair.decode
-        rates = self._rates
-        if self._tabled is not None and pair.method == self._tabled.method:
-            rates = self._tabled
-        reading, writing = rates.reading(prefill), rates.writing(decode)
-        if reading is None or writing is None:
-            msg = "a pair of accelerators whose speed is not known"
-            raise AssertionError(msg)
+        reading, writing = self._speeds(pair)
         first, each = reading.first, writing.seconds_per_output_token
-        nodes, options = request.inventory.nodes, request.launch
-        split = prefill.split
-        reader = Told(
-            question=self._reader.question,
-            nodes=nodes,
-            sequences=split.replicas * split.data * in_flight(split),
-            options=options,
-            loads=self.loads,
-            phase="prefill",
-        )
-        writer = Told(
-            question=self._writer.question,
-            nodes=nodes,
-            sequences=request.workload.sequences,
-            options=options,
-            performance=performance(writing, pair.method),
-            loads=self.loads,
-            phase="decode",
-        )
-        sides = as_plan(prefill, reader), as_plan(decode, writer)
+        prefill = as_plan(pair.prefill, self._reader_told(pair.prefill))
+        decode = as_plan(pair.decode, self._writer_told(performance(writing, pair.method)))
+        engine, options = self._writer.question.engine, self.request.launch
         return Disaggregated(
-            prefill=sides[0],
-            decode=sides[1],
-            router=router(self._writer.question.engine, *sides, options),
+            prefill=prefill,
+            decode=decode,
+            router=router(engine, prefill, decode, options),
             accelerators=pair.accelerators,
             requests_per_second=pair.requests_per_second,
             prefill_busy=pair.busy,
@@ -285,4 +260,37 @@ class Disaggregator:
             seconds_per_output_token=each.value,
             seconds_per_output_token_low=each.low,
             seconds_per_output_token_high=each.high,
+        )
+
+    def _speeds(self, pair: Pair) -> tuple[Reading, Estimate]:
+        """How fast both sides are, by what the pair was matched by."""
+        rates = self._rates
+        if self._tabled is not None and pair.method == self._tabled.method:
+            rates = self._tabled
+        reading, writing = rates.reading(pair.prefill), rates.writing(pair.decode)
+        if reading is None or writing is None:
+            msg = "a pair of accelerators whose speed is not known"
+            raise AssertionError(msg)
+        return reading, writing
+
+    def _reader_told(self, prefill: Fit) -> Told:
+        split = prefill.split
+        return Told(
+            question=self._reader.question,
+            nodes=self.request.inventory.nodes,
+            sequences=split.replicas * split.data * in_flight(split),
+            options=self.request.launch,
+            loads=self.loads,
+            phase="prefill",
+        )
+
+    def _writer_told(self, speed: Performance) -> Told:
+        return Told(
+            question=self._writer.question,
+            nodes=self.request.inventory.nodes,
+            sequences=self.request.workload.sequences,
+            options=self.request.launch,
+            performance=speed,
+            loads=self.loads,
+            phase="decode",
         )

@@ -7,8 +7,8 @@ import msgspec
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
 from rackfit.memory.stages import UNBOUNDED, sequences_held
+from rackfit.planning.asked import Question
 from rackfit.planning.bounds import Bounds
-from rackfit.planning.demand import Question
 from rackfit.planning.outcomes import Fit, Lack, Miss, Room, Stages, lacking_bytes, nearer
 from rackfit.planning.pools import Offers, Pool
 from rackfit.planning.seating import Demand, Ground, Seating, seat

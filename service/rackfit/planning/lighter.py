@@ -1,7 +1,6 @@
 """Lighter questions: a smaller cache, other weights, a shorter context, fewer sequences."""
 
 from collections.abc import Iterator, Mapping
-from math import ceil
 
 import msgspec
 
@@ -110,9 +109,10 @@ class Lighter:
             return
         most = self._largest_share(miss)
         found = smallest_utilization(self._deployment(miss), most)
-        share = 0 if found is None else ceil(round(found * 100, 6)) / 100
-        if not 0 < share * PER_MILLE <= most:
+        hundredths = -(-(found or 0) * 100 // PER_MILLE)
+        if not 0 < hundredths * PER_MILLE <= most * 100:
             return
+        share = hundredths / 100
         question = msgspec.structs.replace(self.question, engine=now.given(share))
         fit = fitting(Evaluator(question, self.evaluator.sizing), miss.split, miss.pool)
         if fit is not None:

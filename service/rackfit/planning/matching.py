@@ -161,3 +161,18 @@ def _transfer_seconds(prefill: Fit, decode: Fit, tokens: int) -> float:
         )
         for fit in (prefill, decode)
     )
+
+
+def aim(pair: Pair, order: Order, spare: int) -> float:
+    """What the objective makes of a pair, less being better; `spare` bytes are its headroom."""
+    match order.objective:
+        case "fewest-accelerators":
+            return pair.accelerators
+        case "lowest-cost":
+            return order.price(pair.prefill) + order.price(pair.decode)
+        case "most-headroom":
+            return -spare
+        case "lowest-latency":
+            return pair.seconds_per_output_token
+        case "highest-throughput":
+            return -pair.requests_per_second

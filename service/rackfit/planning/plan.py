@@ -13,8 +13,9 @@ from rackfit.memory.resolve import check_context, resolve_request
 from rackfit.performance.estimate import Speeds
 from rackfit.performance.tabled import Tables
 from rackfit.planning.additions import Addition
-from rackfit.planning.demand import Question
-from rackfit.planning.disaggregating import Disaggregator
+from rackfit.planning.asked import Question
+from rackfit.planning.checks import check_disaggregated
+from rackfit.planning.disaggregating import Disaggregator, Found
 from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.expert_loads import NOT_PLACED, ExpertLoads, read_loads
 from rackfit.planning.finding import Finder
@@ -35,7 +36,6 @@ from rackfit.planning.sizing import Sizing
 from rackfit.planning.telling import Told, as_plan
 from rackfit.planning.times import Times
 from rackfit.planning.timing import LOOKED_UP, SPEEDS, Timing, of_two_kinds_told, overruns
-from rackfit.planning.unpaired import check_disaggregated
 
 
 class Subject(msgspec.Struct, frozen=True):
@@ -204,8 +204,9 @@ class PlanSearch:
         """Turn the findings into an answer."""
         rejections = self._rejections()
         pairs = self._pairs(timing) if self.request.disaggregate else None
+        found = None if pairs is None else pairs.search()  # before tables have taken any time
         plans = self.plans(timing)
-        apart = () if pairs is None else self._disaggregated(pairs)
+        apart = () if pairs is None or found is None else self._disaggregated(pairs, found)
         misses = [miss for _, miss in self.findings.misses]
         return PlanAnswer(
             feasible=bool(plans),
@@ -242,8 +243,8 @@ class PlanSearch:
         return as_plan(settled(fit, told.question.engine), told)
 
     def _pairs(self, timing: Timing) -> Disaggregator:
-        """Search for plans of two kinds of replicas, before tables have taken any time."""
-        pairs = Disaggregator(
+        """What searches for plans of two kinds of replicas."""
+        return Disaggregator(
             self.request,
             self.evaluator,
             self.findings.order,
@@ -252,16 +253,14 @@ class PlanSearch:
             loads=self.loads,
             tabled=timing.speeds,
         )
-        pairs.search()
-        return pairs
 
-    def _disaggregated(self, pairs: Disaggregator) -> tuple[Disaggregated, ...]:
+    def _disaggregated(self, pairs: Disaggregator, found: Found) -> tuple[Disaggregated, ...]:
         """Plans of two kinds of replicas."""
-        found = tuple(pairs.told(pair) for pair in pairs.best())
+        told = tuple(map(pairs.told, pairs.best(found)))
         if pairs.complete:
-            self.warnings += tuple(pairs.unpaired.warnings(any_found=bool(found)))
+            self.warnings += tuple(pairs.unpaired.warnings(any_found=bool(told)))
         self.findings.complete = self.findings.complete and pairs.complete
-        return found
+        return told
 
     def _rejections(self) -> list[Rejection]:
         """Broken rules and near misses by turns, so that neither crowds out the other."""

@@ -227,7 +227,7 @@ class _Reader:
         if len(node.free_bytes) != node.count:
             detail = f"{len(node.free_bytes)} entries for {node.count} devices."
             self._fault(number, "free_bytes", detail)
-        reported = accelerator.reported_bytes or accelerator.usable_bytes
+        reported = accelerator.printed_bytes
         for device, free in enumerate(node.free_bytes):
             if free > reported:
                 detail = f"{free:,} bytes free on a device of {reported:,}."

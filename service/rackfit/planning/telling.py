@@ -7,7 +7,7 @@ import msgspec
 from rackfit.engines.launch import Launched, Phase
 from rackfit.inventory.model import Node
 from rackfit.memory.stages import capacity, sequences_per_rank
-from rackfit.planning.demand import Question
+from rackfit.planning.asked import Question
 from rackfit.planning.expert_loads import ExpertLoads
 from rackfit.planning.launches import LaunchOptions
 from rackfit.planning.launching import launch

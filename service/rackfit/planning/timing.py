@@ -13,7 +13,7 @@ from rackfit.errors import NotCovered
 from rackfit.performance.layers import Measured
 from rackfit.performance.run import Estimate
 from rackfit.performance.tabled import TabledSpeeds, Tables
-from rackfit.planning.demand import Question
+from rackfit.planning.asked import Question
 from rackfit.planning.outcomes import Fit
 from rackfit.planning.question import (
     ROOFLINE,

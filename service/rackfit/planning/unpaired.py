@@ -1,43 +1,20 @@
-"""Why replicas that read prompts and replicas that write tokens are not put together."""
+"""Why replicas that read prompts and replicas that write tokens were not put together."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Phase
 from rackfit.engines.pairs import Handover, Side
-from rackfit.errors import InvalidInput
+from rackfit.planning.asked import Question
 from rackfit.planning.changes import degrees, shown
-from rackfit.planning.demand import Question
 from rackfit.planning.evaluation import MAX_REPLICAS
 from rackfit.planning.matching import Pair
 from rackfit.planning.outcomes import Fit
-from rackfit.planning.question import Constraints, PlanRequest
+from rackfit.planning.question import Constraints
 from rackfit.planning.search import Findings
 
 DOES: Mapping[Phase, str] = {"prefill": "Replicas that read", "decode": "Replicas that write"}
 """What replicas of a phase are called."""
-
-
-def check_disaggregated(request: PlanRequest, engine: Engine) -> None:
-    """See that a request says what plans of two kinds of replicas need, and nothing else.
-
-    Raises:
-        InvalidInput: no typical request, constraints on the replicas of a plan of one kind, or an
-            engine whose replicas do all of it.
-    """
-    workload, constraints = request.workload, request.constraints
-    if not engine.disaggregates:
-        detail = f"{engine.name} has no replicas that only read prompts: leave this out."
-        raise InvalidInput.at("/disaggregate", detail)
-    for name in ("input_tokens", "output_tokens"):
-        if getattr(workload, name) is None:
-            detail = "With `disaggregate` a typical request is needed: how many tokens come and go."
-            raise InvalidInput.at(f"/workload/{name}", detail)
-    for name in ("replicas", "node_loss"):
-        if getattr(constraints, name) is not None:
-            detail = "With `disaggregate` there are two kinds of replicas: leave this out."
-            raise InvalidInput.at(f"/constraints/{name}", detail)
 
 
 class Unpaired:

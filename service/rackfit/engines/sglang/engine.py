@@ -43,7 +43,7 @@ from rackfit.engines.sglang.pairs import PAIR_RULES
 from rackfit.engines.sglang.phases import SglangPhases
 from rackfit.engines.sglang.share import kept_share, static_share, tier
 from rackfit.engines.split import Split
-from rackfit.engines.start import Start, reported_bytes
+from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed, Limits, Term, kernels, linked
 from rackfit.engines.tiles import cut_tiles
 from rackfit.engines.torch_memory import allocated_bytes
@@ -181,7 +181,7 @@ class Sglang(FullBatch, Engine):
     def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
         """Chunk and graph sizes by the device's memory."""
         del context_tokens
-        size = 80 * GIB if accelerator is None else reported_bytes(accelerator)
+        size = 80 * GIB if accelerator is None else accelerator.printed_bytes
         sizes = tier(self.version, size)
         return self.chosen(
             Limits(

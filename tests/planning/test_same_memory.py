@@ -23,10 +23,11 @@ ENGINES = [
 ]
 
 
-def memories(question: Json, split: Json) -> list[Json]:
-    """What each rank of a split takes, asked for on its own."""
+def memories(question: Json, plan: Json) -> list[Json]:
+    """What each rank of a plan's split takes, asked for on its own."""
     asked = {name: question[name] for name in ("model", "engine", "workload")}
-    memory = msgspec.convert({**asked, "split": split, "accelerator": H100}, MemoryRequest)
+    stages = {name: plan[name] for name in ("split", "layers_by_stage")}
+    memory = msgspec.convert({**asked, **stages, "accelerator": H100}, MemoryRequest)
     ranks = answer_memory(memory, CATALOG, device_reserve=RESERVE).ranks
     found: list[Json] = msgspec.to_builtins(ranks)
     return [_taken(rank) for rank in found]
@@ -51,7 +52,17 @@ def test_each_plan_takes_what_its_split_takes_alone(engine: Json, model: str) ->
     plans = answer(CATALOG, question)["plans"]
     assert len({plan["split"]["pipeline"] for plan in plans}) >= 3
     for plan in plans:
-        if plan["layers_by_stage"] is None:
-            split = plan["split"]
-            planned = [_taken(rank["memory"]) for rank in plan["ranks"]]
-            assert memories(question, split)[: len(planned)] == planned, split
+        planned = [_taken(rank["memory"]) for rank in plan["ranks"]]
+        assert memories(question, plan)[: len(planned)] == planned, plan["split"]
+
+
+def test_a_plan_of_uneven_stages_is_asked_about_as_it_is() -> None:
+    """Its layers fit where the engine's own division does not."""
+    model = "nvidia/GLM-5-NVFP4"
+    workload = {"context_tokens": 32768, "sequences": 1}
+    asked_for = request(nodes_of(H100, 1), model, engine={"name": "vllm"}, workload=workload)
+    uneven = [p for p in answer(CATALOG, asked_for)["plans"] if p["layers_by_stage"] is not None]
+    assert uneven
+    for plan in uneven:
+        planned = [_taken(rank["memory"]) for rank in plan["ranks"]]
+        assert memories(asked_for, plan)[: len(planned)] == planned

@@ -20,6 +20,11 @@ class Generic(Engine):
     takes_utilization: ClassVar[bool] = False
     mixes_accelerators: ClassVar[bool] = True
 
+    @property
+    def takes_layers(self) -> bool:
+        """Some engine can be told."""
+        return True
+
     def read(self, version: str | None) -> Version:
         """None: it stands for engines that are not named."""
         if version is None:

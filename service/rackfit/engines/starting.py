@@ -23,6 +23,11 @@ class Starting:
     pair_rules: ClassVar[tuple[PairRule, ...]] = ()
     pairs_stages: ClassVar[bool] = True
 
+    @property
+    def takes_layers(self) -> bool:
+        """Whether it can be told how many layers each stage gets."""
+        return bool(self.layer_list)
+
     def pair_broken(self, pair: Handover) -> Iterator[Rejection]:
         """Yield every rule that replicas of two kinds break together."""
         found = (rule(pair) for rule in self.pair_rules)

@@ -25,7 +25,13 @@ from rackfit.memory.question import (
 )
 from rackfit.memory.rank_order import positions
 from rackfit.memory.ranks import RankSizes
-from rackfit.memory.refusals import check_options, check_ranks, memory_rejection, sequence_limit
+from rackfit.memory.refusals import (
+    check_options,
+    check_ranks,
+    memory_rejection,
+    partition_asked,
+    sequence_limit,
+)
 from rackfit.memory.resolve import Resolved, check_context, resolve_request, rule_scheme
 from rackfit.memory.reverse import (
     PER_MILLE,
@@ -80,6 +86,10 @@ def _by_rule(
     engine, accelerator = host
     if request.split is not None and request.split.devices > 1:
         raise InvalidInput.at("/split", "The rule of thumb knows no splits: leave `split` out.")
+    if request.layers_by_stage is not None:
+        raise InvalidInput.at(
+            "/layers_by_stage", "The rule of thumb knows no stages: leave it out."
+        )
     scheme = rule_scheme(resolved, catalog)
     tokens = request.workload.context_tokens * request.workload.sequences
     parts = rule_of_thumb(resolved.model, scheme, overhead=request.overhead, tokens=tokens)
@@ -125,11 +135,12 @@ def _by_architecture(
     split = request.split or Split()
     check_ranks(split)
     check_options(resolved.model, engine)
+    partition = partition_asked(request.layers_by_stage, resolved.model, engine, split)
     tokens = request.workload.context_tokens
     sizes = RankSizes(resolved.model, engine, split, engine.limits(accelerator, tokens))
-    stages = stage_memories(sizes, split, tokens)
+    stages = stage_memories(sizes, split, tokens, partition)
     held = sequences_per_rank(split, request.workload.sequences)
-    largest, terms = explain(sizes, stages, held)
+    largest, terms = explain(sizes, partition, stages, held)
     answer = msgspec.structs.replace(
         _summed(
             rank_memories(sizes, stages, held, accelerator),
@@ -155,6 +166,7 @@ def _by_architecture(
     deployment = Deployment(
         sizes=sizes,
         split=split,
+        partition=partition,
         stages=stages,
         accelerator=accelerator,
         sequences=held,

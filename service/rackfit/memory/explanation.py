@@ -1,5 +1,7 @@
 """Why the fullest rank is the fullest, and how far each of its terms is known."""
 
+from collections.abc import Sequence
+
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.engines.terms import Term
 from rackfit.memory.question import LargestRank, MemoryTerm
@@ -13,19 +15,22 @@ LAYOUT = "the engine's cache layout"
 
 
 def explain(
-    sizes: RankSizes, stages: tuple[StageMemory, ...], sequences: int
+    sizes: RankSizes, partition: Sequence[int], stages: tuple[StageMemory, ...], sequences: int
 ) -> tuple[LargestRank, tuple[MemoryTerm, ...]]:
     """Name the fullest rank with its reason, and list its terms; they sum to its total.
 
     Args:
         sizes: of the split's degrees.
+        partition: layers of each stage.
         stages: of the split.
         sequences: those of one data rank.
     """
     number = largest_stage(stages, sequences)
     stage = stages[number]
     at = next(p for p in positions(sizes.split) if p.stage == number)
-    largest = LargestRank(rank=at.rank, stage=number, reason=_reason(sizes, stages, number))
+    largest = LargestRank(
+        rank=at.rank, stage=number, reason=_reason(sizes, partition, stages, number)
+    )
     return largest, tuple(_terms(sizes, stage, number, sequences))
 
 
@@ -60,13 +65,14 @@ def _shown(term: Term) -> MemoryTerm:
     )
 
 
-def _reason(sizes: RankSizes, stages: tuple[StageMemory, ...], number: int) -> str:
+def _reason(
+    sizes: RankSizes, partition: Sequence[int], stages: tuple[StageMemory, ...], number: int
+) -> str:
     """What a rank of this stage holds that others do not."""
     split, layers = sizes.split, len(sizes.model.order)
     if split.devices == 1:
         return "It is the only rank."
-    held = sizes.engine.partition(layers, split.pipeline)[number]
-    parts = [f"{held} of {layers} layers"]
+    parts = [f"{partition[number]} of {layers} layers"]
     if number == 0:
         parts.append("the embedding")
     if number == split.pipeline - 1:

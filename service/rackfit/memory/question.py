@@ -12,6 +12,11 @@ from rackfit.engines.choice import EngineChoice
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
 
+LayerList = Annotated[
+    tuple[Annotated[int, Meta(ge=1, le=10_000)], ...], Meta(min_length=1, max_length=10_000)
+]
+"""Layers on each pipeline stage."""
+
 Method = Literal["architecture", "rule-of-thumb"]
 Tokens = Annotated[int, Meta(ge=1, le=1 << 32)]
 Sequences = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -86,7 +91,11 @@ CARD_OVERHEAD = 0.10
 
 
 class MemoryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much memory a model takes, on one device or on every rank of a split."""
+    """How much memory a model takes, on one device or on every rank of a split.
+
+    `layers_by_stage` says how many layers each pipeline stage has, as a plan does; left out, the
+    engine divides them itself.
+    """
 
     model: ModelRef
     workload: Workload
@@ -96,6 +105,7 @@ class MemoryRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     overhead: Share = CARD_OVERHEAD
     engine: EngineChoice | None = None
     split: Split | None = None
+    layers_by_stage: LayerList | None = None
     accelerator: Name | Accelerator | None = None
 
 

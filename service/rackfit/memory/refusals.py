@@ -35,6 +35,28 @@ def check_ranks(split: Split) -> None:
         raise InvalidInput.at("/split", detail)
 
 
+def partition_asked(
+    layers: tuple[int, ...] | None, model: ServedModel, engine: Engine, split: Split
+) -> tuple[int, ...]:
+    """Return the layers of each stage: the engine's own division, or another it can be told.
+
+    Raises:
+        InvalidInput: at `/layers_by_stage`.
+    """
+    if layers is None:
+        return engine.partition(len(model.order), split.pipeline)
+    if not engine.takes_layers:
+        detail = f"{engine.name} divides the layers itself: leave this out."
+        raise InvalidInput.at("/layers_by_stage", detail)
+    if (len(layers), sum(layers)) != (split.pipeline, len(model.order)):
+        detail = (
+            f"These are {len(layers):,} stages of {sum(layers):,} layers in all; the split has "
+            f"{split.pipeline:,} stages and the model {len(model.order):,} layers."
+        )
+        raise InvalidInput.at("/layers_by_stage", detail)
+    return layers
+
+
 def sequence_limit(split: Split, sequences: int, most: int) -> Rejection:
     """Reject a split whose data ranks must hold more sequences than the engine is started for."""
     return Rejection(

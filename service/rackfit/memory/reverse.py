@@ -19,11 +19,13 @@ PER_MILLE = 1000
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The stages of a split on alike accelerators, and what each data rank serves.
 
+    `partition` says how many layers each stage has.
     Each accelerator has `free` bytes, all that an engine sees where it is left out.
     """
 
     sizes: RankSizes
     split: Split
+    partition: tuple[int, ...]
     stages: tuple[StageMemory, ...]
     accelerator: Accelerator
     sequences: int
@@ -47,7 +49,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         limits = engine.limits(self.accelerator, tokens)
         stages = self._stages.get(limits)
         if stages is None:
-            stages = stage_memories(self.sizes.preparing(limits), self.split, tokens)
+            sizes = self.sizes.preparing(limits)
+            stages = stage_memories(sizes, self.split, tokens, self.partition)
             self._stages[limits] = stages
         budgets = self.budgets_of(engine, stages, tokens)
         return [(s, b - s.largest_fixed_bytes) for s, b in zip(stages, budgets, strict=True)]

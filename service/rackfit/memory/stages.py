@@ -138,12 +138,15 @@ def stage_counts(model: ServedModel, partition: tuple[int, ...]) -> Iterator[tup
         before = after
 
 
-def stage_memories(sizes: RankSizes, split: Split, tokens: int) -> tuple[StageMemory, ...]:
+def stage_memories(
+    sizes: RankSizes, split: Split, tokens: int, partition: tuple[int, ...]
+) -> tuple[StageMemory, ...]:
     """Memory of every stage of `split` for sequences of `tokens` tokens; alike ones are the same.
 
-    `sizes` are those of the split's tensor, data, context and expert degrees.
+    `sizes` are those of the split's tensor, data, context and expert degrees; each stage has as
+    many layers as `partition` says.
     """
-    layout = stage_layout(sizes.model, sizes.engine, split.pipeline)
+    layout = layout_of(sizes.model, partition)
     distinct = distinct_stages(sizes, split, tokens, layout, {})
     return tuple(map(distinct.__getitem__, layout.places))
 

@@ -59,5 +59,5 @@ def _total(
     engine = engine_for(None, 0)
     split = Split()
     sizes = RankSizes(resolved.model, engine, split, engine.limits(None, tokens))
-    (stage,) = stage_memories(sizes, split, tokens)
+    (stage,) = stage_memories(sizes, split, tokens, (len(sizes.model.order),))
     return stage.largest_fixed_bytes + stage.sequence_bytes

@@ -152,9 +152,11 @@ class Lighter:
     def _deployment(self, miss: Miss) -> Deployment:
         """The miss as one that must hold its sequences on what there is."""
         accelerator, tokens = miss.pool.accelerator, self.question.tokens
+        layers, engine = len(self.question.model.order), self.question.engine
         return Deployment(
             sizes=self.evaluator.sizing.prepared(accelerator, tokens).sizes(miss.split),
             split=miss.split,
+            partition=engine.partition(layers, miss.split.pipeline),
             stages=miss.stages.distinct,
             accelerator=accelerator,
             sequences=self._each(miss),

@@ -30,8 +30,10 @@ _HOTTER = 0.5
 def cover(load: Floats, expert: Ints, aim: float, expired: Callable[[], bool]) -> Ints | None:
     """Bring ranks to a time of `aim` where it can be: the experts in every slot, [ranks, slots].
 
-    `load` and `expert` [ranks, slots] are what the slots hold now. None where no rank is above, or
-    nothing is found that brings no two replicas of an expert together.
+    `load` and `expert` [ranks, slots] are what the slots hold now. The hottest rank's time never
+    rises. Each rank that is dealt a slot ends within the aim, unless replicas were exchanged to
+    keep those of one expert apart: then within the hottest's time before. None where no rank is
+    above, nothing is found that brings no two replicas of an expert together, or nothing changes.
     """
     search = _Cover(load, aim)
     while search.todo.any() and not expired() and search.add_cold():
@@ -189,4 +191,4 @@ def _dealt(load: Floats, expert: Ints, ranks: Ints, slots: Ints, most: float) ->
         return None
     placed = expert.copy()
     placed[ranks, slots] = theirs[replica]
-    return placed
+    return None if (placed == expert).all() else placed

@@ -12,6 +12,12 @@ from rackfit.balancing.sweeps import sweep
 from rackfit.balancing.task import Floats, Ints, Task
 
 _EXACT = 1e-9
+"""How far above the mean a node may stay: rounding only, as no rank of it can do better."""
+
+_ROUNDS, _SWEEPS = 8, 60
+"""Most rounds of exchanges of groups that are looked up, and then sweeps in which all are weighed:
+both are cheap, as groups are few.
+"""
 
 
 class Nodes(NamedTuple):
@@ -44,8 +50,8 @@ def spread(task: Task, nodes: int, groups: int, expired: Callable[[], bool]) -> 
     deal(packing)
     goal = np.ones(task.rows)
     limit = goal * (1 + _EXACT)
-    aim(packing, goal, limit, expired, 8)
-    sweep(packing, limit, expired, 60)
+    aim(packing, goal, limit, expired, _ROUNDS)
+    sweep(packing, limit, expired, _SWEEPS)
     size, experts = task.experts // groups, task.experts // nodes
     group = packing.placed().reshape(task.rows * nodes, -1)
     expert = (group[:, :, None] * size + np.arange(size)).reshape(-1, experts)

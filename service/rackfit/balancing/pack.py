@@ -40,7 +40,17 @@ dealing replicas out once is not enough.
 """
 
 _FAR = 0.005
-"""How far above the goal a rank's time must be for that, as it takes long."""
+"""How far above the goal the slowest rank must be for every exchange to be weighed with three
+slots.
+"""
+
+_ROUNDS = 6
+"""Most rounds of exchanges that are looked up, which end sooner where they help little."""
+
+_SWEEPS, _SWEEPS_OF_FEW = 30, 12
+"""Most sweeps of exchanges that are all weighed: where they are what decides (windows, speeds), and
+with three slots a rank, where they only follow dealing anew.
+"""
 
 _AT_ONCE = 100_000
 """Slots for which other counts are tried between looks at the clock."""
@@ -112,28 +122,37 @@ def _of_speeds(packing: Packing, goal: Floats, expired: Expired) -> Ints:
 
 def _plain(task: Task, goal: Floats, expired: Expired, measured: Floats | None) -> Packed:
     """Pack a plain task of three slots a rank or more, hot rows with counts of their own."""
-    counts = greedy_counts(task, measured)
-    own = (counts < task.ranks).all(axis=1)  # else EPLB may have more of them
-    packing = Packing(task, counts)
-    alone = _least(packing, 0)
-    near = goal * (1 + _BEYOND)
+    greedy = Packing(task, greedy_counts(task, measured))
+    alone = _least(greedy, 0)
+    near = alone <= goal * (1 + _BEYOND)
     goal = np.maximum(goal, alone)
-    least = _least(packing)
-    hot = least > goal * (1 + CLOSE)
-    rows = np.flatnonzero(hot)
-    if len(rows):
-        eased = ease(task.select(rows), goal[rows], FIRST)
-        counts[rows] = counted(eased, task.experts)
-        packing = Packing(task, counts)
-    floors = start(packing, own & ~hot, measured)
-    if len(rows):
-        packing.put_better(eased, rows)
-        floors[rows] = np.where(own & (measured is not None), least, 0)[rows]
+    packing, floors = _started(greedy, goal, measured)
     redeal(packing, goal * (1 + CLOSE), expired)
-    stuck = (packing.peaks() > goal * (1 + _STUCK)) & (alone <= near)
+    stuck = near & (packing.peaks() > goal * (1 + _STUCK))
     packing = _with_other_counts(packing, goal, stuck, expired)
     tidy(packing, goal, expired)
     return Packed(packing.placed(), floors)
+
+
+def _started(greedy: Packing, goal: Floats, measured: Floats | None) -> tuple[Packing, Floats]:
+    """Put replicas where a search starts, rows that greedy counts overfill with others.
+
+    Returns the packing and what EPLB's peak is at least, 0 where nothing is known, [rows].
+    """
+    task, least = greedy.task, _least(greedy)
+    own = np.asarray((greedy.counts < task.ranks).all(axis=1))  # else EPLB may have more of them
+    hot = least > goal * (1 + CLOSE)
+    rows = np.flatnonzero(hot)
+    if not len(rows):
+        return greedy, start(greedy, own, measured)
+    eased = ease(task.select(rows), goal[rows], FIRST)
+    counts = greedy.counts.copy()
+    counts[rows] = counted(eased, task.experts)
+    packing = Packing(task, counts)
+    floors = start(packing, own & ~hot, measured)
+    packing.put_better(eased, rows)
+    floors[rows] = np.where(own & (measured is not None), least, 0)[rows]
+    return packing, floors
 
 
 def _least(packing: Packing, most: int | None = None) -> Floats:
@@ -204,8 +223,8 @@ def exchange(packing: Packing, goal: Floats, expired: Expired) -> None:
     task, limit = packing.task, goal * (1 + CLOSE)
     if task.slots == PAIRS and task.is_plain:
         return
-    aim(packing, goal, limit, expired, 6)
+    aim(packing, goal, limit, expired, _ROUNDS)
     if not task.is_plain:
-        sweep(packing, limit, expired, 30)
+        sweep(packing, limit, expired, _SWEEPS)
     elif task.slots <= _FEW:
-        sweep(packing, goal * (1 + _FAR), expired, 12)
+        sweep(packing, goal * (1 + _FAR), expired, _SWEEPS_OF_FEW)

@@ -1,11 +1,10 @@
 """A larger share of each device as a way out: the smallest that does, where it is what lacks."""
 
+import bisect
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from planning.asking import RESERVE, answer, fixed, nodes_of, request
 from rackfit.catalog import load_catalog
@@ -15,9 +14,12 @@ from rackfit.planning.question import PlanRequest
 Json = dict[str, Any]
 CATALOG = load_catalog()
 H200 = "NVIDIA-H200"
-V4 = "deepseek-ai/DeepSeek-V4-Pro"
+V3, V4 = "deepseek-ai/DeepSeek-V3", "deepseek-ai/DeepSeek-V4-Pro"
+QWEN = "Qwen/Qwen3-235B-A22B"
 SHARE = "gpu_memory_utilization"
 ATTENTION_DP = {"tensor": 1, "pipeline": 1, "data": 8, "expert": 8}
+TENSOR = {"tensor": 8, "pipeline": 1}
+BOTH = {"tensor": 4, "data": 2, "pipeline": 1}
 
 
 def asked(engine: Json, constraints: Json, **more: Any) -> Json:  # noqa: ANN401
@@ -47,26 +49,46 @@ def test_a_published_deployment_is_found_by_its_share() -> None:
     assert not answer(CATALOG, with_share(question, 0.92))["feasible"]
 
 
-@given(
-    engine=st.sampled_from(["vllm", "sglang", "tensorrt-llm"]),
-    model=st.sampled_from([V4, "deepseek-ai/DeepSeek-V3", "Qwen/Qwen3-235B-A22B"]),
-    split=st.sampled_from(
-        [ATTENTION_DP, {"tensor": 8, "pipeline": 1}, {"tensor": 4, "data": 2, "pipeline": 1}]
-    ),
-    workload=st.fixed_dictionaries(
-        {"context_tokens": st.sampled_from([4096, 32_768]), "sequences": st.integers(1, 600)}
-    ),
-    free=st.integers(100 << 30, 139 << 30),
+def one_too_many(engine: str, model: str, split: Json, free_bytes: int) -> Json:
+    """A question for one sequence more than has room, found by bisection."""
+
+    def of(sequences: int) -> Json:
+        workload = {"context_tokens": 32_768, "sequences": sequences}
+        constraints = {**split, "decode_context": 1}
+        question = asked({"name": engine}, constraints, model=model, workload=workload)
+        question["inventory"]["nodes"][0]["free_bytes"] = [free_bytes] * 8
+        return question
+
+    def lacks(sequences: int) -> int:
+        return int(not answer(CATALOG, of(sequences))["feasible"])
+
+    return of(1 + bisect.bisect(range(1, 2000), 0, key=lacks))
+
+
+@pytest.mark.parametrize("free_bytes", [134 << 30, 139 << 30])
+@pytest.mark.parametrize(
+    ("engine", "model", "split"),
+    [
+        ("vllm", V4, TENSOR),
+        ("vllm", V3, ATTENTION_DP),
+        ("vllm", V3, BOTH),
+        ("vllm", QWEN, TENSOR),
+        ("sglang", V4, TENSOR),
+        ("sglang", V3, ATTENTION_DP),
+        ("sglang", V3, BOTH),
+        ("sglang", QWEN, TENSOR),
+        ("tensorrt-llm", V4, ATTENTION_DP),
+        ("tensorrt-llm", QWEN, TENSOR),
+    ],
 )
-@settings(max_examples=120, deadline=None)
 def test_what_is_offered_does_and_a_hundredth_less_does_not(
-    engine: str, model: str, split: Json, workload: Json, free: int
+    engine: str, model: str, split: Json, free_bytes: int
 ) -> None:
     """On devices that are partly occupied too; never more than 0.95, as a tenth is the reserve."""
-    split = {**split, "decode_context": 1}
-    question = asked({"name": engine}, split, model=model, workload=workload)
-    question["inventory"]["nodes"][0]["free_bytes"] = [free] * 8
-    for fix in shares(question):
+    question = one_too_many(engine, model, split, free_bytes)
+    offered = shares(question)
+    assert offered
+    for fix in offered:
         bound = fixed(question, fix)
         share = bound["engine"][SHARE]
         assert share <= 1 - RESERVE / 2

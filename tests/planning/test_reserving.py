@@ -56,10 +56,10 @@ def test_bytes_that_leave_no_device_are_told_with_what_devices_have() -> None:
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang", "tensorrt-llm"])
 @pytest.mark.parametrize("left", [1, 1 << 30, 4 << 30])
-def test_a_search_that_cannot_find_room_evaluates_what_it_tells_of(
+def test_bounds_spare_some_of_the_evaluations(
     engine: str, left: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What weights and the engine take at least rules out the hundreds of others."""
+    """Where nothing has room, what weights and the engine take rules out a fifth of all."""
     usable = CATALOG.accelerators[H200].usable_bytes
     constraints = {"reserved": {"bytes_per_device": usable - left}}
     question = request(nodes_of(H200, 4), engine={"name": engine}, constraints=constraints)
@@ -73,7 +73,7 @@ def test_a_search_that_cannot_find_room_evaluates_what_it_tells_of(
     found = answer(CATALOG, question)
     assert not found["feasible"]
     assert "memory" in found["rejections"][0]["code"]
-    assert len(evaluated) < found["rejections_total"]
+    assert len(evaluated) <= 0.8 * found["rejections_total"]
 
 
 @given(

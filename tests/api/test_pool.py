@@ -197,8 +197,9 @@ async def test_the_end_brings_deadlines_forward(
     begun = tmp_path / "begun"
     running = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(_told_until_expired, begun)))
     waiting = asyncio.create_task(pool.run(PLENTY_SECONDS, partial(time.sleep, PLENTY_SECONDS)))
-    while not begun.exists():  # noqa: ASYNC110 - a worker has nothing else to tell by
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(PLENTY_SECONDS):
+        while not begun.exists():  # noqa: ASYNC110 - a worker has nothing else to tell by
+            await asyncio.sleep(0.01)
     told = time.monotonic()
     closing.begin(0.3)
     assert await running < PLENTY_SECONDS / 3

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving import Service, service
+from serving import ANSWER_SECONDS, Service, service
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Service]:
-    """Run the service with its default settings."""
-    with service() as running:
+    """Run the service with its default settings, and more time where the machine is loaded."""
+    with service(RACKFIT_REQUEST_TIMEOUT_SECONDS=f"{ANSWER_SECONDS - 5:g}") as running:
         yield running
 
 

@@ -76,8 +76,10 @@ def test_readiness_fails_first() -> None:
     with service() as running:
         ready = running.raw(get("/health/ready"))
         running.process.send_signal(signal.SIGTERM)
-        time.sleep(0.4)
-        failed, answered = running.raw(get("/health/ready")), running.raw(get("/v1/version"))
+        failed = running.raw(get("/health/ready"))
+        while failed.status == 200:  # until it has been told, or refuses connections
+            failed = running.raw(get("/health/ready"))
+        answered = running.raw(get("/v1/version"))
         assert 0 == running.process.wait(GRANTED_SECONDS)
     assert (200, 503, 200) == (ready.status, failed.status, answered.status)
     assert "close" == answered.headers["connection"]

@@ -22,6 +22,7 @@ from serving import Reply, parsed
 pytestmark = pytest.mark.anyio
 
 LARGE_BYTES = 32 << 20
+ENDLESS_BYTES = 1 << 20
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -44,8 +45,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 class Server:
     """A server on a free port, and the connections a test opened to it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, connections: set[Any]) -> None:
         self.port = port
+        self.connections = connections
         self.writers: list[asyncio.StreamWriter] = []
 
     async def open(self, sent: bytes = b"") -> Opened:
@@ -54,6 +56,12 @@ class Server:
         self.writers.append(writer)
         writer.write(sent)
         return reader, writer
+
+    async def until(self, *, connected: bool) -> None:
+        """Wait until it has any connections, or none."""
+        async with asyncio.timeout(10):
+            while bool(self.connections) != connected:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -67,20 +75,25 @@ async def listening(connection_limit: int = 100) -> AsyncIterator[Server]:
         lambda: HttpProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     async with listener:
-        server = Server(listener.sockets[0].getsockname()[1])
+        server = Server(listener.sockets[0].getsockname()[1], state.connections)
         try:
             yield server
         finally:
             for writer in server.writers:
                 writer.transport.abort()
-            while state.connections:  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.01)
+            await server.until(connected=False)
 
 
 async def replied(connection: Opened) -> Reply:
     """Read a response."""
     async with asyncio.timeout(10):
         return await parsed(connection[0])
+
+
+async def head_of(connection: Opened) -> bytes:
+    """Read up to the end of a head."""
+    async with asyncio.timeout(10):
+        return await connection[0].readuntil(b"\r\n\r\n")
 
 
 async def is_over(connection: Opened) -> bool:
@@ -206,6 +219,17 @@ async def test_requests_that_wait_for_the_one_before_them_are_bounded() -> None:
         assert await is_over(connection)
 
 
+async def write_until(done: asyncio.Task[Any], writer: asyncio.StreamWriter, line: bytes) -> None:
+    """Write a line again and again until a task is done, which is soon."""
+    with contextlib.suppress(ConnectionError):
+        for _ in range(ENDLESS_BYTES // len(line)):
+            writer.write(line)
+            await writer.drain()
+            await asyncio.sleep(0)  # drain() alone lets nobody else go on
+            if done.done():
+                return
+
+
 @pytest.mark.parametrize(
     "endless",
     [b"1\r\nx\r\n0\r\nX: ", b"1\r\nx\r\n0\r\n" + b"X: y\r\n" * 99, b"1;x=", b"1\r\nx\r\n1;"],
@@ -217,14 +241,14 @@ async def test_what_stands_around_chunks_is_bounded(path: str, endless: bytes) -
         connection = await server.open(chunked(endless).replace(b"/read", path.encode()))
         if path == "/":
             assert 200 == (await replied(connection)).status
-        await asyncio.sleep(0.05)  # what comes with a part of the body is not counted
         line = b"x" * 4096 if endless[-1:] in b" ;=" else b"X: wxyz\r\n" * 455
-        for _ in range(MAX_HEAD_BYTES // len(line) + 1):
-            connection[1].write(line)
-            await asyncio.sleep(0.005)
         if path == "/read":
-            assert 431 == (await replied(connection)).status
-        assert await is_over(connection)
+            reply = asyncio.create_task(replied(connection))
+            await write_until(reply, connection[1], line)
+            assert 431 == (await reply).status
+        over = asyncio.create_task(is_over(connection))
+        await write_until(over, connection[1], line)
+        assert await over
 
 
 async def test_a_lie_behind_an_answer_is_not_answered_again() -> None:
@@ -316,10 +340,12 @@ async def test_idle_connections_make_room_for_new_ones() -> None:
 async def test_a_connection_too_many_is_refused() -> None:
     """Where every other is being answered."""
     async with listening(connection_limit=2) as server:
-        busy = [await server.open(chunked(b"1\r\nx\r\n")) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        asking = chunked().replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+        busy = [await server.open(asking) for _ in range(2)]
+        for connection in busy:
+            assert b"HTTP/1.1 100 Continue" == (await head_of(connection)).strip()
         assert 503 == (await replied(await server.open(get("/")))).status
-        busy[0][1].write(b"0\r\n\r\n")
+        busy[0][1].write(b"1\r\nx\r\n0\r\n\r\n")
         assert 200 == (await replied(busy[0])).status
 
 
@@ -330,7 +356,8 @@ async def test_an_answer_nobody_fetches_ends_its_connection(
     monkeypatch.setattr(bounds, "UNFETCHED_SECONDS", 0.2)
     async with listening() as server:
         connection = await server.open(get("/large"))
-        await asyncio.sleep(1)  # its own buffers are small, and nobody reads from them
+        await server.until(connected=True)
+        await server.until(connected=False)  # its buffers are small, and nobody reads from them
         with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
             await replied(connection)
 

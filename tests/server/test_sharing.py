@@ -56,7 +56,7 @@ def test_another_computes_when_the_first_dies(own_redis: RedisServer) -> None:
         ThreadPoolExecutor() as threads,
     ):
         lost = threads.submit(first.raw, long_question())
-        time.sleep(1)
+        assert is_soon_computing(first)
         waiting = threads.submit(second.raw, long_question())
         time.sleep(0.5)
         assert b'"in_progress":0' in second.raw(get("/health/ready")).body

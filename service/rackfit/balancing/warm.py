@@ -1,9 +1,10 @@
 """From where experts are now: what each further move buys, and when to stop.
 
-Every layer has paths of placements from the current one on: exchange by exchange, or round by
-round, each for the hottest rank, and at their end the placement made afresh. They do not depend on
-what a move costs. Price and limit only say how far to go along the best of their stops, so a higher
-price or a lower limit never moves more, nor balances better.
+Every layer has paths of placements from the current one on: exchange by exchange for the hottest
+rank; with one window from where few slots are dealt out anew (`covers`), with several round by
+round (`rounds`); and at their end the placement made afresh. They do not depend on what a move
+costs. Price and limit only say how far to go along the best of their stops, so a higher price or a
+lower limit never moves more, nor balances better.
 """
 
 from collections.abc import Callable, Iterator

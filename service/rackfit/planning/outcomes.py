@@ -83,8 +83,7 @@ class Miss(msgspec.Struct, frozen=True, kw_only=True):
 
     Devices had `least_free` bytes free. With a `node_loss` to be prepared for, more replicas are
     needed or fewer groups are available. `short_bytes` is what all devices together lack to serve
-    the whole workload; where it is time
-    that lacks, none would help.
+    the whole workload; where it is time that lacks, none would help.
     """
 
     split: Split

@@ -53,7 +53,11 @@ class LimitedConfig(Protocol):
 
 
 class _Unread(Exception):  # noqa: N818 - no error: it stops the parser
-    """What follows in the piece that has come is not for anybody."""
+    """What follows in the piece that has come is not for anybody.
+
+    httptools makes an `HttpParserCallbackError` of it, which uvicorn hands to `send_400_response`:
+    that does nothing, as the connection is deaf by then.
+    """
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -95,7 +95,14 @@ def test_prompts_longer_than_a_step_are_read_in_chunks(
 
 @pytest.mark.parametrize(
     ("generation", "chunked"),
-    [("hopper", True), ("blackwell", True), ("", True), ("ada", False), ("ampere", False)],
+    [
+        ("hopper", True),
+        ("blackwell", True),
+        ("rtx-blackwell", True),
+        ("", True),
+        ("ada", False),
+        ("ampere", False),
+    ],
 )
 def test_latent_rows_are_read_at_once_before_hopper(generation: str, *, chunked: bool) -> None:
     """A step is then as long as the longest prompt, unless replicas only write."""
@@ -113,6 +120,7 @@ def test_latent_rows_are_read_at_once_before_hopper(generation: str, *, chunked:
     [
         ("a100-80gb", "deepseek-ai/DeepSeek-V2-Lite", True),
         ("h100", "deepseek-ai/DeepSeek-V2-Lite", False),
+        ("rtx-pro-6000", "deepseek-ai/DeepSeek-V2-Lite", False),
         ("a100-80gb", "Qwen/Qwen3-8B", False),
     ],
 )

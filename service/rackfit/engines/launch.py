@@ -16,8 +16,8 @@ class Launched(msgspec.Struct, frozen=True, kw_only=True):
 
     `sequences` are those a data rank holds at once, each of `context_tokens` at most. Replicas
     of one `phase` hand the cache on to, or get it from, those of the other. A `partition` says how
-    many layers each stage gets; None leaves it to the engine. `generation` is the devices', empty
-    where it is not known.
+    many layers each stage gets; None leaves it to the engine. `generation` is that of
+    the kernels that the devices run (`terms.kernels`), empty where it is not known.
     """
 
     model: ServedModel

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from rackfit.engines.launch import Launched, Phase
+from rackfit.engines.terms import kernels
 from rackfit.inventory.model import Node
 from rackfit.memory.stages import capacity, sequences_per_rank
 from rackfit.planning.asked import Question
@@ -45,7 +46,7 @@ def as_plan(fit: Fit, told: Told) -> Plan:
         sequences=sequences_per_rank(fit.split, carried),
         phase=told.phase,
         partition=fit.partition,
-        generation=fit.pool.accelerator.generation,
+        generation=kernels(fit.pool.accelerator),
     )
     vendor = fit.pool.accelerator.vendor
     placed = place(fit, told.nodes, engine, experts, carried)

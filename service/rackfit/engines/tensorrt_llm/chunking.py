@@ -11,12 +11,15 @@ from rackfit.architecture.model import LatentAttention
 from rackfit.engines.hardware import FROM_HOPPER
 from rackfit.engines.launch import Launched
 from rackfit.engines.served import ServedModel
-from rackfit.engines.terms import Limits
+from rackfit.engines.terms import RTX_BLACKWELL, Limits
+
+CHUNKED = frozenset({"", RTX_BLACKWELL, *FROM_HOPPER})
+"""Devices, by whose kernels they run, that read any prompt in chunks; unknown ones are taken so."""
 
 
 def reads_at_once(launched: Launched) -> bool:
     """Tell whether a plan's devices read each prompt in one step."""
-    return launched.generation not in {"", *FROM_HOPPER} and _latent(launched.model)
+    return launched.generation not in CHUNKED and _latent(launched.model)
 
 
 def at_once(model: ServedModel, limits: Limits) -> Limits:

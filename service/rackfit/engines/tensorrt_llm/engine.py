@@ -27,7 +27,7 @@ from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
-from rackfit.engines.tensorrt_llm.chunking import at_once, reads_at_once
+from rackfit.engines.tensorrt_llm.chunking import CHUNKED, at_once, reads_at_once
 from rackfit.engines.tensorrt_llm.options import (
     QUANTIZED_CACHES,
     as_yaml,
@@ -129,7 +129,7 @@ class TensorRtLlm(FullBatch, Engine):
     def limits(self, accelerator: Accelerator | None, context_tokens: int) -> Limits:
         """Whole prompts besides, on devices that may have to read them at once."""
         plain = super().limits(accelerator, context_tokens)
-        if plain.generation in {"", *FROM_HOPPER} or self.choice.max_batched_tokens is not None:
+        if plain.generation in CHUNKED or self.choice.max_batched_tokens is not None:
             return plain
         return msgspec.structs.replace(plain, prompt_tokens=context_tokens)
 

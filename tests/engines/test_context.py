@@ -23,7 +23,7 @@ from rackfit.memory.resolve import resolve
 
 Json = dict[str, Any]
 CATALOG = load_catalog()
-B200, H200 = "NVIDIA-B200", "NVIDIA-H200"
+B200, H200, RTX = "NVIDIA-B200", "NVIDIA-H200", "rtx-pro-6000"
 LATENT, SPARSE = "deepseek-ai/DeepSeek-V3", "deepseek-ai/DeepSeek-V3.2"
 COMPRESSED, GROUPED = "deepseek-ai/DeepSeek-V4-Pro", "Qwen/Qwen3-30B-A3B"
 HELIX, READING = ("tensorrt-llm", B200), ("sglang", H200)
@@ -127,6 +127,7 @@ def test_helix_holds_as_many_tokens_more() -> None:
         ("openai/gpt-oss-120b", HELIX, {"context": 8, "expert": 8}, {"degree-unsupported"}),
         ("Qwen/Qwen3-Next-80B-A3B-Instruct", HELIX, {"context": 2}, {"degree-unsupported"}),
         (LATENT, ("tensorrt-llm", H200), {"context": 8, "expert": 8}, {"hardware-unsupported"}),
+        (LATENT, ("tensorrt-llm", RTX), {"context": 8, "expert": 8}, {"hardware-unsupported"}),
         (LATENT, READING, {"context": 8, "expert": 8}, set()),
         (LATENT, READING, {"data": 2, "context": 4, "expert": 8}, set()),
         (LATENT, READING, {"context": 8, "expert": 4}, {"degree-unsupported"}),

@@ -146,6 +146,7 @@ def test_pairs_with_context_ranks_are_sound(
     ("engine", "model", "accelerator"),
     [
         ("tensorrt-llm", LATENT, H200),
+        ("tensorrt-llm", "deepseek-ai/DeepSeek-V2-Lite", "rtx-pro-6000"),
         ("tensorrt-llm", SPARSE, B200),
         ("tensorrt-llm", "Qwen/Qwen3-Next-80B-A3B-Instruct", B200),
         ("sglang", SPARSE, B200),
@@ -154,7 +155,7 @@ def test_pairs_with_context_ranks_are_sound(
 )
 def test_where_an_engine_has_none_no_plan_has(engine: str, model: str, accelerator: str) -> None:
     """Another device, another kind of attention, another engine."""
-    pairs = answer(CATALOG, asked(engine, model, accelerator, 4))["disaggregated"]
+    pairs = answer(CATALOG, asked(engine, model, accelerator, 4, limit=20))["disaggregated"]
     found = {pair[side]["split"]["context"] for pair in pairs for side in ("prefill", "decode")}
     assert {1} == found
 

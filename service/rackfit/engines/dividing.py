@@ -29,7 +29,7 @@ class Dividing:
     def contexts(
         self, model: ServedModel, tensor: int, phase: Phase, generation: str
     ) -> Sequence[int]:
-        """Degrees above 1 in which tensor ranks may be context ranks instead, by devices' kind.
+        """Degrees above 1 in which tensor ranks may be context ranks instead, by devices' kernels.
 
         For replicas of one `phase`; `broken_rules` has the last word on each.
         """

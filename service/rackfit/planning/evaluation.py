@@ -6,6 +6,7 @@ import msgspec
 
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
+from rackfit.engines.terms import kernels
 from rackfit.memory.stages import UNBOUNDED, sequences_held
 from rackfit.planning.asked import Question
 from rackfit.planning.bounds import Bounds
@@ -77,7 +78,7 @@ class Evaluator:
     def contexts(self, tensor: int, pool: Pool) -> Sequence[int]:
         """Degrees in which so many tensor ranks may be context ranks instead, in this phase."""
         question = self.question
-        generation = pool.accelerator.generation
+        generation = kernels(pool.accelerator)
         return question.engine.contexts(question.model, tensor, question.phase, generation)
 
     def unsupported(self, pool: Pool, context: int = 1) -> Rejection | None:

@@ -36,7 +36,7 @@ from rackfit.engines.tensorrt_llm.options import (
 )
 from rackfit.engines.tensorrt_llm.pairs import PAIR_RULES
 from rackfit.engines.tensorrt_llm.phases import TensorRtLlmPhases
-from rackfit.engines.terms import Fixed, Limits, Term
+from rackfit.engines.terms import Fixed, Limits, Term, kernels
 from rackfit.engines.version import Version
 
 MIB = 1 << 20
@@ -112,10 +112,13 @@ class TensorRtLlm(FullBatch, Engine):
     def unsupported(
         self, model: ServedModel, split: Split, accelerator: Accelerator
     ) -> Iterator[Rejection]:
-        """Helix's kernels are Blackwell's."""
+        """Helix combines what SM100's kernels say of their sums; those of SM120 do not.
+
+        Source: cpp/tensorrt_llm/common/attentionOp.cpp, mlaGeneration (softmaxStatsPtr).
+        """
         yield from super().unsupported(model, split, accelerator)
-        if split.context > 1 and accelerator.generation not in {"", *BLACKWELL}:
-            detail = f"{self.name} divides caches over context ranks on Blackwell alone."
+        if split.context > 1 and kernels(accelerator) not in {"", *BLACKWELL}:
+            detail = f"{self.name} divides caches over context ranks on SM100 of Blackwell alone."
             yield reject(split, "hardware-unsupported", detail, HELIX, context=split.context)
 
     def contexts(

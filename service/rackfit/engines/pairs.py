@@ -9,6 +9,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.version import Version
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -29,8 +30,8 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     decode: Side
 
 
-PairRule = Callable[[Handover], Rejection | None]
-"""What is wrong with two sides together; None where nothing is."""
+PairRule = Callable[[Version, Handover], Rejection | None]
+"""What is wrong with two sides together under a version; None where nothing is."""
 
 
 def unequal(pair: Handover, rule: str, source: str, **numbers: int) -> Rejection:
@@ -41,7 +42,7 @@ def unequal(pair: Handover, rule: str, source: str, **numbers: int) -> Rejection
 def tensor_ranks_divide(source: str) -> PairRule:
     """Return the rule that one side has a whole number of the other's tensor ranks for each."""
 
-    def divides(pair: Handover) -> Rejection | None:
+    def divides(_version: Version, pair: Handover) -> Rejection | None:
         reads, writes = pair.prefill.split.tensor, pair.decode.split.tensor
         if max(reads, writes) % min(reads, writes) == 0:
             return None

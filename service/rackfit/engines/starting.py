@@ -8,6 +8,7 @@ from rackfit.engines.pairs import Handover, PairRule
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
+from rackfit.engines.version import Version
 
 
 class Starting:
@@ -18,6 +19,7 @@ class Starting:
     `pairs_stages` tells that they do with any stages on either side.
     """
 
+    version: Version
     layer_list: ClassVar[str] = ""
     phases: ClassVar[Phases] = Phases()
     pair_rules: ClassVar[tuple[PairRule, ...]] = ()
@@ -30,7 +32,7 @@ class Starting:
 
     def pair_broken(self, pair: Handover) -> Iterator[Rejection]:
         """Yield every rule that replicas of two kinds break together."""
-        found = (rule(pair) for rule in self.pair_rules)
+        found = (rule(self.version, pair) for rule in self.pair_rules)
         return (rejection for rejection in found if rejection is not None)
 
     def variables(self, launched: Launched) -> Mapping[str, str]:

@@ -9,12 +9,13 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import reject
 from rackfit.engines.sglang.paging import page_tokens
 from rackfit.engines.terms import kernels
+from rackfit.engines.version import Version
 
 RANKS = "sglang/srt/disaggregation/common/conn.py, _resolve_rank_mapping"
 CHECKS = "sglang/srt/disaggregation/common/conn.py: sanity checks"
 
 
-def stages_match_or_one(pair: Handover) -> Rejection | None:
+def stages_match_or_one(_version: Version, pair: Handover) -> Rejection | None:
     """Decode replicas have as many stages as prefill replicas, or one."""
     reads, writes = pair.prefill.split.pipeline, pair.decode.split.pipeline
     if writes in {1, reads}:
@@ -23,7 +24,7 @@ def stages_match_or_one(pair: Handover) -> Rejection | None:
     return unequal(pair, rule, RANKS, prefill_pipeline=reads, decode_pipeline=writes)
 
 
-def context_on_one_side(pair: Handover) -> Rejection | None:
+def context_on_one_side(_version: Version, pair: Handover) -> Rejection | None:
     """Caches divided while tokens are written come of prompts that were not divided."""
     reads, writes = pair.prefill.split.context, pair.decode.split.decode_context
     if 1 in {reads, writes}:
@@ -35,7 +36,7 @@ def context_on_one_side(pair: Handover) -> Rejection | None:
     return unequal(pair, rule, CHECKS, prefill_context=reads, decode_context=writes)
 
 
-def pages_alike(pair: Handover) -> Rejection | None:
+def pages_alike(_version: Version, pair: Handover) -> Rejection | None:
     """Both sides keep pages of one size, which the kernels of each side's devices decide."""
     sizes = []
     for side in (pair.prefill, pair.decode):

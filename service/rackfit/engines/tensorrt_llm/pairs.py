@@ -6,11 +6,12 @@ attention DP group on both sides.
 
 from rackfit.engines.pairs import Handover, PairRule, unequal
 from rackfit.engines.rejection import Rejection
+from rackfit.engines.version import Version
 
 RANKS = "TensorRT-LLM executor/cache_transmission, targetIRanks: isPowerOfTwo"
 
 
-def powers_of_two(pair: Handover) -> Rejection | None:
+def powers_of_two(_version: Version, pair: Handover) -> Rejection | None:
     """Tensor and context ranks of both sides are powers of two."""
     splits = pair.prefill.split, pair.decode.split
     degrees = [degree for split in splits for degree in (split.tensor, split.context)]

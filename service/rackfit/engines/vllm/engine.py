@@ -24,7 +24,7 @@ from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched
 from rackfit.engines.marlin import column_bytes
 from rackfit.engines.padding import AS_STORED
-from rackfit.engines.pairs import Handover
+from rackfit.engines.pairs import PairRule
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import WHOLE_SEQUENCES, Rule, reject, repeated_rows
@@ -38,7 +38,7 @@ from rackfit.engines.version import Version
 from rackfit.engines.vllm import cache_types, memory, nodes, pages
 from rackfit.engines.vllm.arguments import server_arguments
 from rackfit.engines.vllm.padding import mxfp4_padding
-from rackfit.engines.vllm.pairs import broken_pairs
+from rackfit.engines.vllm.pairs import PAIR_RULES
 from rackfit.engines.vllm.phases import VllmPhases
 
 UTILIZATION, UTILIZATION_BEFORE = 0.92, 0.9
@@ -102,6 +102,7 @@ class Vllm(Engine):
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "VLLM_PP_LAYER_PARTITION"  # vllm/distributed/utils.py
     phases: ClassVar[Phases] = VllmPhases()
+    pair_rules: ClassVar[tuple[PairRule, ...]] = PAIR_RULES
     pairs_stages: ClassVar[bool] = False
     kv_cache_dtypes: ClassVar[tuple[str, ...]] = ("bf16", "f16", "f32", "fp8", "nvfp4")
 
@@ -117,10 +118,6 @@ class Vllm(Engine):
             if not (refined and rejection.code == "expert-block-misaligned"):
                 yield rejection
         yield from cut_tiles(model, split, self.feed_forward_parts(split))
-
-    def pair_broken(self, pair: Handover) -> Iterator[Rejection]:
-        """What its connector does not hand on between."""
-        return broken_pairs(self.version, pair)
 
     def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
         """One group of full attention layers, as many ranks as repeat a head's rows.

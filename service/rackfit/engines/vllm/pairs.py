@@ -4,8 +4,6 @@ Source: vllm/distributed/kv_transfer/kv_connector/utils.py (TpKVTopology, later 
 and v1/nixl_connector.py of 0.19.1, v1/nixl of 0.20 to 0.33; platforms/cuda.py for the kernels.
 """
 
-from collections.abc import Iterator
-
 from rackfit.architecture.model import (
     CompressedAttention,
     GroupedAttention,
@@ -14,7 +12,7 @@ from rackfit.architecture.model import (
 )
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.hardware import BLACKWELL, NVIDIA
-from rackfit.engines.pairs import Handover, Side, tensor_ranks_divide, unequal
+from rackfit.engines.pairs import Handover, PairRule, Side, tensor_ranks_divide, unequal
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import reject
 from rackfit.engines.served import ServedModel
@@ -35,20 +33,7 @@ ROWS_DIVIDED: Version = (0, 30)
 """From here rows that decode ranks divide are handed on (not in 0.28)."""
 
 
-def broken_pairs(version: Version, pair: Handover) -> Iterator[Rejection]:
-    """Yield every rule that two sides break, in the order they are reported."""
-    for found in (
-        _stages(pair),
-        tensor_ranks_divide(RATIO)(pair),
-        _gathered(version, pair),
-        _rows(version, pair),
-        _kernels(pair),
-    ):
-        if found is not None:
-            yield found
-
-
-def _stages(pair: Handover) -> Rejection | None:
+def one_stage(_version: Version, pair: Handover) -> Rejection | None:
     """The first stage's cache is pulled, and no decode stages are served."""
     reads, writes = pair.prefill.split.pipeline, pair.decode.split.pipeline
     if reads == writes == 1:
@@ -60,7 +45,7 @@ def _stages(pair: Handover) -> Rejection | None:
     return reject(side.split, "degree-unsupported", rule, source, **numbers)
 
 
-def _gathered(version: Version, pair: Handover) -> Rejection | None:
+def heads_gathered(version: Version, pair: Handover) -> Rejection | None:
     """A decode rank gathers the heads of several prefill ranks, of which none repeats one."""
     reads, writes = pair.prefill.split.tensor, pair.decode.split.tensor
     kinds = [kind.attention for kind in pair.model.kinds]
@@ -88,7 +73,7 @@ def _kv_heads(model: ServedModel) -> int:
     return max((k.kv_heads for k in kinds if isinstance(k, GroupedAttention)), default=1)
 
 
-def _rows(version: Version, pair: Handover) -> Rejection | None:
+def rows_divided_alike(version: Version, pair: Handover) -> Rejection | None:
     """Rows that tensor ranks divide: by all of them or none, one side's ranks a multiple."""
     sides = (pair.prefill.split, pair.decode.split)
     reads, writes = (split.decode_context for split in sides)
@@ -105,7 +90,7 @@ def _rows(version: Version, pair: Handover) -> Rejection | None:
     return unequal(pair, rule, f"{RATIO.partition(',')[0]}, handshake_target_ranks", **numbers)
 
 
-def _kernels(pair: Handover) -> Rejection | None:
+def kernels_alike(_version: Version, pair: Handover) -> Rejection | None:
     """Both sides' kernels of attention are the same: their name is part of what is compared."""
     reads, writes = (_chosen(pair.model, side) for side in (pair.prefill, pair.decode))
     if None in {reads, writes} or reads == writes:
@@ -135,3 +120,13 @@ def _latent_kernels(accelerator: Accelerator) -> str:
     if kernels(accelerator) in BLACKWELL:
         return "FlashInfer"
     return "FlashAttention" if accelerator.generation == "hopper" else "Triton"
+
+
+PAIR_RULES: tuple[PairRule, ...] = (
+    one_stage,
+    tensor_ranks_divide(RATIO),
+    heads_gathered,
+    rows_divided_alike,
+    kernels_alike,
+)
+"""All of them, in the order they are reported."""

@@ -7,12 +7,17 @@ context ranks.
 
 from collections.abc import Mapping
 
-from rackfit.architecture.model import CompressedAttention, GroupedAttention, LatentAttention
+from rackfit.architecture.model import (
+    Attention,
+    CompressedAttention,
+    GroupedAttention,
+    LatentAttention,
+)
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
-from rackfit.engines.version import Version
+from rackfit.engines.version import Version, shown
 
 PREFILL = "sglang/srt/arg_groups: overrides.py, deepseek_v4_hook.py, parallel_hook.py"
 
@@ -45,34 +50,32 @@ ONE_NAME: Version = (0, 5, 14)
 
 def prefill_context(version: Version, model: ServedModel, split: Split) -> Rejection | None:
     """Each kind of attention has a way of its own to divide prompts, or none."""
-    if split.context == 1:
+    broken = _undivided(version, model, split) if split.context > 1 else ""
+    if not broken:
         return None
+    detail = f"context = {split.context}: SGLang {broken}."
+    numbers = {"context": split.context, "ranks": split.cell}
+    return reject(split, "degree-unsupported", detail, PREFILL, **numbers)
+
+
+def _undivided(version: Version, model: ServedModel, split: Split) -> str:
+    """Say what is broken of the rules for context ranks, nothing if all is well."""
     needed = needed_version(model)
     if needed is None or version < needed:
-        since = f"from {'.'.join(map(str, needed))} on" if needed else "in no version"
-        detail = f"context = {split.context}: SGLang divides prompts of this model {since}."
-        return reject(
-            split, "degree-unsupported", detail, PREFILL, context=split.context, ranks=split.cell
-        )
-    for kind in model.kinds:
-        match kind.attention:
-            case LatentAttention() | CompressedAttention():
-                broken = _by_latent(version, kind.attention, split)
-            case GroupedAttention():
-                broken = ""
-            case _:
-                broken = "layers of a state do not divide prompts"
-        if broken:
-            detail = f"context = {split.context}: SGLang {broken}."
-            return reject(
-                split,
-                "degree-unsupported",
-                detail,
-                PREFILL,
-                context=split.context,
-                ranks=split.cell,
-            )
-    return None
+        since = f"from {shown(needed)} on" if needed else "in no version"
+        return f"divides prompts of this model {since}"
+    told = (_by_attention(version, kind.attention, split) for kind in model.kinds)
+    return next(filter(None, told), "")
+
+
+def _by_attention(version: Version, attention: Attention | None, split: Split) -> str:
+    match attention:
+        case LatentAttention() | CompressedAttention():
+            return _by_latent(version, attention, split)
+        case GroupedAttention():
+            return ""
+        case _:
+            return "does not divide prompts of layers with a state"
 
 
 def _by_latent(

@@ -197,6 +197,23 @@ def no_context_parallelism(_model: ServedModel, split: Split) -> Rejection | Non
     )
 
 
+def experts_on_all_ranks(_model: ServedModel, split: Split) -> Rejection | None:
+    """Experts are divided over context ranks as over all others."""
+    if not split.repeats_experts:
+        return None
+    return reject(
+        split,
+        "degree-unsupported",
+        f"EP{split.expert} with expert_tensor {split.expert_tensor} would repeat experts on "
+        f"{split.context} context ranks; engines divide them over all {split.stage_ranks} ranks "
+        "of a stage.",
+        "TensorRT-LLM Mapping: moe_tp x moe_ep = tp x cp; SGLang: ep_size divides tp_size",
+        expert=split.expert,
+        expert_tensor=split.expert_tensor or 1,
+        stage_ranks=split.stage_ranks,
+    )
+
+
 COMMON_RULES: tuple[Rule, ...] = (
     attention_heads_divide,
     kv_heads_divide_or_repeat,

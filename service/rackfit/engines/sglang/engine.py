@@ -8,7 +8,6 @@ from rackfit.architecture.model import Attention
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.computed import absorbed_bytes, rotary_bytes
-from rackfit.engines.context import experts_on_all_ranks
 from rackfit.engines.hardware import (
     AMD,
     BLACKWELL,
@@ -27,7 +26,7 @@ from rackfit.engines.pairs import PairRule
 from rackfit.engines.peak import FullBatch
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
+from rackfit.engines.rules import COMMON_RULES, Rule, experts_on_all_ranks, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.sglang.arguments import server_arguments
 from rackfit.engines.sglang.cache import kept_rows, stage_cache

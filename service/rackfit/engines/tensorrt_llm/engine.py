@@ -8,7 +8,6 @@ import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.catalog.entries import Accelerator, Scheme
-from rackfit.engines.context import HELIX, WRITES, experts_on_all_ranks, helix
 from rackfit.engines.hardware import (
     BLACKWELL,
     FROM_ADA,
@@ -23,11 +22,12 @@ from rackfit.engines.pairs import PairRule
 from rackfit.engines.peak import FullBatch
 from rackfit.engines.phases import Phases
 from rackfit.engines.rejection import Rejection
-from rackfit.engines.rules import COMMON_RULES, Rule, reject, repeated_rows
+from rackfit.engines.rules import COMMON_RULES, Rule, experts_on_all_ranks, reject, repeated_rows
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.tensorrt_llm.chunking import CHUNKED, at_once, reads_at_once
+from rackfit.engines.tensorrt_llm.helix import HELIX, WRITES, helix
 from rackfit.engines.tensorrt_llm.options import (
     QUANTIZED_CACHES,
     as_yaml,

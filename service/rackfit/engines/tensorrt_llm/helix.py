@@ -1,7 +1,7 @@
-"""Devices that divide sequences: what TensorRT-LLM (Helix) and SGLang (prefill CP) allow.
+"""Helix, TensorRT-LLM's context ranks: which models and degrees it is for.
 
-Helix ranks divide the rows of the cache while tokens are written, and are tensor or expert ranks
-outside attention. SGLang's divide the tokens of prompts while these are read; each keeps all rows.
+They divide the rows of the cache while tokens are written, and are tensor or expert ranks outside
+attention.
 """
 
 from collections.abc import Iterator
@@ -26,23 +26,6 @@ WRITES = (
     "DeepSeek-V3 and its like; of grouped attention, Qwen3 alone is wired for it."
 )
 """What a caller should know who names context ranks."""
-
-
-def experts_on_all_ranks(_model: ServedModel, split: Split) -> Rejection | None:
-    """Experts are divided over context ranks as over all others."""
-    if not split.repeats_experts:
-        return None
-    return reject(
-        split,
-        "degree-unsupported",
-        f"EP{split.expert} with expert_tensor {split.expert_tensor} would repeat experts on "
-        f"{split.context} context ranks; engines divide them over all {split.stage_ranks} ranks "
-        "of a stage.",
-        "TensorRT-LLM Mapping: moe_tp x moe_ep = tp x cp; SGLang: ep_size divides tp_size",
-        expert=split.expert,
-        expert_tensor=split.expert_tensor or 1,
-        stage_ranks=split.stage_ranks,
-    )
 
 
 def helix(model: ServedModel, split: Split) -> Rejection | None:

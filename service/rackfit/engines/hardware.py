@@ -50,12 +50,18 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
                 detail = f"{engine} cannot serve weights stored as {scheme.id} on {accelerator.id}."
                 yield self._refused(split, detail)
         if not _held(self.caches, model.kv_cache_dtype, generation):
-            dtype = model.kv_cache_dtype
-            detail = f"{engine} cannot keep a KV cache in {dtype} on {accelerator.id}."
-            yield self._refused(split, detail)
+            yield cache_refused(engine, model, split, accelerator, self.source)
 
     def _refused(self, split: Split, detail: str) -> Rejection:
         return reject(split, "hardware-unsupported", detail, self.source)
+
+
+def cache_refused(
+    engine: str, model: ServedModel, split: Split, accelerator: Accelerator, source: str
+) -> Rejection:
+    """Refuse a KV cache of a type that the engine cannot keep on such devices."""
+    detail = f"{engine} cannot keep a KV cache in {model.kv_cache_dtype} on {accelerator.id}."
+    return reject(split, "hardware-unsupported", detail, source)
 
 
 def _held(needs: Mapping[str, frozenset[str]], name: str, generation: str) -> bool:

@@ -1,7 +1,7 @@
 """Types that vLLM keeps its cache in: what it can be told, and whose kernels read them.
 
 Source: vLLM config/cache.py, CacheDType, of 0.10.1 to 0.33; for FP4 what FlashInfer's back end says
-it supports (v1/attention/backends/flashinfer.py, supports_kv_cache_dtype).
+it supports.
 """
 
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ TOLD: Mapping[str, tuple[str, Version]] = {
 """What `--kv-cache-dtype` takes beside "auto", and from when."""
 
 FP4 = "nvfp4"
+FP4_SOURCE = "vLLM v1/attention/backends/flashinfer.py, supports_kv_cache_dtype"
 FP4_ANYWHERE: Version = (0, 32)
 FP4_ON = FROM_AMPERE | {RTX_BLACKWELL}
 """From that version FlashAttention 2 reads a cache in FP4, on any of these; before, SM100 alone."""

@@ -19,6 +19,7 @@ from rackfit.engines.hardware import (
     INTEL,
     NVIDIA,
     Hardware,
+    cache_refused,
 )
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched
@@ -160,10 +161,8 @@ class Vllm(Engine):
     ) -> Iterator[Rejection]:
         """A cache besides that no kernel reads there."""
         yield from super().unsupported(model, split, accelerator)
-        dtype = model.kv_cache_dtype
-        if not cache_types.read_on(self.version, dtype, accelerator):
-            detail = f"{self.name} cannot keep a KV cache in {dtype} on {accelerator.id}."
-            yield reject(split, "hardware-unsupported", detail, self.hardware.source)
+        if not cache_types.read_on(self.version, model.kv_cache_dtype, accelerator):
+            yield cache_refused(self.name, model, split, accelerator, cache_types.FP4_SOURCE)
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are."""

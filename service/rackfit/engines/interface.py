@@ -125,8 +125,8 @@ class Engine(Dividing, Holding, Loading, Starting, Versioned, ABC):
     def undivided_phase(self, model: ServedModel, split: Split, phase: Phase) -> Rejection | None:
         """Why replicas of a phase have no context ranks; None where they have, or none are asked.
 
-        TensorRT-LLM's are for generation servers (docs/source/features/helix.md); SGLang's read
-        prompts, on servers that write as well or do not (docs, DeepSeek-V3.2, context parallel).
+        Of an engine that has none in any phase its own rule says so, here too, so that it is told
+        before splits are tried.
         """
         if split.context == 1 or phase in self.context_phases:
             return None

@@ -72,6 +72,7 @@ class Sglang(FullBatch, Engine):
     context_note: ClassVar[str] = READS
     context_source: ClassVar[str] = PREFILL
     context_phases: ClassVar[tuple[Phase, ...]] = ("both", "prefill")
+    """Servers that write as well, or do not (documentation: DeepSeek-V3.2, context parallel)."""
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "SGLANG_PP_LAYER_PARTITION"  # sglang/srt/distributed/utils.py
     hardware: ClassVar[Hardware] = Hardware(

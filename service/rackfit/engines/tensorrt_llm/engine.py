@@ -78,7 +78,7 @@ class TensorRtLlm(FullBatch, Engine):
     )
     context_note: ClassVar[str] = WRITES
     context_source: ClassVar[str] = HELIX
-    context_phases: ClassVar[tuple[Phase, ...]] = ("decode",)
+    context_phases: ClassVar[tuple[Phase, ...]] = ("decode",)  # "generation servers" (HELIX)
     hardware: ClassVar[Hardware] = Hardware(
         source="TensorRT-LLM documentation: supported hardware, support matrix (precision)",
         generations=FROM_AMPERE,

@@ -10,7 +10,7 @@ from rackfit.engines.launch import Launched, degree, flags
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.vllm.cache_types import TOLD
-from rackfit.engines.vllm.phases import NIXL
+from rackfit.engines.vllm.phases import NIXL_CONFIG
 
 ONLINE = {"fp8": "fp8", "bnb-nf4": "bitsandbytes", "bnb-int8": "bitsandbytes"}
 """Schemes a plain checkpoint is converted to while loading; others need one stored so."""
@@ -31,7 +31,7 @@ def server_arguments(launched: Launched, choice: EngineChoice) -> tuple[str, ...
         kv_cache_dtype=_cache_argument(model),
         quantization=ONLINE.get(model.scheme.id) if model.scheme else None,
     )
-    handing_on = () if launched.phase == "both" else (f"--kv-transfer-config={NIXL}",)
+    handing_on = () if launched.phase == "both" else (f"--kv-transfer-config={NIXL_CONFIG}",)
     return (*arguments, *_optional(split, choice), *handing_on)
 
 

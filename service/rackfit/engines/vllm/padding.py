@@ -22,7 +22,7 @@ RTX_CUTLASS: Version = (0, 22)
 """From here SM120 has CUTLASS' kernels for MXFP8 by MXFP4; before, Marlin's."""
 
 WITHOUT_FP4_LAYOUT = ("volta", "turing", "ampere", "ada", RTX_BLACKWELL)
-HIDDEN, MARLIN_WIDTH, TRITON_WIDTH, CUTLASS = 256, 128, 64, 128
+HIDDEN, MARLIN_WIDTH, TRITON_WIDTH, CUTLASS_SIDE = 256, 128, 64, 128
 WHOLE = ("blackwell", "cdna3", "cdna4")
 """Kernels of these generations pad both sides to 256."""
 
@@ -34,8 +34,8 @@ NARROW_WIDTH = 128
 def mxfp4_padding(model: ServedModel, split: Split, version: Version, generation: str) -> Fraction:
     """How much larger experts are as loaded than as stored."""
     if generation == RTX_BLACKWELL and version >= RTX_CUTLASS:
-        return padded(model.architecture.hidden_size, CUTLASS) * padded_slices(
-            model, split, CUTLASS
+        return padded(model.architecture.hidden_size, CUTLASS_SIDE) * padded_slices(
+            model, split, CUTLASS_SIDE
         )
     across = padded(model.architecture.hidden_size, HIDDEN)
     if generation in WHOLE:

@@ -19,8 +19,8 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.terms import kernels
 from rackfit.engines.version import Version
 
-NIXL = "vllm/distributed/kv_transfer/kv_connector/v1/nixl"
-HANDSHAKE = f"{NIXL}: _validate_remote_agent_handshake"
+NIXL_SOURCE = "vllm/distributed/kv_transfer/kv_connector/v1/nixl"
+HANDSHAKE = f"{NIXL_SOURCE}: _validate_remote_agent_handshake"
 RATIO = "vllm/distributed/kv_transfer/kv_connector/utils.py, tp_ratio"
 
 SEVERAL_HELD: Version = (0, 20)
@@ -41,7 +41,7 @@ def one_stage(_version: Version, pair: Handover) -> Rejection | None:
     side = pair.decode if reads == 1 else pair.prefill
     rule = "vLLM's NixlConnector hands caches on between replicas of one pipeline stage."
     numbers = {"prefill_pipeline": reads, "decode_pipeline": writes}
-    source = f"{NIXL}: base_worker.py, pull_worker.py"
+    source = f"{NIXL_SOURCE}: base_worker.py, pull_worker.py"
     return reject(side.split, "degree-unsupported", rule, source, **numbers)
 
 
@@ -99,7 +99,7 @@ def kernels_alike(_version: Version, pair: Handover) -> Rejection | None:
         f"vLLM attends by {reads} on the devices that read prompts and by {writes} on those that "
         "write tokens; its NixlConnector refuses a cache of other kernels."
     )
-    source = f"{NIXL}/metadata.py, compute_nixl_compatibility_hash; vllm/platforms/cuda.py"
+    source = f"{NIXL_SOURCE}/metadata.py, compute_nixl_compatibility_hash; vllm/platforms/cuda.py"
     return reject(pair.decode.split, "hardware-unsupported", rule, source)
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from rackfit.engines.launch import Host, Launched, listening
 from rackfit.engines.phases import Endpoint, Phases, Program, peers
 
-NIXL = '{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'
+NIXL_CONFIG = '{"kv_connector": "NixlConnector", "kv_role": "kv_both"}'
 """How caches go from prefill to decode replicas."""
 
 SIDE_CHANNEL_PORT = 10_000

@@ -3,13 +3,10 @@
 import pytest
 
 import truths
-from rackfit.engines import engine_for
+from engines import named
 from rackfit.engines.cache_layout import KV_DTYPES
-from rackfit.engines.choice import EngineChoice
 from rackfit.engines.launch import Launched
 from rackfit.engines.split import Split
-from rackfit.memory.question import ModelRef
-from rackfit.memory.resolve import resolve
 
 LLAMA, FLOAT16 = "meta-llama/Llama-3.1-8B-Instruct", "microsoft/phi-2"
 ENGINES = ("vllm", "sglang", "sglang:0.5.3", "tensorrt-llm", "llama.cpp")
@@ -17,11 +14,7 @@ ENGINES = ("vllm", "sglang", "sglang:0.5.3", "tensorrt-llm", "llama.cpp")
 
 def told(engine: str, model: str, dtype: str) -> str | None:
     """What differs in the launch from that with the model's own type; None where it is refused."""
-    name, _, version = engine.partition(":")
-    served = resolve(
-        ModelRef(id=model), truths.catalog(), quantization=None, kv_cache_dtype=None
-    ).model
-    asked = engine_for(EngineChoice(name=name, version=version or None), 0.1)
+    asked, served = named.started(engine), named.served(model)
     wanted = served.caching(dtype)
     if any(r.code == "kv-dtype-unsupported" for r in asked.unloadable(wanted, Split())):
         return None

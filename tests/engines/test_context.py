@@ -10,16 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines import named
 from planning.asking import RESERVE
 from rackfit.catalog import load_catalog
-from rackfit.engines import engine_for
-from rackfit.engines.choice import EngineChoice
 from rackfit.engines.launch import Launched
 from rackfit.engines.split import Split
 from rackfit.memory.answer import answer_memory
 from rackfit.memory.inspection import inspect_model
-from rackfit.memory.question import InspectRequest, MemoryRequest, ModelRef
-from rackfit.memory.resolve import resolve
+from rackfit.memory.question import InspectRequest, MemoryRequest
 
 Json = dict[str, Any]
 CATALOG = load_catalog()
@@ -252,12 +250,10 @@ def test_reading_ranks_are_told_of_as_the_version_spells_it(
     model: str, version: str, words: tuple[str, ...]
 ) -> None:
     """0.5.14 gave one name to what each attention had one of its own for."""
-    reference = ModelRef(id=model)
-    served = resolve(reference, CATALOG, quantization=None, kv_cache_dtype=None).model
-    engine = engine_for(EngineChoice(name="sglang", version=version), RESERVE)
+    served, engine = named.served(model), named.started(f"sglang:{version}")
     launched = Launched(
         model=served, split=Split(context=8), utilization=0.9, context_tokens=8192, sequences=1
     )
-    named = ("--enable", "--cp-strategy", "--prefill-cp", "--nsa")
-    told = [word for word in engine.arguments(launched) if word.startswith(named)]
+    about = ("--enable", "--cp-strategy", "--prefill-cp", "--nsa")
+    told = [word for word in engine.arguments(launched) if word.startswith(about)]
     assert list(words) == told

@@ -3,6 +3,7 @@
 import pytest
 
 import truths
+from engines import named
 from planning.asking import answer, nodes_of, request
 from rackfit.memory.answer import MemoryAnswer
 
@@ -16,11 +17,10 @@ def loaded(
     engine: str, split: dict[str, int], accelerator: str, model: str = "openai/gpt-oss-120b"
 ) -> MemoryAnswer:
     """Ask for a model's memory; `engine` is `name` or `name:version`."""
-    name, _, version = engine.partition(":")
     return truths.ask(
         {
             "model": {"id": model},
-            "engine": {"name": name} | ({"version": version} if version else {}),
+            "engine": named.asked(engine),
             "workload": {"context_tokens": 8192, "sequences": 1},
             "split": split,
             "accelerator": accelerator,

@@ -5,13 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import truths
-from rackfit.engines import engine_for
-from rackfit.engines.choice import EngineChoice
+from engines import named
 from rackfit.engines.pairs import Handover, Side
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.split import Split
-from rackfit.memory.question import ModelRef
-from rackfit.memory.resolve import resolve
 
 LATENT, SPARSE = "deepseek-ai/DeepSeek-V3", "deepseek-ai/DeepSeek-V3.2"
 GROUPED, RECURRENT = "Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-Next-80B-A3B-Instruct"
@@ -27,14 +24,13 @@ def broken(
     on: tuple[str, str] | None = None,
 ) -> list[Rejection]:
     """Rules that a pair breaks; `engine` is `name` or `name:version`, `on` what sides run on."""
-    name, _, version = engine.partition(":")
-    served = resolve(
-        ModelRef(id=model), truths.catalog(), quantization=None, kv_cache_dtype=None
-    ).model
     parts = [truths.catalog().accelerator(part, "")[0] for part in on] if on else [None, None]
-    pair = Handover(model=served, prefill=Side(prefill, parts[0]), decode=Side(decode, parts[1]))
-    started = engine_for(EngineChoice(name=name, version=version or None), 0.1)
-    return list(started.pair_broken(pair))
+    pair = Handover(
+        model=named.served(model),
+        prefill=Side(prefill, parts[0]),
+        decode=Side(decode, parts[1]),
+    )
+    return list(named.started(engine).pair_broken(pair))
 
 
 @pytest.mark.parametrize(

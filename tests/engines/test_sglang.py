@@ -3,13 +3,10 @@
 import pytest
 
 import truths
+from engines import named
 from planning.asking import answer, nodes_of, request
-from rackfit.engines import engine_for
-from rackfit.engines.choice import EngineChoice
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
-from rackfit.memory.question import ModelRef
-from rackfit.memory.resolve import resolve
 
 H100 = "NVIDIA-H100-80GB-HBM3"
 RTX = "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition"
@@ -165,7 +162,7 @@ def test_the_default_share_follows_the_callers_chunk() -> None:
 def test_the_head_is_divided_over_all_ranks_of_attention_dp() -> None:
     """Without `--enable-dp-lm-head`, which is not among the arguments; vLLM's is over TP alone."""
     split = Split(tensor=2, data=4)
-    parts = {name: engine_for(EngineChoice(name=name), 0.1).head_parts(split) for name in NAMES}
+    parts = {name: named.started(name).head_parts(split) for name in NAMES}
     assert {"sglang": 8, "vllm": 2} == parts
 
 
@@ -270,8 +267,7 @@ def test_small_devices_had_smaller_chunks_and_graphs_before() -> None:
     """Below 35 GiB: 2,048 tokens and 24 sequences until 0.5.18, 4,096 and 48 since."""
     card = truths.catalog().accelerator("NVIDIA-GeForce-RTX-5090", "")[0]
     limits = [
-        engine_for(EngineChoice(name="sglang", version=version), 0.1).limits(card, 8192)
-        for version in ("0.5.18", "0.5.20")
+        named.started(f"sglang:{version}").limits(card, 8192) for version in ("0.5.18", "0.5.20")
     ]
     assert [(2048, 24), (4096, 48)] == [(x.batched_tokens, x.sequences) for x in limits]
 
@@ -445,12 +441,9 @@ def test_the_default_share_is_of_what_the_drivers_tool_prints(
 ) -> None:
     """0.828 is SGLang's own log of two H100 (sglang issue 29092)."""
     card = truths.catalog().accelerator(accelerator, "")[0]
-    engine = engine_for(EngineChoice(name="sglang"), 0.1)
-    served = resolve(
-        ModelRef(id=model), truths.catalog(), quantization=None, kv_cache_dtype=None
-    ).model
+    engine = named.started("sglang")
     split = Split(tensor=tensor)
-    start = Start(model=served, accelerator=card, split=split, context_tokens=8192)
+    start = Start(model=named.served(model), accelerator=card, split=split, context_tokens=8192)
     assert share == engine.utilization(start, card.usable_bytes)
 
 

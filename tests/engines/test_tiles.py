@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import truths
+from engines import named
 from published import LLAMA
 
 V4, V3 = "sgl-project/DeepSeek-V4-Pro-FP8", "deepseek-ai/DeepSeek-V3"
@@ -16,10 +17,9 @@ WIDE = 9728
 
 def refused(model: dict[str, Any], engine: str, **split: int) -> dict[str, str]:
     """Rules that a split breaks, with what is said; `engine` is `name` or `name:version`."""
-    name, _, version = engine.partition(":")
     question = {
         "model": model,
-        "engine": {"name": name} | ({"version": version} if version else {}),
+        "engine": named.asked(engine),
         "workload": {"context_tokens": 1024, "sequences": 1},
         "split": split,
         "accelerator": "NVIDIA-H200",

@@ -182,8 +182,10 @@ class RedisLink:
 
     async def aclose(self) -> None:
         """Let pending work end, each within its time budget, and close the connections."""
-        while self._background:
-            await asyncio.gather(*self._background)
+        # Those that are done may still be in the set: waiting for them alone gives up no turn in
+        # which they would leave it.
+        while pending := [task for task in self._background if not task.done()]:
+            await asyncio.gather(*pending)
         try:
             await self.client.aclose()
         except exceptions.RedisError as error:

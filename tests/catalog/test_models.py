@@ -158,3 +158,18 @@ def test_published_parameter_count(entry: ModelEntry) -> None:
 
     assert quoted is not None
     assert int(quoted[1].replace(",", "")) == count_parameters(architecture).total
+
+
+GROUPED = [
+    entry
+    for entry in CONFIGS
+    if (entry.config or {}).get("quantization_config", {}).get("quant_method") in {"awq", "gptq"}
+]
+
+
+@pytest.mark.parametrize("entry", GROUPED, ids=lambda entry: entry.id)
+def test_published_groups_are_whole_on_four_ranks(entry: ModelEntry) -> None:
+    """Who publishes AWQ and GPTQ pads widths so that four tensor ranks have whole groups."""
+    config = entry.config or {}
+    group = config["quantization_config"]["group_size"]
+    assert 0 == config["intermediate_size"] % (4 * group)

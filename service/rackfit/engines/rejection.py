@@ -7,12 +7,12 @@ import msgspec
 from rackfit.engines.split import Split
 
 RejectionCode = Literal[
-    "heads-not-divisible",  # attention heads % tensor
+    "heads-not-divisible",  # attention heads % tensor, or the groups of what leads out of them
     "kv-heads-not-divisible",  # neither divides the other
     "experts-not-divisible",  # experts cannot be spread evenly and the engine wants that
     "expert-degree-without-experts",  # expert parallelism of a dense model
     "expert-block-misaligned",  # an expert's slice is no multiple of its scheme's block
-    "feed-forward-not-divisible",  # dense width % tensor, or its tiles
+    "feed-forward-not-divisible",  # dense width % tensor, or its tiles or groups
     "more-stages-than-layers",  # pipeline > layers
     "mixed-expert-parallelism",  # the engine takes expert or expert-tensor, not both
     "degree-unsupported",  # the engine lacks this kind of parallelism

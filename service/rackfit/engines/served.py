@@ -5,7 +5,7 @@ from typing import Self
 
 import msgspec
 
-from rackfit.architecture.model import Architecture, Attention, Layer, Tensor, counted_blocks
+from rackfit.architecture.model import Architecture, Attention, Layer, Shard, Tensor, counted_blocks
 from rackfit.architecture.parameters import count_parameters
 from rackfit.architecture.quantization import Storage, stored_bytes
 from rackfit.architecture.stored import scaled_as_checkpoint, stored_as
@@ -15,6 +15,11 @@ from rackfit.lazy import cached_property
 
 FIRST_STAGE = ("embedding", "vision")
 """Components outside the layers that live on the first pipeline stage; the rest on the last."""
+
+
+def by_columns(tensor: Tensor, hidden: int) -> bool:
+    """Tell whether ranks divide a matrix' columns: what leads back into the model's width."""
+    return not tensor.fused and tensor.shape[0] == hidden
 
 
 class StoredTensor(msgspec.Struct, frozen=True, gc=False):
@@ -203,6 +208,15 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             and s.scheme.scale_rows == s.scheme.scale_columns
         )
         return max(tiles, default=1) or 1
+
+    @cached_property
+    def column_divided(self) -> tuple[tuple[Shard, int, Scheme], ...]:
+        """Columns and scheme of each plain matrix that leads back, and what divides it."""
+        hidden = self.architecture.hidden_size
+        plain = [s for _, block in self.blocks for s in block.plain if s.tensor.linear]
+        back = [(s.tensor, s.scheme) for s in plain if by_columns(s.tensor, hidden)]
+        found = {(t.shard, t.shape[-1], scheme.id): scheme for t, scheme in back}
+        return tuple((shard, columns, found[shard, columns, at]) for shard, columns, at in found)
 
     @cached_property
     def _distinct(

@@ -1,11 +1,13 @@
-"""Matrices stored in tiles with a scale each, of which every rank must hold whole ones."""
+"""Matrices stored in tiles or groups with a scale each, of which ranks must hold whole ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import gcd
 
-from rackfit.architecture.model import DenseFeedForward, ExpertFeedForward
+from rackfit.architecture.model import DenseFeedForward, ExpertFeedForward, Shard
+from rackfit.engines import groups
+from rackfit.engines.dividing import Dividing
 from rackfit.engines.padding import scheme_block
-from rackfit.engines.rejection import Rejection
+from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.rules import reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
@@ -45,6 +47,37 @@ def _dense_width(part: DenseFeedForward | ExpertFeedForward | None) -> int:
             return part.dense_width
         case _:
             return 0
+
+
+DIVIDED: Mapping[Shard, tuple[str, RejectionCode]] = {
+    "attention_output": ("attention", "heads-not-divisible"),
+    "feed_forward": ("a feed-forward", "feed-forward-not-divisible"),
+    "shared_experts": ("shared experts", "expert-block-misaligned"),
+}
+"""What a matrix leads out of, and what it is called that its groups are cut."""
+
+
+def cut_groups(model: ServedModel, split: Split, engine: Dividing) -> Iterator[Rejection]:
+    """Yield matrices whose columns are no whole number of groups of integers on each rank.
+
+    Of what `engine` divides by columns; those that cannot be divided at all are refused elsewhere.
+    """
+    parts_of: Mapping[Shard, int] = {
+        "attention_output": engine.attention_output_parts(split),
+        "feed_forward": engine.feed_forward_parts(split),
+        "shared_experts": engine.shared_expert_parts(split),
+    }
+    for shard, columns, scheme in model.column_divided:
+        family, parts, group = groups.family(scheme), parts_of.get(shard, 1), scheme.scale_columns
+        if parts > 1 and family and columns % parts == 0 and columns // parts % group:
+            part, code = DIVIDED[shard]
+            detail = (
+                f"{columns}/{parts} = {columns // parts} is not a multiple of {group}: a matrix "
+                f"out of {part}, of {columns} columns in groups of {group} ({scheme.id}), cannot "
+                f"be divided over {parts} ranks."
+            )
+            numbers = {"width": columns, "ranks": parts, "block": group}
+            yield reject(split, code, detail, groups.DENSE[family], **numbers)
 
 
 def refines(model: ServedModel, split: Split) -> bool:

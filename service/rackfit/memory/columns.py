@@ -10,15 +10,9 @@ marlin_utils.py, marlin_repeat_scales_on_all_ranks.
 from collections.abc import Iterable
 from math import ceil
 
-from rackfit.architecture.model import Tensor
 from rackfit.architecture.quantization import scale_bytes, tiles
-from rackfit.engines.served import StoredTensor
+from rackfit.engines.served import StoredTensor, by_columns
 from rackfit.memory.shares import Share
-
-
-def by_columns(tensor: Tensor, hidden: int) -> bool:
-    """Tell whether ranks divide a matrix' columns: what leads back into the model's width."""
-    return not tensor.fused and tensor.shape[0] == hidden
 
 
 def held_bytes(stored: StoredTensor, part: Share, whole: Share, hidden: int, *, zeros: bool) -> int:

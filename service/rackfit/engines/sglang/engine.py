@@ -44,7 +44,7 @@ from rackfit.engines.sglang.share import kept_share, static_share, tier
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed, Limits, Term, kernels, linked
-from rackfit.engines.tiles import cut_tiles
+from rackfit.engines.tiles import cut_groups, cut_tiles
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version
 
@@ -158,6 +158,7 @@ class Sglang(FullBatch, Engine):
         """Tiles and context ranks besides, by what this version divides."""
         yield from super().broken_rules(model, split)
         yield from cut_tiles(model, split, self.feed_forward_parts(split))
+        yield from cut_groups(model, split, self)
         broken = prefill_context(self.version, model, split)
         if broken is not None:
             yield broken

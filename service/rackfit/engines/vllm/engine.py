@@ -33,7 +33,7 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.terms import Limits, Term
-from rackfit.engines.tiles import cut_tiles, refines
+from rackfit.engines.tiles import cut_groups, cut_tiles, refines
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version
 from rackfit.engines.vllm import cache_types, memory, nodes, pages
@@ -119,6 +119,7 @@ class Vllm(Engine):
             if not (refined and rejection.code == "expert-block-misaligned"):
                 yield rejection
         yield from cut_tiles(model, split, self.feed_forward_parts(split))
+        yield from cut_groups(model, split, self)
 
     def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
         """One group of full attention layers, as many ranks as repeat a head's rows.

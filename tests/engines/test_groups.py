@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import truths
 from published import LLAMA
 from rackfit.engines.rejection import Rejection
+from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.memory.question import MemoryAnswer
 
 ROOM = {"weights-exceed-memory", "memory-exceeded"}
@@ -101,3 +102,53 @@ def test_attention_dp_divides_widths_by_engine() -> None:
     split = {"tensor": 4, "data": 2}
     assert not broken("Qwen/Qwen3-4B", "awq-int4", "vllm", **split)
     assert "feed-forward-not-divisible" in broken("Qwen/Qwen3-4B", "awq-int4", "sglang", **split)
+
+
+MIXTURE = "Qwen/Qwen3-30B-A3B"  # an expert of 768 on four ranks is a group and a half
+LAYERS, EXPERTS, HIDDEN = 48, 128, 2048
+
+
+@pytest.mark.parametrize(
+    ("scheme", "engine", "legal"),
+    [
+        ("awq-int4", "vllm:0.8.4", False),
+        ("awq-int4", "vllm:0.8.5", True),
+        ("awq-int4", "vllm:0.19", True),
+        ("gptq-int4", "vllm:0.33", True),
+        ("gptq-int4-ordered", "vllm:0.33", False),
+        ("int4-g128", "vllm:0.33", False),
+        ("awq-int4", "sglang:0.4.9", False),
+        ("awq-int4", "sglang:0.4.10", True),
+        ("awq-int4", "sglang", True),
+        ("gptq-int4", "sglang", False),
+        ("int4-g128", "sglang", False),
+    ],
+)
+def test_groups_of_experts_are_halved_by_format_and_version(
+    scheme: str, engine: str, *, legal: bool
+) -> None:
+    """192 is three groups of 64; who has no way out says so of its own format."""
+    told = broken(MIXTURE, scheme, engine, tensor=4)
+    assert ([] if legal else ["expert-block-misaligned"]) == list(told)
+    assert all("Fp8" not in (one.source or "") for one in told.values())
+
+
+def test_groups_are_not_halved_below_32() -> None:
+    """768/16 = 48 is a multiple of 16 alone; 768/8 = 96 is three groups of 32."""
+    assert not broken(MIXTURE, "awq-int4", "vllm", tensor=8)
+    assert "expert-block-misaligned" in broken(MIXTURE, "awq-int4", "vllm", tensor=16)
+
+
+@pytest.mark.parametrize(("tensor", "more"), [(2, 0), (4, 1), (8, 3)])
+def test_halved_groups_repeat_their_scales(tensor: int, more: int) -> None:
+    """A scale and a zero point, 2.5 bytes, for every group of 128 of each expert's elements."""
+    engines = ("vllm:0.8.5", "vllm:0.8.4")
+    regrouped, stored = (ask(MIXTURE, "awq-int4", e, tensor=tensor).ranks[0] for e in engines)
+    down = EXPERTS * HIDDEN * 768 // tensor
+
+    def layer(scales: int) -> int:
+        each = [size // 2 + scales * size // 128 * 5 // 2 for size in (2 * down, down)]
+        return sum(map(allocated_bytes, each))
+
+    wanted = LAYERS * (layer(more + 1) - layer(1))
+    assert wanted == regrouped.weights_bytes - stored.weights_bytes

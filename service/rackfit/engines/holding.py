@@ -21,6 +21,14 @@ class Holding:
         rounded = rounds_blocks(model, scheme)
         return padded_slices(model, split, scheme_block(scheme)) if rounded else AS_STORED
 
+    def group_halvings(self, model: ServedModel, split: Split) -> int:
+        """How many times each scale of experts is kept, groups being made smaller for it.
+
+        So that slices are whole groups; 1 where they are as stored, 0 where nothing makes them so.
+        """
+        del model, split
+        return 0
+
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
         """Bytes kept of the group of each column of a matrix, on devices of a generation."""
         del generation

@@ -10,6 +10,8 @@ from rackfit.architecture.model import (
     LatentAttention,
     RecurrentAttention,
 )
+from rackfit.catalog.entries import Scheme
+from rackfit.engines.groups import EXPERTS, family
 from rackfit.engines.padding import rounds_blocks, scheme_block
 from rackfit.engines.rejection import Rejection, RejectionCode
 from rackfit.engines.served import ServedModel
@@ -136,12 +138,18 @@ def expert_slices_whole_blocks(model: ServedModel, split: Split) -> Rejection | 
                 "expert-block-misaligned",
                 _uneven_slices(width, degree, block)
                 + f"{scheme.id} experts of width {width} cannot be divided over {degree} ranks.",
-                "vLLM Fp8MoEMethod.create_weights: intermediate size per partition % block",
+                _slices_source(scheme),
                 expert_width=width,
                 expert_tensor=degree,
                 block=block,
             )
     return None
+
+
+def _slices_source(scheme: Scheme) -> str:
+    """Where it says that slices of experts in `scheme` are whole blocks."""
+    plain = "vLLM Fp8MoEMethod.create_weights: intermediate size per partition % block"
+    return EXPERTS.get(family(scheme), plain)
 
 
 def _uneven_slices(width: int, degree: int, block: int) -> str:

@@ -36,6 +36,21 @@ def held_bytes(stored: StoredTensor, part: Share, whole: Share, hidden: int, *, 
     return ceil((rest - scales) * part[0] / part[1]) + ceil(kept)
 
 
+def regrouped_bytes(stored: StoredTensor, part: Share, repeats: int) -> int:
+    """Bytes of a rank's part of experts whose scales are repeated, each for a smaller group.
+
+    Zero points that say nothing are dropped, and the table with them. Source: vLLM and SGLang,
+    moe_wna16.py, MoeWNA16Method.create_weights (has_zp) and get_weight_loader.
+    """
+    tensor, scheme = stored.tensor, stored.scheme
+    columns = tensor.shape[-1]
+    rows = tensor.elements // (tensor.copies * columns)
+    dropped = tiles(scheme, rows, columns) * scheme.zero_bytes
+    scales = scale_bytes(scheme, rows, columns) - dropped
+    more = (repeats - 1) * scales - dropped - columns * scheme.column_bytes
+    return ceil((stored.stored_bytes + tensor.copies * more) * part[0] / part[1])
+
+
 def table_bytes(
     tensors: Iterable[tuple[StoredTensor, int, Share, Share]], hidden: int
 ) -> Iterable[int]:

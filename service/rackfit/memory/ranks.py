@@ -20,7 +20,7 @@ from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits
 from rackfit.lazy import cached_property
 from rackfit.memory.adapters import adapter_bytes, expert_adapter_bytes
-from rackfit.memory.columns import held_bytes, table_bytes
+from rackfit.memory.columns import held_bytes, regrouped_bytes, table_bytes
 from rackfit.memory.shares import WHOLE, Share, Shares, layer_shares
 from rackfit.memory.taken import Taken
 
@@ -246,9 +246,12 @@ class RankSizes:
         sizes: dict[str, int] = {}
         ordered: list[tuple[StoredTensor, Share, Share]] = []
         part, whole = (held, parts), (held, mixture.experts)
+        repeats = self.engine.group_halvings(self.model, self.split)
         for s in routed:
             key = s.tensor.fused or s.tensor.name
-            if s.scheme.column_order == "none":
+            if repeats > 1 and s.scheme.scale_columns:
+                size = regrouped_bytes(s, (held, parts), repeats)
+            elif s.scheme.column_order == "none":
                 pad = self.engine.expert_padding(self.model, s.scheme, self.split, self.limits)
                 size = -(-s.stored_bytes * held * pad.numerator // (parts * pad.denominator))
             else:

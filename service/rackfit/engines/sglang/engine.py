@@ -8,6 +8,7 @@ from rackfit.architecture.model import Attention
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.computed import absorbed_bytes, rotary_bytes
+from rackfit.engines.groups import halvings
 from rackfit.engines.hardware import (
     AMD,
     BLACKWELL,
@@ -52,6 +53,10 @@ GIB = 1 << 30
 
 BF16_TOLD: Version = (0, 5, 9)
 """From here `--kv-cache-dtype` takes bfloat16 (0.5.3 does not)."""
+
+HALVED = {"awq": (0, 4, 10), "autoround": (0, 5, 6)}
+"""From here experts that Marlin cannot cut have smaller groups (awq.py, not in 0.4.9;
+auto_round.py, not in 0.5.3); gptq.py has no such way out."""
 
 BEFORE_LOADING = {1: 0.5, 2: 1.9}
 """GiB taken before weights are loaded, by ranks: CUDA context and collectives.
@@ -112,6 +117,10 @@ class Sglang(FullBatch, Engine):
             return AS_STORED
         return mxfp4_padding(self.version, model, split, limits.generation)
 
+    def group_halvings(self, model: ServedModel, split: Split) -> int:
+        """moe_wna16.py, where Marlin's kernels have no whole groups: AWQ, and not GPTQ."""
+        return halvings(model, split, HALVED, self.version)
+
     def keeps(self, model: ServedModel) -> bool:
         """What `--kv-cache-dtype` takes in this version, or the model's own type."""
         dtype = model.kv_cache_dtype
@@ -155,8 +164,11 @@ class Sglang(FullBatch, Engine):
         return repeated_rows(model, tensor, latent_only=True)
 
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
-        """Tiles and context ranks besides, by what this version divides."""
-        yield from super().broken_rules(model, split)
+        """Tiles, groups and context ranks besides, by what this version divides."""
+        halved = self.group_halvings(model, split) > 0
+        for rejection in super().broken_rules(model, split):
+            if not (halved and rejection.code == "expert-block-misaligned"):
+                yield rejection
         yield from cut_tiles(model, split, self.feed_forward_parts(split))
         yield from cut_groups(model, split, self)
         broken = prefill_context(self.version, model, split)

@@ -11,6 +11,7 @@ from rackfit.architecture.model import (
 from rackfit.catalog.entries import Accelerator, Scheme
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.computed import absorbed_bytes, rotary_bytes
+from rackfit.engines.groups import halvings
 from rackfit.engines.hardware import (
     AMD,
     FP8_AMD,
@@ -44,6 +45,10 @@ from rackfit.engines.vllm.phases import VllmPhases
 
 UTILIZATION, UTILIZATION_BEFORE = 0.92, 0.9
 """The default share since graphs count, and before (config/cache.py, gpu_memory_utilization)."""
+HALVED = {"awq": (0, 8, 5), "gptq": (0, 8, 5), "autoround": (0, 19)}
+"""From here experts that Marlin cannot cut have smaller groups (awq_marlin.py and gptq_marlin.py,
+not in 0.8.4; inc.py, read in 0.19)."""
+
 REFINED: Version = (0, 30)  # fused_moe/oracle/fp8.py; not in 0.28
 TOKENS_BY_REQUEST = (0, 20)
 """From here the log's token count is concurrency x context (get_kv_cache_capacity)."""
@@ -113,8 +118,9 @@ class Vllm(Engine):
         return self.version >= ADAPTED_EXPERTS
 
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
-        """Tiles besides, but those of experts whose scales this version refines."""
+        """Tiles and groups besides, but those of experts that this version makes smaller."""
         refined = self.version >= REFINED and refines(model, split)
+        refined = refined or self.group_halvings(model, split) > 0
         for rejection in super().broken_rules(model, split):
             if not (refined and rejection.code == "expert-block-misaligned"):
                 yield rejection
@@ -152,6 +158,10 @@ class Vllm(Engine):
         if scheme.id != "mxfp4":
             return AS_STORED
         return mxfp4_padding(model, split, self.version, limits.generation)
+
+    def group_halvings(self, model: ServedModel, split: Split) -> int:
+        """moe_wna16.py, where Marlin's kernels have no whole groups: AWQ and GPTQ; inc.py."""
+        return halvings(model, split, HALVED, self.version)
 
     def keeps(self, model: ServedModel) -> bool:
         """What `--kv-cache-dtype` takes in this version, or the model's own type."""

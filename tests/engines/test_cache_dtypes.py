@@ -6,6 +6,7 @@ import truths
 from engines import named
 from rackfit.engines.cache_layout import KV_DTYPES
 from rackfit.engines.launch import Launched
+from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 
 LLAMA, FLOAT16 = "meta-llama/Llama-3.1-8B-Instruct", "microsoft/phi-2"
@@ -92,3 +93,33 @@ def test_fp4_caches_are_kept_where_kernels_read_them(
 def test_a_type_that_cannot_be_told_is_refused(engine: str, dtype: str) -> None:
     """KvCacheConfig.dtype knows fp8 and nvfp4; vLLM and SGLang fp8 and bfloat16."""
     assert told(engine, "meta-llama/Llama-3.1-8B-Instruct", dtype) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "kept"),
+    [
+        ("nvidia/Llama-3.1-70B-Instruct-FP8", None, "fp8"),
+        ("nvidia/Llama-3.1-70B-Instruct-FP8", "fp8", "fp8"),
+        ("nvidia/Llama-3.1-70B-Instruct-FP8", "bf16", "bf16"),
+        ("nvidia/Llama-3.1-70B-Instruct-FP8", "nvfp4", "bf16"),
+        ("nvidia/Qwen3.5-397B-A17B-NVFP4", "nvfp4", "fp8"),
+        ("nvidia/Qwen3.5-397B-A17B-NVFP4", "fp8", "bf16"),
+    ],
+)
+@pytest.mark.parametrize("before", [None, "bf16", "Q8_0"])
+def test_a_calibrated_cache_goes_with_the_checkpoints_own_scheme(
+    model: str, asked: str | None, kept: str, before: str | None
+) -> None:
+    """Named or not; another scheme has none, whatever the model was asked for in before."""
+    catalog = truths.catalog()
+
+    def served(scheme: str | None) -> ServedModel:
+        return resolve(ModelRef(id=model), catalog, quantization=scheme, kv_cache_dtype=None).model
+
+    assert kept == served(asked).kv_cache_dtype
+    if asked is not None:
+        other = served(before).stored_as(catalog.schemes[asked])
+        assert kept == other.kv_cache_dtype
+        assert (
+            "fp8" == served(before).caching("fp8").stored_as(catalog.schemes[asked]).kv_cache_dtype
+        )

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from planning.asking import RESERVE, answer, fixed, nodes_of, request, with_nodes
@@ -124,6 +124,67 @@ def test_verified_fixes_work(question: Json) -> None:
         if r["nearest_fix"] and r["nearest_fix"]["verified"]
     }
     assert [] == [fix for fix in offered.values() if not feasible(fixed(question, fix))]
+
+
+CALIBRATED = (
+    "nvidia/Llama-3.1-70B-Instruct-FP8",
+    "nvidia/Qwen3.5-122B-A10B-NVFP4",
+    "nvidia/Qwen3.5-397B-A17B-NVFP4",
+)
+"""Checkpoints with a KV cache type of their own."""
+
+
+@given(
+    model=st.sampled_from(CALIBRATED),
+    engine=st.sampled_from([None, "vllm", "tensorrt-llm", "llama.cpp"]),
+    accelerator=st.sampled_from(
+        [
+            "NVIDIA-L40S",
+            "NVIDIA-H100-80GB-HBM3",
+            "NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition",
+            "AMD-Instinct-MI300X",
+        ]
+    ),
+    count=st.sampled_from([1, 2, 4, 8]),
+    context=st.sampled_from([8192, 32_768, 131_072]),
+    sequences=st.sampled_from([1, 8, 64]),
+    asked=st.sampled_from(
+        [{}, {"quantization": "bf16"}, {"quantization": "Q8_0"}, {"kv_cache_dtype": "fp8"}]
+    ),
+)
+@example(
+    model=CALIBRATED[2],
+    engine=None,
+    accelerator="NVIDIA-RTX-PRO-6000-Blackwell-Server-Edition",
+    count=8,
+    context=32_768,
+    sequences=64,
+    asked={},
+)
+@settings(max_examples=40, deadline=None)
+def test_other_weights_that_are_verified_work(
+    *,
+    model: str,
+    engine: str | None,
+    accelerator: str,
+    count: int,
+    context: int,
+    sequences: int,
+    asked: Json,
+) -> None:
+    """A fix that names another scheme is verified with the KV cache its patch leads to."""
+    workload = {"context_tokens": context, "sequences": sequences}
+    nodes = nodes_of(accelerator, 1, count)
+    question = request(nodes, model, workload=workload, rejection_limit=12, **asked)
+    if engine:
+        question["engine"] = {"name": engine}
+    offered = [r["nearest_fix"] for r in answer(CATALOG, question)["rejections"]]
+    others = {
+        fix["patch"]["quantization"]: fix
+        for fix in offered
+        if fix and fix["verified"] and "quantization" in (fix["patch"] or {})
+    }
+    assert [] == [name for name, fix in others.items() if not feasible(fixed(question, fix))]
 
 
 @given(question=questions())

@@ -5,9 +5,18 @@ from typing import Self
 
 import msgspec
 
-from rackfit.architecture.model import Architecture, Attention, Layer, Shard, Tensor, counted_blocks
+from rackfit.architecture.model import (
+    Architecture,
+    Attention,
+    CompressedAttention,
+    Layer,
+    Shard,
+    Tensor,
+    counted_blocks,
+)
 from rackfit.architecture.parameters import count_parameters
 from rackfit.architecture.quantization import Storage, stored_bytes
+from rackfit.architecture.quantization.rules import checkpoint
 from rackfit.architecture.stored import scaled_as_checkpoint, stored_as
 from rackfit.catalog.entries import Scheme
 from rackfit.engines.cache_layout import CacheTerm, layer_terms
@@ -20,6 +29,16 @@ FIRST_STAGE = ("embedding", "vision")
 def by_columns(tensor: Tensor, hidden: int) -> bool:
     """Tell whether ranks divide a matrix' columns: what leads back into the model's width."""
     return not tensor.fused and tensor.shape[0] == hidden
+
+
+def own_cache_dtype(architecture: Architecture, stored: Storage, scheme: Scheme | None) -> str:
+    """The KV cache type that is kept unasked: the one calibrated for, else that which computes.
+
+    Compressed attention (DeepSeek-V4) caches fp8 rows by design. `scheme` is the caller's choice.
+    """
+    compressed = any(isinstance(k.attention, CompressedAttention) for k in architecture.kinds)
+    plain = architecture.dtype if scheme is None or scheme.kind != "plain" else scheme.id
+    return stored.kv_cache_dtype or ("fp8" if compressed else plain)
 
 
 class StoredTensor(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +76,8 @@ class StoredBlock(msgspec.Struct, frozen=True):
 class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """An architecture, the scheme each tensor is stored in and the type of its KV cache.
 
-    `scheme` is the caller's choice, None where the checkpoint's own is served.
+    `scheme` is the caller's choice, None where the checkpoint's own is served; `cache_chosen`
+    tells that the cache's type is, which then stays whatever the weights are in.
     """
 
     architecture: Architecture
@@ -66,18 +86,27 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     kv_cache_dtype: str
     name: str
     scheme: Scheme | None = None
+    cache_chosen: bool = False
 
     def stored_as(self, scheme: Scheme) -> "ServedModel":
-        """Return this model in another scheme."""
-        scheme = scaled_as_checkpoint(scheme, self.storage, self.schemes)
-        architecture, storage = stored_as(self.architecture, scheme, self.storage)
+        """Return this model as it is where a request names another scheme, its cache too."""
+        own = checkpoint(self.storage)
+        scheme = scaled_as_checkpoint(scheme, own, self.schemes)
+        architecture, storage = stored_as(self.architecture, scheme, own)
+        cached_as = self.kv_cache_dtype
+        if not self.cache_chosen:
+            cached_as = own_cache_dtype(architecture, storage, scheme)
         return msgspec.structs.replace(
-            self, architecture=architecture, storage=storage, scheme=scheme
+            self,
+            architecture=architecture,
+            storage=storage,
+            scheme=scheme,
+            kv_cache_dtype=cached_as,
         )
 
     def caching(self, kv_cache_dtype: str) -> "ServedModel":
         """Return this model with a KV cache of another type; what is known of weights is kept."""
-        other = msgspec.structs.replace(self, kv_cache_dtype=kv_cache_dtype)
+        other = msgspec.structs.replace(self, kv_cache_dtype=kv_cache_dtype, cache_chosen=True)
         kept = ((name, value) for name, value in vars(self).items() if name != "_cache_terms")
         vars(other).update(kept)
         return other

@@ -8,7 +8,7 @@ import msgspec
 from rackfit.architecture.card import read_card
 from rackfit.architecture.gguf.reader import read_gguf
 from rackfit.architecture.huggingface import read_config
-from rackfit.architecture.model import Architecture, CompressedAttention
+from rackfit.architecture.model import Architecture
 from rackfit.architecture.quantization import Quantization, Storage, read_quantization
 from rackfit.architecture.safetensors import Listing, differences, read_safetensors
 from rackfit.architecture.stored import as_converted, scaled_as_checkpoint, stored_as
@@ -18,7 +18,7 @@ from rackfit.engines import engine_for
 from rackfit.engines.cache_layout import KV_DTYPE_ALIASES, KV_DTYPES
 from rackfit.engines.choice import EngineChoice
 from rackfit.engines.interface import Engine
-from rackfit.engines.served import ServedModel
+from rackfit.engines.served import ServedModel, own_cache_dtype
 from rackfit.errors import InvalidInput, unknown_name
 from rackfit.memory.question import ModelRef, Workload
 
@@ -144,6 +144,7 @@ def _stored(
         kv_cache_dtype=cache_dtype(kv_cache_dtype, architecture, stored, scheme),
         name=source.name,
         scheme=scheme,
+        cache_chosen=kv_cache_dtype is not None,
     )
     unsaid = (CARD_WARNING,) if source.is_card and scheme is None else ()
     return Resolved(
@@ -233,14 +234,9 @@ def _entry(reference: ModelRef, catalog: Catalog) -> ModelEntry:
 def cache_dtype(
     wanted: str | None, architecture: Architecture, stored: Storage, scheme: Scheme | None
 ) -> str:
-    """The KV cache type: the caller's, else the checkpoint's own, else the type that computes.
-
-    Compressed attention (DeepSeek-V4) caches fp8 rows by design.
-    """
+    """The KV cache type: the caller's, else the one that is kept unasked."""
     if wanted is None:
-        compressed = any(isinstance(k.attention, CompressedAttention) for k in architecture.kinds)
-        plain = architecture.dtype if scheme is None or scheme.kind != "plain" else scheme.id
-        return stored.kv_cache_dtype or ("fp8" if compressed else plain)
+        return own_cache_dtype(architecture, stored, scheme)
     folded = wanted.casefold()
     found = KV_DTYPE_ALIASES.get(folded, folded)
     if found not in KV_DTYPES:

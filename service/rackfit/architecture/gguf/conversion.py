@@ -43,7 +43,9 @@ def as_gguf(
     draft = (*_converted(architecture.draft, latent), *_copied(architecture))
     converted = msgspec.structs.replace(architecture, kinds=kinds, draft=draft)
     kept = own if isinstance(own, Quantization) and "mxfp4" in own.schemes else None
-    return converted, GgufStorage(architecture=converted, file_type=file_type, own=kept)
+    return converted, GgufStorage(
+        architecture=converted, file_type=file_type, own=kept, made_from=own
+    )
 
 
 def _converted(tensors: Iterable[Tensor], latent: LatentAttention | None) -> Iterator[Tensor]:

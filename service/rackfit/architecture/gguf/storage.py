@@ -9,7 +9,7 @@ from rackfit.architecture.gguf.roles import Role, converts, role_of
 from rackfit.architecture.gguf.types import FALLBACKS, LARGE_BLOCK, fitting
 from rackfit.architecture.model import Architecture, Component, Tensor
 from rackfit.architecture.quantization.patterns import ModuleName
-from rackfit.architecture.quantization.rules import Quantization
+from rackfit.architecture.quantization.rules import Quantization, Storage
 from rackfit.lazy import cached_property
 
 # Converters that keep multi-token-prediction layers as blocks after the last (conversion/glm.py).
@@ -28,13 +28,15 @@ class GgufStorage(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """What llama-quantize stores of an architecture in a file of one type.
 
     `architecture` is as converted (see `conversion`); `file_type` the scheme's id; `own` what a
-    checkpoint with MXFP4 stores, of which that is taken over as it is.
+    checkpoint with MXFP4 stores, of which that is taken over as it is. `made_from` as a
+    `Quantization` has it.
     """
 
     architecture: Architecture
     file_type: str
     own: Quantization | None = None
     kv_cache_dtype: str | None = None
+    made_from: Storage | None = None
 
     @property
     def layer_dependent(self) -> bool:

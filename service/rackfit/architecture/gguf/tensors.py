@@ -8,6 +8,7 @@ import msgspec
 
 from rackfit.architecture.gguf.header import TensorInfo
 from rackfit.architecture.model import Component, Shard, Tensor
+from rackfit.architecture.quantization.rules import Storage
 from rackfit.errors import InvalidInput
 
 _BLOCK = re.compile(r"blk\.(\d{1,6})\.(.+)\Z", re.ASCII)
@@ -51,6 +52,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[Mapping[str, str], ...]
     outer: Mapping[str, str]
     kv_cache_dtype: str | None = None
+    made_from: Storage | None = None
     layer_dependent: bool = True
     outside: frozenset[Component] = frozenset()
 

@@ -68,8 +68,8 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
 
     A tensor with a type of its own keeps it. `kv_cache_dtype` is what the checkpoint was
     calibrated for, None where it names none. While `layer_dependent` is False the answer is
-    the same for every layer. `made_from` are the schemes of the checkpoint itself, where it is
-    served in another of the caller's choice.
+    the same for every layer. `made_from` is what the checkpoint itself stores, where it is
+    served in a scheme of the caller's choice.
     """
 
     default: str
@@ -77,7 +77,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     kv_cache_dtype: str | None = None
     layer_dependent: bool = False
     outside: frozenset[Component] = frozenset()
-    made_from: frozenset[str] = frozenset()
+    made_from: "Storage | None" = None
 
     def scheme_of(self, tensor: Tensor, layer: int | None = None) -> str:
         """Return the id of the scheme a tensor is stored in.
@@ -116,6 +116,10 @@ class Storage(Protocol):
     @property
     def kv_cache_dtype(self) -> str | None:
         """The type of KV cache the checkpoint was calibrated for."""
+
+    @property
+    def made_from(self) -> "Storage | None":
+        """What the checkpoint stores, where this is a choice of the caller's."""
 
     @property
     def layer_dependent(self) -> bool:
@@ -172,17 +176,28 @@ def override(scheme: Scheme, dtype: str, own: Storage) -> Quantization:
     """Return what serving a model in the caller's own choice of scheme stores, instead of `own`.
 
     A plain scheme is the type of every tensor; any other converts the decoder's linear layers
-    and leaves the rest in `dtype`. GGUF's types are assigned by `gguf.conversion`.
+    and leaves the rest in `dtype`. GGUF's types are assigned by `gguf.conversion`. The
+    checkpoint's own scheme keeps the KV cache that was calibrated with it.
     """
+    plain = scheme.kind == "plain"
     held = checkpoint_schemes(own)
-    if scheme.kind == "plain":
-        return Quantization(default=scheme.id, made_from=held)
-    return Quantization(default=dtype, rules=(converted(scheme.id),), made_from=held)
+    is_own = held == {scheme.id} if plain else scheme.id in held
+    return Quantization(
+        default=scheme.id if plain else dtype,
+        rules=() if plain else (converted(scheme.id),),
+        kv_cache_dtype=own.kv_cache_dtype if is_own else None,
+        made_from=own,
+    )
 
 
-def checkpoint_schemes(stored: Storage) -> frozenset[str]:
-    """Every scheme of a checkpoint, whatever it is served in; none of a GGUF."""
-    return (stored.made_from or stored.schemes) if isinstance(stored, Quantization) else frozenset()
+def checkpoint(stored: Storage) -> Storage:
+    """Return what the checkpoint itself stores, whatever it is served in."""
+    return stored.made_from or stored
+
+
+def checkpoint_schemes(own: Storage) -> frozenset[str]:
+    """Every scheme of a checkpoint; none of a GGUF."""
+    return own.schemes if isinstance(own, Quantization) else frozenset()
 
 
 def tiles(scheme: Scheme, rows: int, columns: int) -> int:

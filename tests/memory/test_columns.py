@@ -158,6 +158,8 @@ def test_gptq_stores_zero_points_whether_they_say_anything(*, desc_act: bool) ->
         ("vllm", "a100-80gb", False, DENSE, ATTENTION + FEED_FORWARD),
         ("vllm", "a100-80gb", True, DENSE, ATTENTION + FEED_FORWARD),
         ("vllm", "h100", False, DENSE, 0),
+        ("vllm", "v100", False, DENSE, 0),  # Exllama
+        ("vllm", "v100", True, DENSE, 0),
         ("sglang", "h100", False, DENSE, ATTENTION + FEED_FORWARD),
         ("tensorrt-llm", "h100", False, DENSE, 0),
         ("vllm", "a100-80gb", False, MIXTURE, ATTENTION),

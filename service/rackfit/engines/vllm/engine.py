@@ -56,6 +56,9 @@ TOKENS_BY_REQUEST = (0, 20)
 BATCHES_IN_FLIGHT = (0, 26)
 """From here windows are held for every batch under way (VllmConfig.max_in_flight_tokens)."""
 
+BY_EXLLAMA = AMD | {"volta"}
+"""Where GPTQ has no Marlin (quantization/gptq.py, and kernels/linear/mixed_precision since)."""
+
 ADAPTED_EXPERTS = (0, 12)
 """From here adapters have slots for every expert (pull request 21229, released with 0.11.2)."""
 
@@ -176,12 +179,21 @@ class Vllm(Engine):
             yield cache_refused(self.name, model, split, accelerator, cache_types.FP4_SOURCE)
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
-        """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are."""
-        return scheme.column_bytes if _by_machete(scheme, generation) else column_bytes(scheme)
+        """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are.
+
+        Exllama's keep of those in another order where each column stands, and no group.
+        """
+        exllama = generation in BY_EXLLAMA and scheme.column_order == "sorted"
+        if exllama or _by_machete(scheme, generation):
+            return scheme.column_bytes
+        return column_bytes(scheme)
 
     def keeps_zeros(self, scheme: Scheme, generation: str) -> bool:
-        """Marlin's kernels drop them, Machete's leave them (kernels/linear/mixed_precision)."""
-        return _by_machete(scheme, generation)
+        """Marlin's kernels drop them, Machete's and Exllama's leave them.
+
+        Source: kernels/linear/mixed_precision (marlin.py from SM75, exllama.py from SM60).
+        """
+        return generation in BY_EXLLAMA or _by_machete(scheme, generation)
 
     def allocated_bytes(self, size: int) -> int:
         """As PyTorch's allocator rounds it."""

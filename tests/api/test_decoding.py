@@ -126,6 +126,26 @@ def test_what_is_no_json_is_malformed(raw: bytes) -> None:
     assert 400 == caught.value.problem.status
 
 
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (
+            b'{"free": {"time_step_limit": [0.0, Infinity]}}',
+            "Infinity in `time_step_limit` (byte 35)",
+        ),
+        (b'{"free": {"x": -Infinity}}', "-Infinity in `x` (byte 16)"),
+        (b'{"nmae": 1, "free": {"x": [1, NaN]}}', "NaN in `x` (byte 30)"),
+        (b'{"free": {"x": [{"y": 1}, NaN]}}', "NaN (byte 26)"),
+    ],
+)
+def test_numbers_that_only_python_writes_are_named(raw: bytes, told: str) -> None:
+    """Published Nemotron configs have them; a field that none can be sure of is not named."""
+    with pytest.raises(RequestError) as caught:
+        decode_body(raw, Body)
+    detail = caught.value.problem.detail
+    assert f"it has {told}, and JSON has no Infinity and no NaN. Give a number" in str(detail)
+
+
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_decoded_or_refused(raw: bytes) -> None:
     """Nothing a caller sends makes decoding fail otherwise."""

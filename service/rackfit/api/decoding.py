@@ -18,6 +18,12 @@ _SYNTAX = msgspec.json.Decoder(msgspec.Raw)  # reads to the end, and makes nothi
 MAX_PARTS = 2_000_000
 """Lists and objects of one body; a cluster of 64 MiB, as kubectl prints it, has half a million."""
 MAX_INTEGER = 1 << 63
+_PLACE = re.compile(r"\(byte (\d+)\)")
+_NOT_FINITE = re.compile(rb"Infinity|NaN")
+_KEY_BEFORE = re.compile(rb'"([^"\\]{1,80})"\s*:[\s\[\d.,eE+-]*\Z')
+KEY_BYTES = 400
+"""How far before a number its field's name is looked for."""
+
 _FRACTION = re.compile(r"Expected `[^`]*\bint\b[^`]*`, got `float`")
 
 
@@ -46,7 +52,24 @@ def decode_body(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:
     except msgspec.ValidationError as error:
         raise body_error(str(error), body_type) from error
     except msgspec.DecodeError as error:
-        malformed(f"The body is not valid JSON: {error}.")
+        detail = _not_finite(bytes(raw), str(error)) or f"The body is not valid JSON: {error}."
+        malformed(detail)
+
+
+def _not_finite(raw: bytes, error: str) -> str | None:
+    """Say what Python's json writes and JSON has not, where that is what cannot be read."""
+    place = _PLACE.search(error)
+    found = place and _NOT_FINITE.match(raw, int(place[1]))
+    if not found:
+        return None
+    at = found.start()
+    token = raw[at - raw.startswith(b"-", at - 1) : found.end()].decode()
+    key = _KEY_BEFORE.search(raw[max(at - KEY_BYTES, 0) : at])
+    where = f" in `{key[1].decode(errors='replace')}`" if key else ""
+    return (
+        f"The body is not valid JSON: it has {token}{where} (byte {at}), and JSON has no Infinity "
+        "and no NaN. Give a number instead, or leave the field out."
+    )
 
 
 def _decode(raw: bytes | msgspec.Raw, body_type: type[S]) -> S:

@@ -8,10 +8,11 @@ import truths
 
 
 def codes(engine: str, accelerator: str, **more: Any) -> set[str]:  # noqa: ANN401 (parts of a request)
-    """Return the codes of all rejections of a small model."""
+    """Return the codes of all rejections of a small model, by `engine` or `engine:version`."""
+    name, _, version = engine.partition(":")
     question = {
         "model": {"id": "Qwen/Qwen3-8B"},
-        "engine": {"name": engine},
+        "engine": {"name": name, "version": version or None},
         "workload": {"context_tokens": 4096, "sequences": 1},
         "accelerator": accelerator,
     }
@@ -23,9 +24,12 @@ def codes(engine: str, accelerator: str, **more: Any) -> set[str]:  # noqa: ANN4
     [
         ("tensorrt-llm", "mi300x", {}),
         ("tensorrt-llm", "gaudi3", {}),
-        ("vllm", "mi300x", {"quantization": "nvfp4"}),
+        ("vllm:0.19", "mi300x", {"quantization": "nvfp4"}),
+        ("vllm", "mi300x", {"quantization": "bnb-nf4"}),
         ("vllm", "v100", {"quantization": "fp8"}),
-        ("sglang", "h200", {"quantization": "nvfp4"}),
+        ("sglang:0.5.12", "h200", {"quantization": "nvfp4"}),
+        ("sglang:0.5.13", "t4", {"quantization": "nvfp4"}),
+        ("sglang:0.5.13", "mi300x", {"quantization": "nvfp4"}),
         ("tensorrt-llm", "h200", {"kv_cache_dtype": "nvfp4"}),
         ("tensorrt-llm", "a100-80gb", {"quantization": "fp8"}),
     ],
@@ -41,7 +45,13 @@ def test_what_cannot_run_is_refused(engine: str, accelerator: str, more: dict[st
         ("vllm", "mi300x", {"quantization": "fp8"}),
         ("vllm", "a100-80gb", {"quantization": "fp8"}),  # weight-only
         ("vllm", "h100", {"quantization": "nvfp4"}),  # Marlin
+        ("vllm:0.20", "mi300x", {"quantization": "nvfp4"}),  # emulated
+        ("vllm", "mi300x", {"quantization": "gptq-int4"}),
+        ("vllm", "mi300x", {"quantization": "awq-int4"}),
+        ("vllm", "mi355x", {"quantization": "mxfp4"}),
         ("sglang", "b200", {"quantization": "nvfp4"}),
+        ("sglang:0.5.13", "h200", {"quantization": "nvfp4"}),  # Marlin
+        ("sglang:0.5.13", "a100-80gb", {"quantization": "nvfp4"}),
         ("tensorrt-llm", "b200", {"kv_cache_dtype": "nvfp4"}),
         ("llama.cpp", "mi300x", {"quantization": "Q4_K_M", "kv_cache_dtype": "f16"}),
     ],

@@ -12,6 +12,7 @@ from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import reject
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
+from rackfit.engines.version import Version
 
 BLACKWELL = frozenset({"blackwell"})
 FROM_HOPPER = BLACKWELL | {"hopper"}
@@ -28,12 +29,20 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
     """Generations an engine runs on, and those that hold a format, by the beginning of its name.
 
     Empty `generations` stand for any; a format that is not listed goes wherever the engine does.
+    `later` are generations that hold a format of weights besides, from a version of the engine on.
     """
 
     source: str
     generations: frozenset[str] = frozenset()
     weights: Mapping[str, frozenset[str]] = {}
     caches: Mapping[str, frozenset[str]] = {}
+    later: Mapping[str, tuple[Version, frozenset[str]]] = {}
+
+    def at(self, version: Version) -> "Hardware":
+        """This as it is in one version."""
+        new = {name: held for name, (since, held) in self.later.items() if version >= since}
+        held = {name: known | new.get(name, frozenset()) for name, known in self.weights.items()}
+        return msgspec.structs.replace(self, weights=held, later={})
 
     def rejections(
         self, engine: str, model: ServedModel, split: Split, accelerator: Accelerator

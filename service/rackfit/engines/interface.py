@@ -141,7 +141,8 @@ class Engine(Dividing, Holding, Loading, Starting, Versioned, ABC):
         self, model: ServedModel, split: Split, accelerator: Accelerator
     ) -> Iterator[Rejection]:
         """Yield what of this model the engine cannot hold on such devices."""
-        return self.hardware.rejections(self.name, model, split, accelerator)
+        held = self.hardware.at(self.version)
+        return held.rejections(self.name, model, split, accelerator)
 
     def _uneven_slots(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Slots are spread evenly where the engine insists, and wherever experts are redundant."""

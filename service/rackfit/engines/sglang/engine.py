@@ -58,6 +58,13 @@ HALVED = {"awq": (0, 4, 10), "autoround": (0, 5, 6)}
 """From here experts that Marlin cannot cut have smaller groups (awq.py, not in 0.4.9;
 auto_round.py, not in 0.5.3); gptq.py has no such way out."""
 
+FP4_BY_MARLIN: Version = (0, 5, 13)
+"""From here Marlin serves NVFP4 where it has no kernels of its own, in the bytes it is stored in.
+
+Sources: sgl-project/sglang pull request 25655; quantization/modelopt_quant.py and
+marlin_utils_fp4.py (of ModelOpt's checkpoints; not in 0.5.12). 19652, for Turing too, was reverted.
+"""
+
 BEFORE_LOADING = {1: 0.5, 2: 1.9}
 """GiB taken before weights are loaded, by ranks: CUDA context and collectives.
 
@@ -89,6 +96,7 @@ class Sglang(FullBatch, Engine):
             "mxfp4": FROM_HOPPER | FP8_AMD,
             "bnb": NVIDIA,
         },
+        later={"nvfp4": (FP4_BY_MARLIN, FROM_AMPERE)},
     )
     phases: ClassVar[Phases] = SglangPhases()
     pair_rules: ClassVar[tuple[PairRule, ...]] = PAIR_RULES

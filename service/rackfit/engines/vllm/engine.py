@@ -59,6 +59,12 @@ BATCHES_IN_FLIGHT = (0, 26)
 BY_EXLLAMA = AMD | {"volta"}
 """Where GPTQ has no Marlin (quantization/gptq.py, and kernels/linear/mixed_precision since)."""
 
+FP4_EMULATED: Version = (0, 20)
+"""From here AMD's devices take NVFP4 and compute in the model's type, in the bytes it is stored in.
+
+Source: kernels/linear/nvfp4/emulation.py; platforms/rocm.py of 0.14 has no modelopt_fp4.
+"""
+
 ADAPTED_EXPERTS = (0, 12)
 """From here adapters have slots for every expert (pull request 21229, released with 0.11.2)."""
 
@@ -95,17 +101,19 @@ class Vllm(Engine):
     kernel_tables: ClassVar[str | None] = "vllm"
     drafts_from_embedding: ClassVar[bool] = True  # spec_decode/eagle.py, _maybe_share_embeddings
     hardware: ClassVar[Hardware] = Hardware(
-        source="vLLM documentation: Quantization, supported hardware; FP8 W8A8",
+        source="vLLM documentation: Quantization, supported hardware; FP8 W8A8; "
+        "vllm/platforms/rocm.py, supported_quantization",
         generations=NVIDIA | AMD | INTEL,
         weights={
             "fp8": FROM_TURING | FP8_AMD | {"rdna4"} | INTEL,
             "nvfp4": FROM_AMPERE,
             "mxfp4": FROM_AMPERE | FP8_AMD,
-            "awq": FROM_TURING | INTEL,
-            "gptq": NVIDIA | INTEL,
+            "awq": FROM_TURING | AMD | INTEL,
+            "gptq": NVIDIA | AMD | INTEL,
             "int8": FROM_TURING,
             "bnb": NVIDIA,
         },
+        later={"nvfp4": (FP4_EMULATED, AMD)},
     )
     rules: ClassVar[tuple[Rule, ...]] = (*WHOLE_SEQUENCES, expert_parallel_or_not)
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own

@@ -47,6 +47,11 @@ def test_every_other_type_that_is_taken_is_launched(engine: str, model: str, dty
         ("0.20", LLAMA, "nvfp4", None),
         ("0.21", LLAMA, "nvfp4", "--kv-cache-dtype=nvfp4"),
         ("0.33", "deepseek-ai/DeepSeek-V3", "nvfp4", None),
+        ("0.33", "deepseek-ai/DeepSeek-V3", "f16", "--kv-cache-dtype=float16"),
+        ("0.20", "deepseek-ai/DeepSeek-V4-Pro", "bf16", None),
+        ("0.33", "deepseek-ai/DeepSeek-V4-Pro", "bf16", None),
+        ("0.33", "deepseek-ai/DeepSeek-V4-Pro", "f16", None),
+        ("0.33", "deepseek-ai/DeepSeek-V4-Pro", "fp8", ""),
     ],
 )
 def test_vllm_is_told_what_its_version_takes(

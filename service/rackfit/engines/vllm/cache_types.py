@@ -1,12 +1,13 @@
 """Types that vLLM keeps its cache in: what it can be told, and whose kernels read them.
 
 Source: vLLM config/cache.py, CacheDType, of 0.10.1 to 0.33; for FP4 what FlashInfer's back end says
-it supports.
+it supports. Back ends of latent rows take both 16-bit types (v1/attention/backends/mla,
+supported_kv_cache_dtypes, 0.20 to 0.30).
 """
 
 from collections.abc import Mapping
 
-from rackfit.architecture.model import GroupedAttention
+from rackfit.architecture.model import CompressedAttention, GroupedAttention
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.hardware import BLACKWELL, FROM_AMPERE
 from rackfit.engines.served import ServedModel
@@ -31,9 +32,12 @@ FP4_ON = FROM_AMPERE | {RTX_BLACKWELL}
 def kept(version: Version, model: ServedModel) -> bool:
     """Tell whether a version keeps the type asked for: the model's own, or one it can be told.
 
-    FP4 has kernels for grouped attention alone.
+    FP4 has kernels for grouped attention alone. Compressed rows are FP8 in every back end that is
+    chosen unasked (DeepseekV4Attention, 0.20 to 0.33, refuses others when it starts).
     """
     dtype = model.kv_cache_dtype
+    if any(isinstance(kind.attention, CompressedAttention) for kind in model.kinds):
+        return dtype == "fp8"
     told = dtype in TOLD and version >= TOLD[dtype][1]
     grouped = all(isinstance(kind.attention, GroupedAttention) for kind in model.kinds)
     return dtype == model.dtype or (told and (dtype != FP4 or grouped))

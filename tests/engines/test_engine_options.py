@@ -236,6 +236,47 @@ def test_graphs_count_from_a_version_on(
     assert counted is (not answer.unbudgeted_terms)
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "version", "options", "sizes"),
+    [
+        ("NVIDIA-H100-80GB-HBM3", "0.29", {}, 51),
+        ("NVIDIA-L40S", "0.30", {}, 51),
+        ("NVIDIA-H100-80GB-HBM3", "0.30", {"max_sequences": 1024}, 51),
+        ("NVIDIA-H100-80GB-HBM3", "0.30", {"max_sequences": 4}, 4),
+        ("NVIDIA-H100-80GB-HBM3", "0.30", {"max_sequences": 8}, 5),
+        ("NVIDIA-H100-80GB-HBM3", "0.30", {"max_sequences": 128}, 35),
+        ("NVIDIA-H100-80GB-HBM3", "0.30", {"max_batched_tokens": 100}, 15),
+        ("NVIDIA-B200", "0.26", {}, 51),
+        ("NVIDIA-B200", "0.30", {}, 83),
+    ],
+)
+def test_graphs_are_of_the_batches_that_are_captured(
+    accelerator: str, version: str, options: dict[str, int], sizes: int
+) -> None:
+    """Of 1, 2, 4, each 8th and 16th up to twice the sequences: 15 MiB a layer for 51."""
+    question = {
+        "model": {"id": LLAMA},
+        "engine": {"name": "vllm", "version": version, **options},
+        "workload": {"context_tokens": 4096, "sequences": 1},
+        "accelerator": accelerator,
+    }
+    (graphs,) = [t.bytes for t in truths.ask(question).terms if t.name == "CUDA graphs"]
+    assert (420 << 20) + 32 * (15 << 20) * sizes // 51 == graphs
+
+
+def test_graphs_of_sequences_that_draft_are_of_as_many_tokens() -> None:
+    """Four sequences that draft one token are captured as eight are, not as four."""
+    options = ((4, 1), (8, 0), (4, 0))
+    graphs = [
+        next(t.bytes for t in answer.terms if t.name == "CUDA graphs")
+        for answer in (
+            ask(V3, version="0.30", max_sequences=sequences, speculative_tokens=drafted)
+            for sequences, drafted in options
+        )
+    ]
+    assert graphs[0] == graphs[1] > graphs[2]
+
+
 @pytest.mark.parametrize(("version", "large"), [("0.32", True), ("0.33", False)])
 def test_a_gb10_is_a_small_device_from_a_version_on(version: str, *, large: bool) -> None:
     """For its memory it was a large one."""

@@ -257,13 +257,21 @@ class Vllm(Engine):
     def overhead_terms(self, model: ServedModel, split: Split, limits: Limits) -> tuple[Term, ...]:
         """Memory outside torch's allocator, and graphs where they are estimated beforehand."""
         terms = memory.overhead_terms(self.version, split, limits)
-        return (*terms, *memory.graph_terms(self.version, model, split, limits, budgeted=True))
+        return (*terms, *self._graph_terms(model, split, limits, budgeted=True))
 
     def unbudgeted_terms(
         self, model: ServedModel, split: Split, limits: Limits
     ) -> tuple[Term, ...]:
         """CUDA graphs where they are captured after the cache is sized, and not thought of."""
-        return memory.graph_terms(self.version, model, split, limits, budgeted=False)
+        return self._graph_terms(model, split, limits, budgeted=False)
+
+    def _graph_terms(
+        self, model: ServedModel, split: Split, limits: Limits, *, budgeted: bool
+    ) -> tuple[Term, ...]:
+        drafted = self.choice.speculative_tokens
+        return memory.graph_terms(
+            self.version, model, split, limits, drafted=drafted, budgeted=budgeted
+        )
 
     def utilization(self, start: Start, free: int) -> float:
         """The caller's share of the total, lowered to what is free (in whole per mille)."""

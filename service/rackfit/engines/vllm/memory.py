@@ -17,7 +17,7 @@ from rackfit.architecture.model import (
 )
 from rackfit.catalog.entries import Accelerator
 from rackfit.engines.cache_layout import PLAIN_BYTES
-from rackfit.engines.hardware import AMD, INTEL
+from rackfit.engines.hardware import AMD, BLACKWELL, INTEL
 from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.terms import Limits, Term, kernels, linked
@@ -199,10 +199,13 @@ def _non_torch(version: Version, limits: Limits) -> dict[int, float]:
 
 
 GRAPHS_BYTES, GRAPH_LAYER_BYTES = 420 * MIB, 15 * MIB
-"""Pools of the captured graphs, and each layer's kernels in all 51 batch sizes captured.
+"""Pools of the captured graphs, and each layer's kernels in all 51 batch sizes up to 512.
 
 Start-ups of 0.19 on H100 took 0.65 GiB for 16 layers, 0.91 for 32 and 1.6 for 80.
 """
+
+LARGEST_GRAPH, LARGER_GRAPHS = 512, (0, 30)
+"""No larger batch is captured; from that version one twice as large on SM100 (not in 0.26)."""
 
 EXPERT_GRAPHS = 2
 """Layers with experts have about twice the kernels (1.57 GiB for 27 layers)."""
@@ -217,16 +220,42 @@ VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS).
 
 
 def graph_terms(
-    version: Version, model: ServedModel, split: Split, limits: Limits, *, budgeted: bool
+    version: Version,
+    model: ServedModel,
+    split: Split,
+    limits: Limits,
+    *,
+    drafted: int,
+    budgeted: bool,
 ) -> tuple[Term, ...]:
-    """CUDA graphs of the largest stage, if the budget has them or not, as asked."""
+    """CUDA graphs of the largest stage, if the budget has them or not, as asked.
+
+    `drafted` are the tokens a draft proposes at a time.
+    """
     counted = version >= GRAPHS_COUNTED and limits.generation not in AMD | INTEL
     if counted != budgeted:
         return ()
     layers = -(-len(model.order) // split.pipeline)
     each = GRAPH_LAYER_BYTES * (EXPERT_GRAPHS if model.architecture.experts else 1)
-    size = GRAPHS_BYTES + layers * each
+    sizes = _captured(_largest_graph(version, limits, drafted))
+    size = GRAPHS_BYTES + layers * each * sizes // _captured(LARGEST_GRAPH)
     return (Term("CUDA graphs", size, 0.4, "vLLM start-up logs (graph capturing)"),)
+
+
+def _largest_graph(version: Version, limits: Limits, drafted: int) -> int:
+    """Tokens of the largest batch captured: twice the sequences' (VllmConfig._set_cudagraph_sizes).
+
+    Each sequence has a token, and those of a draft besides.
+    """
+    larger = version >= LARGER_GRAPHS and limits.generation in BLACKWELL
+    most = 2 * LARGEST_GRAPH if larger else LARGEST_GRAPH
+    return min(2 * limits.sequences * (1 + drafted), limits.batched_tokens, most)
+
+
+def _captured(largest: int) -> int:
+    """How many batch sizes are captured: 1, 2, 4, each 8th below 256 and each 16th from there."""
+    few = sum(size <= largest for size in (1, 2, 4))
+    return few + len(range(8, min(largest + 1, 256), 8)) + len(range(256, largest + 1, 16))
 
 
 def _element(model: ServedModel) -> int:

@@ -22,7 +22,7 @@ def started(engine: str) -> Engine:
     return engine_for(msgspec.convert(asked(engine), EngineChoice), 0.1)
 
 
-def served(model: str) -> ServedModel:
-    """A model of the catalog as it is stored, with a cache of its own type."""
+def served(model: str, scheme: str | None = None) -> ServedModel:
+    """A model of the catalog as it is stored or in a scheme, with a cache of its own type."""
     reference = ModelRef(id=model)
-    return resolve(reference, truths.catalog(), quantization=None, kv_cache_dtype=None).model
+    return resolve(reference, truths.catalog(), quantization=scheme, kv_cache_dtype=None).model

@@ -6,7 +6,6 @@ import truths
 from engines import named
 from rackfit.engines.cache_layout import KV_DTYPES
 from rackfit.engines.launch import Launched
-from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 
 LLAMA, FLOAT16 = "meta-llama/Llama-3.1-8B-Instruct", "microsoft/phi-2"
@@ -116,15 +115,9 @@ def test_a_calibrated_cache_goes_with_the_checkpoints_own_scheme(
     model: str, asked: str | None, kept: str, before: str | None
 ) -> None:
     """Named or not; another scheme has none, whatever the model was asked for in before."""
-    catalog = truths.catalog()
-
-    def served(scheme: str | None) -> ServedModel:
-        return resolve(ModelRef(id=model), catalog, quantization=scheme, kv_cache_dtype=None).model
-
-    assert kept == served(asked).kv_cache_dtype
+    asked_for, other = named.served(model, asked), named.served(model, before)
+    assert kept == asked_for.kv_cache_dtype
     if asked is not None:
-        other = served(before).stored_as(catalog.schemes[asked])
-        assert kept == other.kv_cache_dtype
-        assert (
-            "fp8" == served(before).caching("fp8").stored_as(catalog.schemes[asked]).kv_cache_dtype
-        )
+        scheme = truths.catalog().schemes[asked]
+        assert kept == other.stored_as(scheme).kv_cache_dtype
+        assert "fp8" == other.caching("fp8").stored_as(scheme).kv_cache_dtype

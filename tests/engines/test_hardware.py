@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 import truths
+from engines import named
 
 
 def codes(engine: str, accelerator: str, **more: Any) -> set[str]:  # noqa: ANN401 (parts of a request)
     """Return the codes of all rejections of a small model, by `engine` or `engine:version`."""
-    name, _, version = engine.partition(":")
     question = {
         "model": {"id": "Qwen/Qwen3-8B"},
-        "engine": {"name": name, "version": version or None},
+        "engine": named.asked(engine),
         "workload": {"context_tokens": 4096, "sequences": 1},
         "accelerator": accelerator,
     }

@@ -77,8 +77,20 @@ def test_bounds_spare_some_of_the_evaluations(
 
 
 @given(
-    engine=st.sampled_from(["generic", "vllm", "sglang", "tensorrt-llm", "llama.cpp"]),
-    model=st.sampled_from(["deepseek-ai/DeepSeek-V3", DENSE, "openai/gpt-oss-20b"]),
+    engine=st.sampled_from(
+        [
+            {"name": "generic"},
+            {"name": "vllm"},
+            {"name": "vllm", "version": "0.30"},
+            {"name": "sglang"},
+            {"name": "tensorrt-llm"},
+            {"name": "llama.cpp"},
+        ]
+    ),
+    model=st.sampled_from(
+        ["deepseek-ai/DeepSeek-V3", DENSE, "openai/gpt-oss-20b", "Qwen/Qwen3-30B-A3B"]
+    ),
+    quantization=st.sampled_from([None, "gptq-int4", "gptq-int4-ordered", "awq-int4", "fp8"]),
     split=st.builds(
         Split,
         tensor=st.sampled_from([1, 2, 4, 8]),
@@ -89,15 +101,20 @@ def test_bounds_spare_some_of_the_evaluations(
 )
 @settings(max_examples=60, deadline=None)
 def test_the_bound_never_exceeds_what_a_split_lacks(
-    engine: str, model: str, split: Split, free: int
+    engine: Json, model: str, quantization: str | None, split: Split, free: int
 ) -> None:
     """What is ruled out by it does not fit, and lacks that much at least."""
     nodes = nodes_of(H200, 64)
     for node in nodes:
         node["free_bytes"] = [free] * 8
-    about = {"model": {"id": model}, "inventory": {"nodes": nodes}, "engine": {"name": engine}}
-    workload = {"context_tokens": 4096, "sequences": 1}
-    asked_for = msgspec.convert({**about, "workload": workload}, PlanRequest)
+    about = {
+        "model": {"id": model},
+        "quantization": quantization,
+        "inventory": {"nodes": nodes},
+        "engine": engine,
+        "workload": {"context_tokens": 4096, "sequences": 1},
+    }
+    asked_for = msgspec.convert(about, PlanRequest)
     known = subject(asked_for, CATALOG, RESERVE)
     sizing = known.sizing
     question = Question(model=sizing.model, engine=sizing.engine, tokens=4096, sequences=1)
@@ -110,6 +127,18 @@ def test_the_bound_never_exceeds_what_a_split_lacks(
         assert bound <= outcome.short_bytes or outcome.lacks != "memory"
     else:
         assert bound <= 0
+
+
+def test_weights_that_share_a_table_are_not_ruled_out_by_its_copies() -> None:
+    """GPTQ's checkpoint names each column's group in every matrix; those kept as one share it."""
+    question = request(
+        [{"name": "a", "accelerator": "NVIDIA-L40S", "count": 1}],
+        "Qwen/Qwen3-30B-A3B",
+        quantization="gptq-int4",
+        workload={"context_tokens": 26450, "sequences": 10},
+        constraints={"replicas": 1},
+    )
+    assert answer(CATALOG, question)["feasible"]
 
 
 def test_spares_are_the_smallest_unused_nodes_the_last_of_equals() -> None:

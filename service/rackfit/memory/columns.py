@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from math import ceil
 
 from rackfit.architecture.quantization import scale_bytes, tiles
-from rackfit.engines.served import StoredTensor, by_columns
+from rackfit.engines.served import ServedModel, StoredTensor, by_columns
 from rackfit.memory.shares import Share
 
 
@@ -49,6 +49,24 @@ def regrouped_bytes(stored: StoredTensor, part: Share, repeats: int) -> int:
     scales = scale_bytes(scheme, rows, columns) - dropped
     more = (repeats - 1) * scales - dropped - columns * scheme.column_bytes
     return ceil((stored.stored_bytes + tensor.copies * more) * part[0] / part[1])
+
+
+def least_bytes(model: ServedModel) -> int:
+    """Bytes of all weights, less what engines may drop or share of them: no ranks hold fewer."""
+    schemes = model.used_schemes
+    if not any(scheme.zero_bytes or scheme.column_bytes for scheme in schemes):
+        return model.weights_bytes
+    layers = sum(count * sum(map(_dropped_bytes, block.tensors)) for count, block in model.blocks)
+    return model.weights_bytes - layers - sum(map(_dropped_bytes, model.outer))
+
+
+def _dropped_bytes(stored: StoredTensor) -> int:
+    """Zero points that say nothing and tables of columns, at most."""
+    tensor, scheme = stored.tensor, stored.scheme
+    columns = tensor.shape[-1]
+    rows = tensor.elements // (tensor.copies * columns)
+    zeros = tiles(scheme, rows, columns) * scheme.zero_bytes if scheme.zero_bytes else 0
+    return ceil(tensor.copies * (zeros + columns * scheme.column_bytes))
 
 
 def table_bytes(

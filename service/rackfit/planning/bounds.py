@@ -2,6 +2,7 @@
 
 from rackfit.engines.split import Split
 from rackfit.lazy import cached_property
+from rackfit.memory.columns import least_bytes
 from rackfit.planning.asked import Question
 from rackfit.planning.pools import Pool
 from rackfit.planning.sizing import Sizing
@@ -18,9 +19,9 @@ class Bounds:
     def least_short(self, split: Split, pool: Pool) -> int:
         """Bytes that `split` lacks at least: what is beyond all that one replica's devices hold.
 
-        Ranks hold no less than all weights together, and each data rank the rows of what it must
-        serve: above 0 it is a miss however it is placed, on added nodes too; 0 and below say
-        nothing.
+        Ranks hold no less than all weights together, but for what engines drop of them, and each
+        data rank the rows of what it must serve: above 0 it is a miss however it is placed, on
+        added nodes too; 0 and below say nothing.
         """
         return self.least_bytes(split) - split.devices_per_replica * self.most_held(split, pool)
 
@@ -49,6 +50,6 @@ class Bounds:
 
     @cached_property
     def _least(self) -> tuple[int, int]:
-        """Bytes of all weights and of one sequence."""
+        """Bytes of all weights, as few as are kept, and of one sequence."""
         sequence = self.sizing.least_sequence_bytes(self.question.tokens)
-        return self.question.model.weights_bytes, sequence
+        return least_bytes(self.question.model), sequence

@@ -75,6 +75,9 @@ class Findings(msgspec.Struct, kw_only=True):
             outcome = evaluator.evaluate(split, pool)
             if isinstance(outcome, Miss):
                 self._add_miss(outcome)
+            else:  # the bound was none
+                self.rejected -= 1
+                self._add_fit(outcome)
         self.passed_over.clear()
 
     def _add_fit(self, fit: Fit) -> None:

@@ -100,3 +100,19 @@ def test_no_pair_says_which_rule_leaves_none() -> None:
     question = asked("tensorrt-llm", LATENT, B200, disaggregate=True, constraints=constraints)
     said = answer(CATALOG, question)["warnings"]
     assert any("Replicas that write: " in warning for warning in said)
+
+
+@pytest.mark.parametrize("more", [{}, {"context": 2}])
+def test_rows_that_ranks_cannot_divide_are_given_up_not_moved_to_other_degrees(
+    more: Json,
+) -> None:
+    """A degree is legal only beside the `decode_context` that stays in the request."""
+    constraints, engine = {"decode_context": 2, **more}, {"name": "sglang"}
+    question = request(nodes_of(H200, 2), SPARSE, engine=engine, constraints=constraints)
+    found = answer(CATALOG, question)
+    fixes = [rejection["nearest_fix"] for rejection in found["rejections"]]
+    assert not found["feasible"]
+    assert fixes
+    for fix in fixes:
+        assert fix["verified"]
+        assert answer(CATALOG, fixed(question, fix))["feasible"]

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planning.asking import RESERVE, answer, nodes_of, request
+from planning.asking import RESERVE, answer, fixed, nodes_of, request
 from rackfit.catalog import load_catalog
 from rackfit.engines.split import Split
 from rackfit.planning.asked import Question
 from rackfit.planning.evaluation import Evaluator
+from rackfit.planning.fixes import Fixer
 from rackfit.planning.outcomes import Miss
 from rackfit.planning.plan import subject
 from rackfit.planning.pools import read_pools
@@ -63,6 +64,7 @@ def test_bounds_spare_some_of_the_evaluations(
     usable = CATALOG.accelerators[H200].usable_bytes
     constraints = {"reserved": {"bytes_per_device": usable - left}}
     question = request(nodes_of(H200, 4), engine={"name": engine}, constraints=constraints)
+    monkeypatch.setattr(Fixer, "for_miss", lambda *_: None)  # not what is asked otherwise
     evaluated: list[Split] = []
     sized = Prepared.stages
     monkeypatch.setattr(
@@ -182,12 +184,12 @@ def test_a_type_whose_spare_is_missing_leaves_the_others_to_plan_on() -> None:
 
 
 def test_a_type_whose_spare_is_missing_is_no_way_out() -> None:
-    """What the caller left out is offered only where it could be planned on."""
+    """What the caller left out is offered only where it could be planned on; the spare is."""
     nodes = [*nodes_of(H200, 1, prefix="new"), *nodes_of(H100, 1, prefix="old")]
     question = asked(nodes, nodes=1)
     question["constraints"] |= {"accelerators": [H200], "tensor": 1}
     (rejection,) = answer(CATALOG, question)["rejections"]
-    assert rejection["nearest_fix"] is None
+    assert "reserved=null" == rejection["nearest_fix"]["change"]
 
 
 def test_reserved_bytes_lower_the_share_an_engine_is_started_with() -> None:
@@ -195,3 +197,26 @@ def test_reserved_bytes_lower_the_share_an_engine_is_started_with() -> None:
     question = asked(nodes_of(H200, 1), bytes_per_device=40 << 30) | {"engine": {"name": "vllm"}}
     launch = answer(CATALOG, question)["plans"][0]["launch"]
     assert launch["gpu_memory_utilization"] < 0.75
+
+
+@pytest.mark.parametrize(
+    "reserved", [{"nodes": 1}, {"devices_per_node": 8}, {"bytes_per_device": 10**12}]
+)
+def test_what_is_reserved_is_a_way_out(reserved: Json) -> None:
+    """Where it leaves nothing the fix is to reserve nothing, and it works."""
+    question = asked(nodes_of(H200, 1), **reserved)
+    found = answer(CATALOG, question)
+    fix = found["rejections"][0]["nearest_fix"]
+    assert (False, "reserved=null", True) == (found["feasible"], fix["change"], fix["verified"])
+    assert answer(CATALOG, fixed(question, fix))["feasible"]
+
+
+def test_reserving_nothing_is_no_way_out_where_that_has_no_room_either() -> None:
+    """A model that is too large for all there is."""
+    question = request(
+        nodes_of(H200, 1),
+        "deepseek-ai/DeepSeek-V4-Pro",
+        quantization="bf16",
+        constraints={"reserved": {"nodes": 1}},
+    )
+    assert answer(CATALOG, question)["rejections"][0]["nearest_fix"] is None

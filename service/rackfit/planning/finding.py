@@ -1,6 +1,6 @@
 """Searching anew, for changes of the question: is there any plan then?"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -9,9 +9,8 @@ from rackfit.planning.evaluation import Evaluator
 from rackfit.planning.mixing import search_mixed
 from rackfit.planning.neighbours import SHORT
 from rackfit.planning.outcomes import Fit
-from rackfit.planning.pools import Pool
-from rackfit.planning.question import Constraints
-from rackfit.planning.ranking import Order
+from rackfit.planning.pools import Pool, Resolve, read_pools
+from rackfit.planning.question import Constraints, PlanRequest
 from rackfit.planning.search import Findings, search_pool
 from rackfit.planning.times import Times
 
@@ -36,11 +35,10 @@ class Finder:
         evaluator: the search's own, for the question as it was asked.
         pools: what the caller allows to be used, by accelerator id.
         others: what else the inventory has.
-        constraints: the caller's.
-        order: that of the search.
+        request: the caller's.
+        resolve: tells the accelerator of a name.
+        findings: of the question as it was asked.
         expired: tells whether the time is over.
-        fits: the plans that the search of the question as it was asked kept.
-        complete: tells that this search is done.
     """
 
     def __init__(
@@ -49,21 +47,30 @@ class Finder:
         *,
         pools: Mapping[str, Pool],
         others: Mapping[str, Pool],
-        constraints: Constraints,
-        order: Order,
+        request: PlanRequest,
+        resolve: Resolve,
+        findings: Findings,
         expired: Callable[[], bool],
-        fits: Sequence[Fit],
-        complete: bool,
     ) -> None:
         self.evaluator = evaluator
         self.pools = pools
         self.others = others
-        self.constraints = constraints
-        self.order = order
+        self.request = request
+        self.constraints = request.constraints
+        self._resolve = resolve
+        self.order = findings.order
         self.expired = expired
-        self.fits = fits
-        self.in_vain = complete and not fits
+        self.fits = findings.fits
+        self.in_vain = findings.complete and not self.fits
         self._known: dict[tuple[bytes, str | None, bool], Fit | None] = {}
+
+    @cached_property
+    def unreserved(self) -> Mapping[str, Pool]:
+        """All pools with what is reserved, by accelerator id; none where nothing is."""
+        if self.constraints.reserved is None:
+            return {}
+        pools = read_pools(self.request.inventory, self._resolve).pools
+        return {pool.accelerator.id: pool for pool in pools}
 
     def has_any(self, constraints: Constraints, pool: Pool) -> bool:
         """Tell whether there is any plan under other constraints on a pool."""

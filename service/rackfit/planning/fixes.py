@@ -162,6 +162,7 @@ class Fixer:
     def _for_illegal(self, rejection: Rejection) -> Iterator[Fix]:
         pool = self.finder.pools.get(rejection.accelerator or "")
         if pool is None:
+            yield from self.relaxer.unreserved(rejection.accelerator or "")
             yield from self.relaxer.other_accelerators()
             return
         match rejection.code:

@@ -268,11 +268,10 @@ class PlanSearch:
             self.evaluator,
             pools=self.pools,
             others=self.others,
-            constraints=self.request.constraints,
-            order=self.findings.order,
+            request=self.request,
+            resolve=self.catalog.accelerator,
+            findings=self.findings,
             expired=self.expired,
-            fits=self.findings.fits,
-            complete=self.findings.complete,
         )
         fixer = Fixer(finder, self.catalog.schemes, self.findings.fits, self._additions)
         missed = (miss for _, miss in self.findings.misses)

@@ -25,6 +25,9 @@ TRIED = 8
 DEGREES = ("expert", "data", "context", "pipeline", "tensor")
 """Degrees a caller may insist on, those first whose change matters least."""
 
+OTHERS = ("max_accelerators", "replicas", "node_loss", "decode_context")
+"""What else may be given up."""
+
 Changed = Mapping[str, Any]
 
 
@@ -40,14 +43,18 @@ class Relaxer:
 
     def tensors(self, split: Split, pool: Pool) -> Iterator[Fix]:
         """Legal tensor degrees, nearest first; one that fits before one that is only legal."""
-        legal = nearest(split.tensor, self._legal_tensors(pool))
+        possible = self.evaluator.decode_contexts
+        rows = self.constraints.decode_context or 1
+        there = [t for t in self._legal_tensors(pool) if rows == 1 or rows in possible(t)]
+        legal = nearest(split.tensor, there)
         yield from self._nearest({"tensor": split.tensor}, [{"tensor": t} for t in legal], pool)
 
     def neighbours(self, split: Split, pool: Pool) -> Iterator[Fix]:
         """Legal degrees near a split's: one that fits before one that is only legal."""
         own = Degrees(*(getattr(self.constraints, n) or getattr(split, n) for n in Degrees._fields))
         near = near_degrees(own, self.constraints, self._legal_tensors(pool), self.experts)
-        legal = (d for d in near if self._legal(Split(**d._asdict()), pool))
+        rows = self.constraints.decode_context or 1  # stays in the request beside the others
+        legal = (d for d in near if self._legal(Split(**d._asdict(), decode_context=rows), pool))
         others = [degrees._asdict() for degrees in islice(legal, TRIED)]
         yield from self._nearest(own._asdict(), others, pool)
 
@@ -109,7 +116,7 @@ class Relaxer:
 
     def given_up(self, pool: Pool) -> Iterator[Fix]:
         """What the caller insists on, one kind after the other, as the smallest plan has it."""
-        kinds = (("max_accelerators",), ("replicas",), ("node_loss",), DEGREES)
+        kinds = (*((name,) for name in OTHERS), DEGREES)
         for names in (*kinds, [name for kind in kinds for name in kind]):
             given = [name for name in names if getattr(self.constraints, name) is not None]
             fit = self._fit(dict.fromkeys(given), pool) if given else None
@@ -117,6 +124,7 @@ class Relaxer:
                 changed = self._as_planned(given, fit)
                 detail = f"On {fit.split.devices:,} {pool.accelerator.id} it fits."
                 yield constrained(changed, detail)
+        yield from self.unreserved(pool.accelerator.id)
         yield from self.other_accelerators()
 
     def _as_planned(self, given: Sequence[str], fit: Fit) -> Changed:
@@ -125,6 +133,15 @@ class Relaxer:
             name: others[name] if name in others else getattr(fit.split, name) for name in given
         }
         return {n: value for n, value in planned.items() if value != getattr(self.constraints, n)}
+
+    def unreserved(self, accelerator: str) -> Iterator[Fix]:
+        """All devices of a type, what the caller reserves among them."""
+        pool = self.finder.unreserved.get(accelerator)
+        constraints = msgspec.structs.replace(self.constraints, reserved=None)
+        fit = None if pool is None else self.finder.best(constraints, pool)
+        if fit is not None:
+            detail = f"With nothing reserved it fits, on {fit.split.devices:,} {accelerator}."
+            yield constrained({"reserved": None}, detail)
 
     def other_accelerators(self) -> Iterator[Fix]:
         """The accelerators of the inventory that the caller left out."""

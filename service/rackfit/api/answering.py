@@ -14,9 +14,9 @@ from typing import Literal, ParamSpec, TypeVar
 import msgspec
 from litestar.types import HTTPScope
 
-from rackfit import __version__, metrics
+from rackfit import __version__
 from rackfit.api import worker
-from rackfit.api.computing import Canonical, Computed, Job, canonicalise, compute
+from rackfit.api.computing import Canonical, Computed, Job, canonicalise, compute, observe
 from rackfit.api.hanging_up import Gone, Unless
 from rackfit.api.operation import Context, Operation
 from rackfit.api.pool import ComputePool
@@ -248,7 +248,7 @@ class Answering:
         computed = await self._pool.run(
             question.seconds, call, question.held, is_let_in=question.is_long
         )
-        _observe(computed)
+        observe(computed)
         return computed
 
     def _raw_key(self, question: Question) -> bytes:
@@ -285,14 +285,6 @@ async def _beside(
     if len(hashed) <= HASHED_INLINE_BYTES:
         return function(*arguments, **named)
     return await asyncio.to_thread(function, *arguments, **named)
-
-
-def _observe(computed: Computed) -> None:
-    """Record what a plan search did, where there was one."""
-    if computed.search is not None:
-        metrics.PLAN_SECONDS.observe(computed.seconds)
-        metrics.PLAN_SPLITS.observe(computed.search.splits)
-        metrics.PLANS.labels(computed.search.outcome).inc()
 
 
 def _kept(answer: CachedAnswer, source: Source, *, stored: bool = False) -> Given:

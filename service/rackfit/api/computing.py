@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from rackfit import metrics
 from rackfit.api.decoding import check_parts, decode_body, malformed
 from rackfit.api.operation import Context, Operation, Search
 from rackfit.api.problems import as_request_error
@@ -118,3 +119,11 @@ def _answer(context: Context, operation: Operation, job: Job) -> Any:  # noqa: A
     check_parts(job.request.body)  # a body that is passed on has not been looked at before
     body = _decode(operation, job.request.body) if operation.body else None
     return operation.run(context, job.path, query, body)
+
+
+def observe(computed: Computed) -> None:
+    """Record what a plan search did, where there was one."""
+    if computed.search is not None:
+        metrics.PLAN_SECONDS.observe(computed.seconds)
+        metrics.PLAN_SPLITS.observe(computed.search.splits)
+        metrics.PLANS.labels(computed.search.outcome).inc()

@@ -39,6 +39,7 @@ from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version
 from rackfit.engines.vllm import cache_types, memory, nodes, pages
 from rackfit.engines.vllm.arguments import server_arguments
+from rackfit.engines.vllm.balancer import balancer_maps
 from rackfit.engines.vllm.padding import mxfp4_padding
 from rackfit.engines.vllm.pairs import PAIR_RULES
 from rackfit.engines.vllm.phases import VllmPhases
@@ -285,26 +286,9 @@ class Vllm(Engine):
     def expert_placement(
         cls, layers: Sequence[Sequence[int]], experts: int, first_layer: int
     ) -> dict[str, Any]:
-        """The maps of its load balancer's state, of the layers that have experts alone.
-
-        Source: vllm/distributed/eplb/eplb_state.py, EplbModelState.
-        """
+        """The maps of its load balancer's state, of the layers that have experts alone."""
         del first_layer
-        where = [
-            [
-                [slot for slot, held in enumerate(layer) if held == expert]
-                for expert in range(experts)
-            ]
-            for layer in layers
-        ]
-        most = max(len(slots) for layer in where for slots in layer)
-        return {
-            "physical_to_logical_map": [list(layer) for layer in layers],
-            "logical_to_physical_map": [
-                [slots + [-1] * (most - len(slots)) for slots in layer] for layer in where
-            ],
-            "logical_replica_count": [[len(slots) for slots in layer] for layer in where],
-        }
+        return balancer_maps(layers, experts)
 
     def program(self, model: str) -> tuple[str, ...]:
         """`vllm serve`."""

@@ -157,6 +157,18 @@ def test_what_each_engine_divides(
     assert expected == refusals(model, on, split)
 
 
+def test_too_many_reading_ranks_are_told_as_the_product_that_is_too_many() -> None:
+    """Not as context ranks, of which eight would do."""
+    split = {"data": 2, "context": 8, "expert": 16}
+    (refused,) = [
+        rejection
+        for rejection in memory(SPARSE, READING, split)["rejections"]
+        if rejection["code"] == "degree-unsupported"
+    ]
+    assert "data 2 x context 8 = 16." in refused["detail"]
+    assert {"context": 8, "data": 2, "ranks": 16} == refused["numbers"]
+
+
 def test_helix_does_not_draft() -> None:
     """Its ranks write one token a step."""
     assert {"degree-unsupported"} == refusals(

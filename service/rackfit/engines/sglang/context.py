@@ -54,7 +54,7 @@ def prefill_context(version: Version, model: ServedModel, split: Split) -> Rejec
     if not broken:
         return None
     detail = f"context = {split.context}: SGLang {broken}."
-    numbers = {"context": split.context, "ranks": split.cell}
+    numbers = {"context": split.context, "data": split.data, "ranks": split.stage_ranks}
     return reject(split, "degree-unsupported", detail, PREFILL, **numbers)
 
 
@@ -97,9 +97,12 @@ def _by_latent(
 
 
 def _beyond_a_node(split: Split) -> str:
-    if split.stage_ranks > ONE_NODE:
-        return f"has at most {ONE_NODE} such ranks, on one node"
-    return ""
+    if split.stage_ranks <= ONE_NODE:
+        return ""
+    return (
+        f"divides prompts of this model on one node, {ONE_NODE} ranks of --tp at most, not tensor "
+        f"{split.tensor} x data {split.data} x context {split.context} = {split.stage_ranks}"
+    )
 
 
 def reading_degrees(version: Version, model: ServedModel, tensor: int) -> tuple[int, ...]:

@@ -218,7 +218,7 @@ def test_experts_are_divided_over_all_ranks_of_a_stage(
     [
         (SPARSE, ("sglang", "AMD-Instinct-MI355X"), {"context": 8}, "0.5.23", "hardware"),
         (COMPRESSED, ("sglang", "AMD-Instinct-MI355X"), {"context": 8}, "0.5.23", ""),
-        (SPARSE, READING, {"context": 8}, "0.4.9", "degree"),
+        (SPARSE, READING, {"context": 8}, "0.5.3", "degree"),
         (SPARSE, READING, {"context": 8}, "0.5.9", ""),
         (SPARSE, READING, {"tensor": 2, "context": 4}, "0.5.21", "degree"),
         (SPARSE, READING, {"tensor": 2, "context": 4}, "0.5.22", ""),

@@ -47,6 +47,14 @@ def test_without_prices_the_least_memory_is_bought() -> None:
     assert sorted(sizes) == sizes
 
 
+def test_parts_without_kernels_for_the_models_attention_are_not_recommended() -> None:
+    """However many would hold DeepSeek-V3.2: its sparse attention begins with Hopper."""
+    parts, catalog = ["a100-80gb", "a30", "l40s", "rtx-pro-6000", "h200"], truths.catalog()
+    model = {"id": "deepseek-ai/DeepSeek-V3.2"}
+    found = ask(model=model, accelerators=parts, limit=100).recommendations
+    assert {catalog.accelerator("h200")[0].id} == {one.accelerator for one in found}
+
+
 def test_every_recommendation_is_a_plan_on_its_own_nodes() -> None:
     """Planned anew on so many usual nodes and no more, it fits; the split is the same."""
     for one in ask(limit=5).recommendations:

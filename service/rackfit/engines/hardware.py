@@ -44,6 +44,10 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
         held = {name: known | new.get(name, frozenset()) for name, known in self.weights.items()}
         return msgspec.structs.replace(self, weights=held, later={})
 
+    def runs_on(self, generation: str) -> bool:
+        """Tell whether the engine runs on a generation at all."""
+        return not self.generations or not generation or generation in self.generations
+
     def rejections(
         self, engine: str, model: ServedModel, split: Split, accelerator: Accelerator
     ) -> Iterator[Rejection]:
@@ -51,7 +55,7 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
         generation = accelerator.generation
         if not generation:
             return
-        if self.generations and generation not in self.generations:
+        if not self.runs_on(generation):
             yield self._refused(split, f"{engine} does not run on {accelerator.id}.")
             return
         for scheme in model.used_schemes:

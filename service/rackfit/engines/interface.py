@@ -13,6 +13,7 @@ import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.catalog.entries import Accelerator
+from rackfit.engines.attending import Attending
 from rackfit.engines.cache_layout import merged
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.choice import EngineChoice
@@ -20,7 +21,6 @@ from rackfit.engines.dividing import Dividing
 from rackfit.engines.hardware import Hardware
 from rackfit.engines.holding import Holding
 from rackfit.engines.launch import Phase
-from rackfit.engines.loading import Loading
 from rackfit.engines.rejection import Rejection
 from rackfit.engines.rules import (
     COMMON_PIPELINE_RULES,
@@ -48,7 +48,7 @@ def wrapped(first: int, number: int, experts: int) -> tuple[range, ...]:
     return tuple(runs)
 
 
-class Engine(Dividing, Holding, Loading, Starting, Versioned, ABC):
+class Engine(Attending, Dividing, Holding, Starting, Versioned, ABC):
     """A serving engine with the options it is started with.
 
     `block_tokens` is the block its cache is kept in; `batched_tokens` and `sequences` are the
@@ -142,7 +142,9 @@ class Engine(Dividing, Holding, Loading, Starting, Versioned, ABC):
     ) -> Iterator[Rejection]:
         """Yield what of this model the engine cannot hold on such devices."""
         held = self.hardware.at(self.version)
-        return held.rejections(self.name, model, split, accelerator)
+        yield from held.rejections(self.name, model, split, accelerator)
+        if held.runs_on(accelerator.generation):
+            yield from self.unattended(model, split, accelerator)
 
     def _uneven_slots(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Slots are spread evenly where the engine insists, and wherever experts are redundant."""

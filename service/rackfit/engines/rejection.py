@@ -17,6 +17,7 @@ RejectionCode = Literal[
     "mixed-expert-parallelism",  # the engine takes expert or expert-tensor, not both
     "degree-unsupported",  # the engine lacks this kind of parallelism
     "scheme-unsupported",  # the engine cannot load this quantization scheme
+    "model-unsupported",  # this version of the engine does not know the model's attention
     "kv-dtype-unsupported",  # the engine cannot store this KV cache type
     "hardware-unsupported",  # the engine does not run, or not in this format, on such devices
     "sequence-limit",  # more sequences at once than the engine is started for

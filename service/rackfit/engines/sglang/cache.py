@@ -17,6 +17,7 @@ from rackfit.engines.choice import EngineChoice
 from rackfit.engines.served import ServedModel
 from rackfit.engines.sglang.compressed import compressed_cache
 from rackfit.engines.sglang.paging import page_tokens
+from rackfit.engines.sglang.sparse import chosen_on_rtx
 from rackfit.engines.sglang.states import pooled
 from rackfit.engines.terms import RTX_BLACKWELL, Limits
 from rackfit.engines.version import Version
@@ -26,12 +27,6 @@ PLAIN_SPARSE_ROWS = frozenset({"blackwell", RTX_BLACKWELL, "cdna2", "cdna3", "cd
 
 Source: sglang, model_runner.py, calculate_mla_kv_cache_dim, and the default of each generation's
 attention backend.
-"""
-
-SCALED_ON_RTX: Mapping[str, Version] = {"GlmMoeDsaForCausalLM": (0, 5, 18)}
-"""Models that have FlashInfer's kernels on SM120, for rows with their scales, and from when.
-
-Source: sglang/srt/arg_groups/overrides.py, _dsa_split_backend_resolution.
 """
 
 OWN_KEYS: Version = (0, 5, 18)
@@ -109,8 +104,7 @@ def kept_rows(
 
 
 def _keeps_scales(version: Version, model: ServedModel, generation: str) -> bool:
-    since = SCALED_ON_RTX.get(model.architecture.name)
-    on_rtx = generation == RTX_BLACKWELL and since is not None and version >= since
+    on_rtx = generation == RTX_BLACKWELL and chosen_on_rtx(version, model)
     return model.kv_cache_dtype == "fp8" and (on_rtx or generation not in PLAIN_SPARSE_ROWS)
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from rackfit.architecture.model import Attention
 from rackfit.catalog.entries import Accelerator, Scheme
+from rackfit.engines.attending import Sparse, SparseKernels
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.computed import absorbed_bytes, rotary_bytes
 from rackfit.engines.groups import halvings
@@ -42,6 +43,7 @@ from rackfit.engines.sglang.experts import mxfp4_padding
 from rackfit.engines.sglang.pairs import PAIR_RULES
 from rackfit.engines.sglang.phases import SglangPhases
 from rackfit.engines.sglang.share import kept_share, static_share, tier
+from rackfit.engines.sglang.sparse import RTX, SPARSE_KERNELS, chosen_on_rtx
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed, Limits, Term, kernels, linked
@@ -98,6 +100,7 @@ class Sglang(FullBatch, Engine):
         },
         later={"nvfp4": (FP4_BY_MARLIN, FROM_AMPERE)},
     )
+    sparse_kernels: ClassVar[SparseKernels] = SPARSE_KERNELS
     phases: ClassVar[Phases] = SglangPhases()
     pair_rules: ClassVar[tuple[PairRule, ...]] = PAIR_RULES
     pairs_stages: ClassVar[bool] = False
@@ -191,6 +194,12 @@ class Sglang(FullBatch, Engine):
         if split.context > 1 and accelerator.generation in AMD and not on_amd(model):
             detail = f"{self.name} divides prompts of this model on NVIDIA's devices alone."
             yield reject(split, "hardware-unsupported", detail, PREFILL, context=split.context)
+
+    def attended(self, model: ServedModel, kind: Sparse, version: Version) -> frozenset[str]:
+        """RTX parts besides, of some models."""
+        held = super().attended(model, kind, version)
+        on_rtx = kind == "chosen" and chosen_on_rtx(version, model)
+        return held | RTX if on_rtx else held
 
     def contexts(
         self, model: ServedModel, tensor: int, phase: Phase, generation: str

@@ -8,6 +8,7 @@ import msgspec
 
 from rackfit.architecture.model import ExpertFeedForward
 from rackfit.catalog.entries import Accelerator, Scheme
+from rackfit.engines.attending import SparseKernels
 from rackfit.engines.hardware import (
     BLACKWELL,
     FROM_ADA,
@@ -36,6 +37,7 @@ from rackfit.engines.tensorrt_llm.options import (
 )
 from rackfit.engines.tensorrt_llm.pairs import PAIR_RULES
 from rackfit.engines.tensorrt_llm.phases import TensorRtLlmPhases
+from rackfit.engines.tensorrt_llm.sparse import SPARSE_KERNELS
 from rackfit.engines.terms import Fixed, Limits, Term, kernels
 from rackfit.engines.version import Version
 
@@ -85,6 +87,7 @@ class TensorRtLlm(FullBatch, Engine):
         weights={"fp8": FROM_ADA, "w4a8": FROM_ADA, "nvfp4": BLACKWELL, "mxfp4": FROM_HOPPER},
         caches={"fp8": FROM_ADA, "nvfp4": BLACKWELL},
     )
+    sparse_kernels: ClassVar[SparseKernels] = SPARSE_KERNELS
     phases: ClassVar[Phases] = TensorRtLlmPhases()
     pair_rules: ClassVar[tuple[PairRule, ...]] = PAIR_RULES
     even_slots: ClassVar[bool] = True

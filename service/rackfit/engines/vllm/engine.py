@@ -9,6 +9,7 @@ from rackfit.architecture.model import (
     RecurrentAttention,
 )
 from rackfit.catalog.entries import Accelerator, Scheme
+from rackfit.engines.attending import SparseKernels
 from rackfit.engines.cache_pool import StageCache
 from rackfit.engines.computed import absorbed_bytes, rotary_bytes
 from rackfit.engines.groups import halvings
@@ -43,6 +44,7 @@ from rackfit.engines.vllm.balancer import balancer_maps
 from rackfit.engines.vllm.padding import mxfp4_padding
 from rackfit.engines.vllm.pairs import PAIR_RULES
 from rackfit.engines.vllm.phases import VllmPhases
+from rackfit.engines.vllm.sparse import SPARSE_KERNELS
 
 UTILIZATION, UTILIZATION_BEFORE = 0.92, 0.9
 """The default share since graphs count, and before (config/cache.py, gpu_memory_utilization)."""
@@ -119,6 +121,7 @@ class Vllm(Engine):
     rules: ClassVar[tuple[Rule, ...]] = (*WHOLE_SEQUENCES, expert_parallel_or_not)
     mixes_accelerators: ClassVar[bool] = True  # one process a device, each asks its own
     layer_list: ClassVar[str] = "VLLM_PP_LAYER_PARTITION"  # vllm/distributed/utils.py
+    sparse_kernels: ClassVar[SparseKernels] = SPARSE_KERNELS
     phases: ClassVar[Phases] = VllmPhases()
     pair_rules: ClassVar[tuple[PairRule, ...]] = PAIR_RULES
     pairs_stages: ClassVar[bool] = False

@@ -25,7 +25,6 @@ from rackfit.engines.hardware import (
 )
 from rackfit.engines.interface import Engine
 from rackfit.engines.launch import Host, Launched
-from rackfit.engines.marlin import column_bytes
 from rackfit.engines.padding import AS_STORED
 from rackfit.engines.pairs import PairRule
 from rackfit.engines.phases import Phases
@@ -38,7 +37,7 @@ from rackfit.engines.terms import Limits, Term
 from rackfit.engines.tiles import cut_groups, cut_tiles, refines
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version
-from rackfit.engines.vllm import cache_types, memory, nodes, pages
+from rackfit.engines.vllm import cache_types, columns, memory, nodes, pages
 from rackfit.engines.vllm.arguments import server_arguments
 from rackfit.engines.vllm.balancer import balancer_maps
 from rackfit.engines.vllm.padding import mxfp4_padding
@@ -58,9 +57,6 @@ TOKENS_BY_REQUEST = (0, 20)
 
 BATCHES_IN_FLIGHT = (0, 26)
 """From here windows are held for every batch under way (VllmConfig.max_in_flight_tokens)."""
-
-BY_EXLLAMA = AMD | {"volta"}
-"""Where GPTQ has no Marlin (quantization/gptq.py, and kernels/linear/mixed_precision since)."""
 
 FP4_EMULATED: Version = (0, 20)
 """From here AMD's devices take NVFP4 and compute in the model's type, in the bytes it is stored in.
@@ -88,11 +84,6 @@ def expert_parallel_or_not(model: ServedModel, split: Split) -> Rejection | None
         expert=split.expert,
         group=group,
     )
-
-
-def _by_machete(scheme: Scheme, generation: str) -> bool:
-    """Tell whether matrices whose columns are in order have Hopper's own kernels."""
-    return scheme.column_order == "plain" and generation == "hopper"
 
 
 class Vllm(Engine):
@@ -191,21 +182,12 @@ class Vllm(Engine):
             yield cache_refused(self.name, model, split, accelerator, cache_types.FP4_SOURCE)
 
     def column_bytes(self, scheme: Scheme, generation: str) -> int:
-        """As Marlin's kernels need it; Hopper's (Machete) leave plain tables where they are.
-
-        Exllama's keep of those in another order where each column stands, and no group.
-        """
-        exllama = generation in BY_EXLLAMA and scheme.column_order == "sorted"
-        if exllama or _by_machete(scheme, generation):
-            return scheme.column_bytes
-        return column_bytes(scheme)
+        """As the kernels need it that serve GPTQ's matrices there."""
+        return columns.column_bytes(scheme, generation)
 
     def keeps_zeros(self, scheme: Scheme, generation: str) -> bool:
-        """Marlin's kernels drop them, Machete's and Exllama's leave them.
-
-        Source: kernels/linear/mixed_precision (marlin.py from SM75, exllama.py from SM60).
-        """
-        return generation in BY_EXLLAMA or _by_machete(scheme, generation)
+        """As the kernels do that serve GPTQ's matrices there."""
+        return columns.keeps_zeros(scheme, generation)
 
     def allocated_bytes(self, size: int) -> int:
         """As PyTorch's allocator rounds it."""

@@ -178,7 +178,7 @@ def test_spoilt_values_are_computed_anew(how: str, stack: Stack, expected: list[
 @pytest.mark.parametrize(
     "options",
     [
-        ("--maxmemory", "1mb", "--maxmemory-policy", "noeviction"),
+        ("--maxmemory", "1", "--maxmemory-policy", "noeviction"),
         ("--requirepass", "another"),
         ("--rename-command", "SET", ""),
     ],

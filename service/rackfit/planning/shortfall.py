@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from rackfit.memory.columns import least_bytes
 from rackfit.planning.additions import MANY, Addition, nodes_to_add
 from rackfit.planning.degrees import MAX_REPLICA_DEVICES
 from rackfit.planning.evaluation import Evaluator
@@ -38,7 +39,7 @@ def _fewest(
     Until the devices alone lack as many as the best so far.
     """
     most = min(constraints.max_accelerators or MAX_REPLICA_DEVICES, MAX_REPLICA_DEVICES)
-    if evaluator.question.model.weights_bytes > most * pool.most_free:
+    if least_bytes(evaluator.question.model) > most * pool.most_free:
         return None
     there, each = pool.devices(0), max(pool.new_node[0], 1)
     scratch = Findings(limit=1, order=findings.order)

@@ -40,6 +40,8 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
 
     def at(self, version: Version) -> "Hardware":
         """This as it is in one version."""
+        if not self.later:
+            return self
         new = {name: held for name, (since, held) in self.later.items() if version >= since}
         held = {name: known | new.get(name, frozenset()) for name, known in self.weights.items()}
         return msgspec.structs.replace(self, weights=held, later={})

@@ -170,11 +170,12 @@ def distinct_stages(
 def _stage(sizes: RankSizes, split: Split, shape: Shape, tokens: int) -> StageMemory:
     _, counts, first, last = shape
     cache = sizes.stage_cache(sizes.with_draft(counts) if last else counts, split)
+    taken = sizes.taken(split)
     return StageMemory(
         weights_bytes=sizes.weights_bytes(counts, first=first, last=last),
         extra_expert_bytes=sizes.extra_expert_bytes(counts),
-        activation_bytes=sizes.taken(split).activation_bytes(first=first, last=last),
-        overhead_bytes=sizes.taken(split).overhead_bytes,
+        activation_bytes=taken.activation_bytes(first=first, last=last),
+        overhead_bytes=taken.overhead_bytes,
         sequence_bytes=cache.sequence_bytes(tokens),
         cache=cache,
         tokens=tokens,

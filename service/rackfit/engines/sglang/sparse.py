@@ -10,20 +10,19 @@ V4's kernels are for Hopper and Blackwell (pull request 40566 would widen them t
 from collections.abc import Mapping
 
 from rackfit.engines.attending import SparseKernels
-from rackfit.engines.hardware import BLACKWELL, FP8_AMD
+from rackfit.engines.hardware import FP8_AMD, FROM_HOPPER
 from rackfit.engines.served import ServedModel
 from rackfit.engines.terms import RTX_BLACKWELL
 from rackfit.engines.version import Version
 
-DATACENTER = BLACKWELL | {"hopper"}
 RTX = frozenset({RTX_BLACKWELL})
 
 SPARSE_KERNELS = SparseKernels(
     source="SGLang srt/layers/attention: dsa_backend.py, deepseek_v4_backend.py",
     steps={
-        "chosen": (((0, 5, 3), DATACENTER | FP8_AMD),),
+        "chosen": (((0, 5, 3), FROM_HOPPER | FP8_AMD),),
         "compressed": (
-            ((0, 5, 12), DATACENTER),
+            ((0, 5, 12), FROM_HOPPER),
             ((0, 5, 13), RTX | FP8_AMD),  # flash_mla_sm120; deepseek_v4_backend_hip_radix.py
         ),
     },

@@ -8,14 +8,12 @@ own kernels are not compiled, and FlashInfer's (pull request 16224) read a cache
 """
 
 from rackfit.engines.attending import SparseKernels
-from rackfit.engines.hardware import BLACKWELL
-
-DATACENTER = BLACKWELL | {"hopper"}
+from rackfit.engines.hardware import FROM_HOPPER
 
 SPARSE_KERNELS = SparseKernels(
     source="TensorRT-LLM _torch/attention_backend/sparse; documentation: Supported Models",
     steps={
-        "chosen": (((1, 2), DATACENTER),),
-        "compressed": (((1, 3), DATACENTER),),
+        "chosen": (((1, 2), FROM_HOPPER),),
+        "compressed": (((1, 3), FROM_HOPPER),),
     },
 )

@@ -7,10 +7,9 @@ none: it refuses the attention, or reads all rows in its place (approximate, by 
 """
 
 from rackfit.engines.attending import SparseKernels
-from rackfit.engines.hardware import BLACKWELL, FP8_AMD
+from rackfit.engines.hardware import FP8_AMD, FROM_HOPPER
 from rackfit.engines.terms import RTX_BLACKWELL
 
-DATACENTER = BLACKWELL | {"hopper"}  # FLASHMLA_SPARSE: 9.x and 10.x; issues 31480, 40851, 50576
 RTX = frozenset({RTX_BLACKWELL})  # FLASHINFER_MLA_SPARSE_SM120: 12.x
 XPU = frozenset({"battlemage"})  # XPU_MLA_SPARSE, models/deepseek_v4/xpu
 
@@ -18,13 +17,13 @@ SPARSE_KERNELS = SparseKernels(
     source="vLLM v1/attention/backends/mla, supports_compute_capability of what is_sparse",
     steps={
         "chosen": (
-            ((0, 11), DATACENTER),
+            ((0, 11), FROM_HOPPER),  # FLASHMLA_SPARSE: 9.x, 10.x; issues 31480, 40851, 50576
             ((0, 12), FP8_AMD),  # ROCM_AITER_MLA_SPARSE
             ((0, 18), XPU),
             ((0, 24), RTX),
         ),
         "compressed": (
-            ((0, 20), DATACENTER),
+            ((0, 20), FROM_HOPPER),
             ((0, 21), FP8_AMD),  # rocm_forward_decode_fallback, then models/deepseek_v4/amd
             ((0, 23), XPU),
             ((0, 24), RTX),

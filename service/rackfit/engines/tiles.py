@@ -1,6 +1,6 @@
 """Matrices stored in tiles or groups with a scale each, of which ranks must hold whole ones."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import gcd
 
 from rackfit.architecture.model import DenseFeedForward, ExpertFeedForward, Shard
@@ -55,6 +55,24 @@ DIVIDED: Mapping[Shard, tuple[str, RejectionCode]] = {
     "shared_experts": ("shared experts", "expert-block-misaligned"),
 }
 """What a matrix leads out of, and what it is called that its groups are cut."""
+
+
+def divided_whole(
+    found: Iterable[Rejection],
+    model: ServedModel,
+    split: Split,
+    engine: Dividing,
+    made_whole: Callable[[], bool],
+) -> Iterator[Rejection]:
+    """Yield what was `found`, and matrices that ranks would cut through tiles or groups.
+
+    Slices of experts that the engine has ways to make whole are not cut.
+    """
+    for rejection in found:
+        if rejection.code != "expert-block-misaligned" or not made_whole():
+            yield rejection
+    yield from cut_tiles(model, split, engine.feed_forward_parts(split))
+    yield from cut_groups(model, split, engine)
 
 
 def cut_groups(model: ServedModel, split: Split, engine: Dividing) -> Iterator[Rejection]:

@@ -47,7 +47,7 @@ from rackfit.engines.sglang.sparse import RTX, SPARSE_KERNELS, chosen_on_rtx
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.terms import Fixed, Limits, Term, kernels, linked
-from rackfit.engines.tiles import cut_groups, cut_tiles
+from rackfit.engines.tiles import divided_whole
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version
 
@@ -176,12 +176,12 @@ class Sglang(FullBatch, Engine):
 
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Tiles, groups and context ranks besides, by what this version divides."""
-        halved = self.group_halvings(model, split) > 0
-        for rejection in super().broken_rules(model, split):
-            if not (halved and rejection.code == "expert-block-misaligned"):
-                yield rejection
-        yield from cut_tiles(model, split, self.feed_forward_parts(split))
-        yield from cut_groups(model, split, self)
+
+        def made_whole() -> bool:
+            return self.group_halvings(model, split) > 0
+
+        found = super().broken_rules(model, split)
+        yield from divided_whole(found, model, split, self, made_whole)
         broken = prefill_context(self.version, model, split)
         if broken is not None:
             yield broken

@@ -34,7 +34,7 @@ from rackfit.engines.served import ServedModel
 from rackfit.engines.split import Split
 from rackfit.engines.start import Start
 from rackfit.engines.terms import Limits, Term
-from rackfit.engines.tiles import cut_groups, cut_tiles, refines
+from rackfit.engines.tiles import divided_whole, refines
 from rackfit.engines.torch_memory import allocated_bytes
 from rackfit.engines.version import Version
 from rackfit.engines.vllm import cache_types, columns, memory, nodes, pages
@@ -125,13 +125,12 @@ class Vllm(Engine):
 
     def broken_rules(self, model: ServedModel, split: Split) -> Iterator[Rejection]:
         """Tiles and groups besides, but those of experts that this version makes smaller."""
-        refined = self.version >= REFINED and refines(model, split)
-        refined = refined or self.group_halvings(model, split) > 0
-        for rejection in super().broken_rules(model, split):
-            if not (refined and rejection.code == "expert-block-misaligned"):
-                yield rejection
-        yield from cut_tiles(model, split, self.feed_forward_parts(split))
-        yield from cut_groups(model, split, self)
+
+        def made_whole() -> bool:
+            refined = self.version >= REFINED and refines(model, split)
+            return refined or self.group_halvings(model, split) > 0
+
+        return divided_whole(super().broken_rules(model, split), model, split, self, made_whole)
 
     def decode_contexts(self, model: ServedModel, tensor: int) -> Sequence[int]:
         """One group of full attention layers, as many ranks as repeat a head's rows.
